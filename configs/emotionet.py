@@ -1,0 +1,71 @@
+"""GANimation on annotated faces: the paper, and the two published implementations.
+
+    python -m ganimation_jax.main --config=configs/emotionet.py --config.data.dir=DIR --workdir=RUN
+
+Presets, as ``--config=configs/emotionet.py:NAME``:
+
+    paper      Pumarola et al., ECCV 2018 (the default)
+
+``DIR`` is what ``python -m ganimation_jax.prepare`` wrote. Any field can be set on the command
+line: ``--config.batch_size=32``. Durations and intervals are counted in images that the
+critic sees.
+"""
+
+from ml_collections import ConfigDict
+
+from ganimation_jax.action_units import ACTION_UNITS
+
+
+def get_config(preset: str = "paper") -> ConfigDict:
+    """The config of a preset."""
+    if preset != "paper":
+        raise ValueError(f"no preset {preset!r} in configs/emotionet.py; there is: paper")
+    cfg = ConfigDict()
+    cfg.method = "ganimation"
+    cfg.seed = 0
+    cfg.action_units = ACTION_UNITS  # those to control: any subset of the data's
+    cfg.image_size = 128
+
+    cfg.epochs = 30.0
+    cfg.decay_epochs = 10.0  # the last epochs, over which the learning rate falls to zero
+    cfg.decay = "smooth"  # or by_epoch (official code), by_next_epoch (ganimation_replicate)
+    cfg.batch_size = 25  # over all devices
+    cfg.n_critic = 5  # critic updates to a generator update
+    cfg.lr = 1e-4
+    cfg.adam = (0.5, 0.999)
+    cfg.ema_decay = 0.999
+    cfg.dtype = "float32"  # of convolutions: float32 or bfloat16; all else is float32
+
+    cfg.generator = ConfigDict(
+        {"width": 64, "residual_blocks": 6, "norm_affine": True, "conv_bias": False}
+    )
+    cfg.critic = ConfigDict({"width": 64, "depth": 0})  # depth 0: by the image size
+
+    cfg.loss = ConfigDict()
+    cfg.loss.penalty = 10.0
+    cfg.loss.aus = 160.0  # the paper's 4000, divided by its batch of 25: see LossWeights
+    cfg.loss.cycle = 10.0
+    cfg.loss.attention = 0.1
+    cfg.loss.total_variation = 1e-4
+    cfg.loss.attention_norm = "l2"
+    cfg.loss.penalty_patches = "mean"
+    cfg.loss.separate_penalty = False
+
+    cfg.data = ConfigDict()
+    cfg.data.source = "faces"  # faces: a prepared directory; synthetic: drawn on the fly
+    cfg.data.dir = ""
+    cfg.data.size = 0  # synthetic only: faces in an epoch
+    cfg.data.flip = True
+    cfg.data.target_noise = 0.1  # targets: a random face's AUs + U(-noise, noise)
+    cfg.data.clip_targets = True
+    cfg.data.workers = 0  # processes that decode; 0: threads
+
+    cfg.mesh = ConfigDict({"fsdp": 1})  # devices that share one copy of the state
+
+    cfg.every = ConfigDict(
+        {"log": 5_000, "sample": 100_000, "evaluate": 200_000, "checkpoint": 200_000}
+    )
+    cfg.keep = ConfigDict({"latest": 3, "best": 1, "metric": "critic_on_edits/mae"})
+    cfg.evaluate = ConfigDict({"examples": 512, "batch_size": 32})
+    cfg.wandb = ConfigDict({"mode": "auto", "project": "ganimation", "group": "", "name": ""})
+    return cfg

@@ -1,0 +1,35 @@
+"""GANimation on a small set of real faces: LFW crops annotated by OpenFace.
+
+    python -m ganimation_jax.prepare openface --images LFW/imgs --csv LFW/openface \
+        --people LFW/metadata.csv --test-ids LFW/test_ids.csv --out DATA
+    python -m ganimation_jax.main --config=configs/lfw_openface.py:cpu \
+        --config.data.dir=DATA --workdir=RUN
+
+Presets: the default is the published size at 128x128, for an accelerator; ``:cpu`` is a
+reduced model at 64x64 that shows an edit after an hour or two on two cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import emotionet
+
+
+def get_config(preset: str = "published") -> ConfigDict:
+    """The config of a preset."""
+    if preset not in ("published", "cpu"):
+        raise ValueError(
+            f"no preset {preset!r} in configs/lfw_openface.py; there are: published, cpu"
+        )
+    cfg = emotionet.get_config()
+    cfg.epochs = 200.0  # 5,360 faces: about a million images
+    cfg.decay_epochs = 60.0
+    if preset == "cpu":
+        cfg.image_size = 64
+        cfg.generator.update(width=24, residual_blocks=4)
+        cfg.critic.width = 24
+        cfg.batch_size = 16
+        cfg.n_critic = 2
+        cfg.epochs = 12.0
+        cfg.decay_epochs = 4.0
+        cfg.every.update(log=320, sample=4_000, evaluate=16_000, checkpoint=4_000)
+    return cfg

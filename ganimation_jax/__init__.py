@@ -1,0 +1,1 @@
+"""GANimation in JAX: edit facial expression by anatomy."""

@@ -1,0 +1,158 @@
+"""Checkpoints (Orbax): asynchronous, verified, keeping the latest and the best.
+
+A checkpoint holds the state and a JSON note with the step, which is also the position in
+the data, and the config. Orbax renames a checkpoint into place when it is complete, so an
+interrupted save is never taken for one. A damaged file would restore silently wrong:
+digests of all files are kept beside them and checked.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
+
+from ganimation_jax.types import GanState
+
+log = logging.getLogger(__name__)
+
+DIGESTS = "sha256.json"
+Note = dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+      directory: of the checkpoints; made if absent.
+      latest: how many of the newest to keep.
+      best: how many of the best to keep besides, by ``metric``, of which less is better.
+      metric: a name among the metrics given to ``save``.
+    """
+
+    def __init__(self, directory: Path, *, latest: int = 3, best: int = 1, metric: str = ""):
+        policies: list[preservation.PreservationPolicy] = [preservation.LatestN(latest)]
+        if best and metric:
+            # Orbax's `best_fn` with `max_to_keep` could delete the newest checkpoint.
+            policies.append(
+                preservation.BestN(
+                    get_metric_fn=lambda metrics: metrics[metric],
+                    reverse=True,
+                    n=best,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        self._directory = directory.absolute()
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=preservation.AnyPreservationPolicy(policies),
+                # Without a `best_fn` Orbax would forget the metrics at the end of the process.
+                best_fn=(lambda metrics: metrics[metric]) if best and metric else None,
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def save(
+        self, step: int, state: GanState, config: Note, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Start saving; returns once the state is copied and may be donated."""
+        self._seal()
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                note=ocp.args.JsonSave({"step": step, "config": config}),
+            ),
+            metrics=metrics,
+        )
+
+    def restore(
+        self, target: GanState, check: Callable[[Note], None] = lambda note: None
+    ) -> tuple[int, GanState] | None:
+        """The newest checkpoint that is whole, or None if there is none at all.
+
+        Damaged ones are reported and moved aside, not deleted.
+
+        Args:
+          target: ``jax.ShapeDtypeStruct`` leaves with the shardings to restore to, whatever
+            devices the checkpoint was saved from.
+          check: given the saved note ("step", "config") before the state is read; raises to
+            refuse it.
+
+        Raises:
+          RuntimeError: there are checkpoints, and all of them are damaged.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            damage = self._damage(step)
+            if not damage:
+                note = self._manager.restore(
+                    step, args=ocp.args.Composite(note=ocp.args.JsonRestore())
+                )["note"]
+                check(note)
+                state = ocp.args.StandardRestore(target)
+                restored = self._manager.restore(step, args=ocp.args.Composite(state=state))
+                return step, restored["state"]
+            log.error("CHECKPOINT %d IS DAMAGED (%s): trying the one before", step, damage)
+            self._move_aside(step)
+        if steps:
+            raise RuntimeError(
+                f"all checkpoints in {self._directory} are damaged and were moved to "
+                f"{self._directory.parent / 'damaged'}; start again with another --workdir"
+            )
+        return None
+
+    def close(self) -> None:
+        """Wait for the save under way and seal it."""
+        self._seal()
+        self._manager.close()
+
+    def _seal(self) -> None:
+        """Write the digests of complete checkpoints that have none yet."""
+        self._manager.wait_until_finished()
+        if jax.process_index():
+            return
+        for step in self._manager.all_steps():
+            sealed = self._directory / str(step) / DIGESTS
+            if not sealed.exists():
+                text = json.dumps(_digests(sealed.parent), indent=1)
+                partial = sealed.with_suffix(".partial")
+                partial.write_text(text)
+                partial.replace(sealed)
+
+    def _damage(self, step: int) -> str:
+        """What is wrong with a checkpoint; empty if nothing is."""
+        folder = self._directory / str(step)
+        sealed = folder / DIGESTS
+        if not sealed.exists():
+            # Complete, but the process died before sealing. Orbax's own parts must be there.
+            parts = ("state/_METADATA", "note/metadata", "_CHECKPOINT_METADATA")
+            missing = [part for part in parts if not (folder / part).exists()]
+            return f"missing {', '.join(missing)}" if missing else ""
+        expected, found = json.loads(sealed.read_text()), _digests(folder)
+        wrong = sorted(name for name in expected if found.get(name) != expected[name])
+        return f"changed or missing: {', '.join(wrong)}" if wrong else ""
+
+    def _move_aside(self, step: int) -> None:
+        if jax.process_index() == 0:
+            damaged = self._directory.parent / "damaged"
+            damaged.mkdir(exist_ok=True)
+            taken = sum(1 for _ in damaged.glob(f"{step}-*"))
+            (self._directory / str(step)).rename(damaged / f"{step}-{taken}")
+        self._manager.reload()
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != DIGESTS and path.suffix != ".partial":
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digests[path.relative_to(folder).as_posix()] = digest
+    return digests

@@ -1,0 +1,1 @@
+"""Faces on disk, faces drawn, and the way from there to batches. Never imports jax."""

@@ -1,0 +1,255 @@
+"""Annotated faces on disk: one TFDS dataset, packed once, read at random.
+
+``pack`` writes a TFDS dataset in ``array_record`` files and ``FaceDataset`` reads it;
+neither needs TensorFlow. The layout under the directory given to both:
+
+    annotated_faces/1.0.0/
+      annotated_faces-{train,test}.array_record-*   the records, see ``FaceDataset``
+      aus-{train,test}.npy                          all AUs in record order
+      metadata.json, features.json, dataset_info.json
+
+TFDS stores records in the order of a hash of their id: two packings of the same
+faces give the same bytes, and neighbours on disk have nothing in common.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+NAME = "annotated_faces"
+VERSION = "1.0.0"
+SPLITS = ("train", "test")
+
+
+class Face(NamedTuple):
+    """One face to pack.
+
+    ``transform`` maps a point (x, y) of the source picture to the crop,
+    ``crop = transform @ (x, y, 1)``. Coordinates are continuous: (0, 0) is the
+    outer corner of the first pixel, whose centre is (0.5, 0.5).
+    """
+
+    id: str
+    split: str  # "train" or "test"
+    person: str  # empty when unknown
+    source: str  # the picture it was cut from
+    aus: Sequence[float]  # n, [0, 5]
+    transform: Sequence[Sequence[float]]  # 2 3
+    jpeg: Path  # square, RGB
+
+
+class FaceDataset:
+    """Random access to one split; picklable, so that Grain's workers can hold it.
+
+    Record ``i`` is a dictionary: ``jpeg`` bytes of a square RGB picture, ``aus``
+    float32 ``n`` in [0, 5], ``id``, ``person`` (may be empty) and ``source`` text,
+    ``transform`` float32 ``2 3`` from source pixels to crop pixels (see ``Face``).
+
+    Attributes:
+      action_units: the codes of the ``n`` columns of ``aus``.
+      image_size: the side of every picture in pixels.
+      annotator: what measured the action units.
+
+    Raises:
+      FileNotFoundError: the directory holds no complete dataset.
+      ValueError: it has no such split; the message lists those it has.
+    """
+
+    def __init__(self, directory: str | Path, split: str):
+        self.directory, self.split = Path(directory), split
+        folder = _folder(self.directory)
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"no dataset in {self.directory}; make one with: python -m ganimation_jax.prepare"
+                f" openface --images DIR --csv DIR --out {self.directory}"
+            )
+        builder = tfds.builder_from_directory(folder)
+        if split not in builder.info.splits:
+            splits = ", ".join(builder.info.splits)
+            raise ValueError(f"{self.directory} has no split {split!r}; it has: {splits}")
+        metadata = builder.info.metadata
+        self.action_units: tuple[str, ...] = tuple(metadata["action_units"])
+        self.image_size: int = metadata["image_size"]
+        self.annotator: str = metadata["annotator"]
+        self._records = _open(builder, split)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        record = self._records[index]
+        record["jpeg"] = record.pop("image")
+        for key in ("id", "person", "source"):
+            record[key] = record[key].decode()
+        return record
+
+    def aus_table(self) -> np.ndarray:
+        """All AUs in record order, float32 ``len n`` in [0, 5]; decodes no picture."""
+        return np.load(_folder(self.directory) / f"aus-{self.split}.npy")
+
+    def __repr__(self) -> str:
+        return f"FaceDataset({str(self.directory)!r}, {self.split!r})"
+
+    def __reduce__(self) -> tuple:
+        return FaceDataset, (self.directory, self.split)
+
+
+def pack(
+    out: Path,
+    faces: Sequence[Face],
+    *,
+    action_units: Sequence[str],
+    image_size: int,
+    annotator: str,
+    progress: Callable[[Sequence[Face]], Iterable[Face]] = iter,
+) -> bool:
+    """Write ``faces`` as the dataset under ``out``, in place of the one there.
+
+    The dataset is built aside and renamed when complete: an interrupted packing
+    leaves what was there before, and can be run again.
+
+    Args:
+      out: directory of the dataset.
+      faces: what to pack, ids unique; a split without faces is not written.
+      action_units: codes of the columns of ``Face.aus``.
+      image_size: the side of every picture in pixels.
+      annotator: what measured the action units.
+      progress: wraps the faces of each split, to report on them as they pass.
+
+    Returns:
+      False if the dataset there already holds exactly this, and was left alone.
+
+    Raises:
+      OSError: it cannot be written; what was there before is still there.
+    """
+    if not faces:
+        raise ValueError("no face to pack")
+    metadata = {
+        "action_units": list(action_units),
+        "image_size": image_size,
+        "annotator": annotator,
+        "fingerprint": _fingerprint(faces),
+    }
+    target = _folder(out)
+    with contextlib.suppress(FileNotFoundError):
+        if json.loads((target / "metadata.json").read_text()) == metadata:
+            return False
+
+    staging = out / ".packing"
+    shutil.rmtree(staging, ignore_errors=True)
+    builder = _Builder(faces, metadata, progress, data_dir=staging, file_format="array_record")
+    tfds.disable_progress_bar()
+    with (
+        contextlib.redirect_stdout(io.StringIO()),  # TFDS announces downloads; there are none
+        mock.patch.object(ExampleSerializer, "serialize_example", _serialize),
+    ):
+        try:
+            # Without this flag TFDS asks a Google bucket for a dataset of our name.
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+            )
+        except RuntimeError as error:  # so array_record calls a full disk
+            raise OSError(f"cannot write the dataset in {out}: {error}") from error
+    for split in builder.info.splits:
+        # Read back rather than remembered: the table is in the order of the records.
+        aus = np.stack([record["aus"] for record in _open(builder, split)])
+        np.save(_folder(staging) / f"aus-{split}.npy", aus)
+    # Renamed, not deleted, to make room: half a deletion would look like a dataset.
+    if target.exists():
+        target.rename(staging / "replaced")
+    target.parent.mkdir(exist_ok=True)
+    _folder(staging).rename(target)
+    shutil.rmtree(staging)
+    return True
+
+
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """The TFDS builder of one packing."""
+
+    name = NAME
+    VERSION = tfds.core.Version(VERSION)
+    # Where TFDS looks for checksums of downloads, of which there are none; left to find it
+    # out, version 4.9.10 imports importlib_resources, which it does not require.
+    code_path = None
+
+    def __init__(
+        self,
+        faces: Sequence[Face],
+        metadata: dict[str, Any],
+        progress: Callable[[Sequence[Face]], Iterable[Face]],
+        **kwargs: Any,
+    ):
+        self._faces, self._metadata, self._progress = faces, metadata, progress
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        size = self._metadata["image_size"]
+        count = len(self._metadata["action_units"])
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Face crops with the intensities of their facial action units (0-5).",
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg"),
+                    "aus": tfds.features.Tensor(shape=(count,), dtype=np.float32),
+                    "id": tfds.features.Text(),
+                    "person": tfds.features.Text(),
+                    "source": tfds.features.Text(),
+                    "transform": tfds.features.Tensor(shape=(2, 3), dtype=np.float32),
+                }
+            ),
+            metadata=tfds.core.MetadataDict(self._metadata),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+        present = {face.split for face in self._faces}
+        return {split: self._generate_examples(split) for split in SPLITS if split in present}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for face in self._progress([face for face in self._faces if face.split == split]):
+            yield (
+                face.id,
+                {
+                    "image": face.jpeg,  # a path: TFDS stores the file's bytes as they are
+                    "aus": np.asarray(face.aus, np.float32),
+                    "id": face.id,
+                    "person": face.person,
+                    "source": face.source,
+                    "transform": np.asarray(face.transform, np.float32),
+                },
+            )
+
+
+def _folder(directory: Path) -> Path:
+    return directory / NAME / VERSION
+
+
+def _open(builder: tfds.core.DatasetBuilder, split: str) -> Sequence[dict[str, Any]]:
+    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+
+
+def _serialize(serializer: ExampleSerializer, example: dict[str, Any]) -> bytes:
+    """What TFDS does, but always the same bytes: its own puts the features in random order."""
+    return serializer.get_tf_example(example).SerializeToString(deterministic=True)
+
+
+def _fingerprint(faces: Sequence[Face]) -> str:
+    """Changes with anything in the records; a picture counts by its size and its date."""
+    digest = hashlib.sha256()
+    for face in faces:
+        stat = face.jpeg.stat()
+        row = (*face._replace(jpeg=Path()), stat.st_size, stat.st_mtime_ns)
+        digest.update(repr(row).encode())
+    return digest.hexdigest()

@@ -1,0 +1,189 @@
+"""From a source of faces to batches (Grain).
+
+The order of the stages makes the stream depend on the seed alone, not on the number of
+workers or processes, so that the number of batches drawn is the whole state of the data:
+``training_batches(..., start=n)`` continues bit-exactly after ``n`` batches.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import grain
+import numpy as np
+import simplejpeg
+from ml_collections import ConfigDict
+from PIL import Image
+
+from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
+from ganimation_jax.data.dataset import FaceDataset
+from ganimation_jax.data.synthetic import SyntheticFaces
+
+Element = dict[str, Any]
+READ_AHEAD = 4  # batches held ready for the device
+HELD_OUT_SEED = 2**31  # synthetic test faces come from a stream that no training seed uses
+
+
+class Source(Protocol):
+    """Random-access faces: ``FaceDataset`` and ``SyntheticFaces``."""
+
+    @property
+    def action_units(self) -> tuple[str, ...]:
+        """The action units that are annotated."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Element:
+        """``jpeg`` (bytes) or ``image`` (uint8 h w 3), and ``aus`` (float32 n, 0-5)."""
+        ...
+
+    def aus_table(self) -> np.ndarray:
+        """All action units, float32 ``len n``, 0-5, without reading images."""
+        ...
+
+
+class Decode(grain.transforms.Map):
+    """A record -> ``image`` uint8 ``size size 3`` and ``aus`` float32 ``n`` in [0, 1]."""
+
+    def __init__(self, size: int, columns: list[int]):
+        self._size, self._columns = size, columns
+
+    def map(self, element: Element) -> Element:
+        """Decode one record."""
+        image = element.get("image")
+        if image is None:
+            image = simplejpeg.decode_jpeg(element["jpeg"])
+        if image.shape[0] != self._size:
+            resized = Image.fromarray(image).resize((self._size,) * 2, Image.Resampling.LANCZOS)
+            image = np.asarray(resized)
+        aus = element["aus"][self._columns] / np.float32(OPENFACE_MAXIMUM)
+        return {"image": image, "aus": aus}
+
+
+class Retarget(grain.transforms.RandomMap):
+    """Add ``target_aus``, those of a random face plus noise, and flip half of the images.
+
+    Args:
+      table: float32 ``len n`` in [0, 1], the faces' action units.
+      noise: targets move by U(-noise, noise).
+      clip: keep targets in [0, 1]; the published code does not.
+      flip: mirror half of the images (action units are symmetric).
+    """
+
+    def __init__(self, table: np.ndarray, noise: float, clip: bool, flip: bool):
+        self._table, self._noise, self._clip, self._flip = table, noise, clip, flip
+
+    def random_map(self, element: Element, rng: np.random.Generator) -> Element:
+        """Draw target and flip for one example."""
+        target = self._table[rng.integers(len(self._table))]
+        target = target + rng.uniform(-self._noise, self._noise, target.shape)
+        if self._clip:
+            target = target.clip(0, 1)
+        image = element["image"]
+        if self._flip and rng.random() < 0.5:
+            image = image[:, ::-1]
+        return element | {"image": image, "target_aus": target.astype(np.float32)}
+
+
+def training_batches(
+    source: Source,
+    *,
+    image_size: int,
+    action_units: tuple[str, ...],
+    batch_size: int,
+    n_critic: int,
+    seed: int,
+    target_noise: float = 0.1,
+    clip_targets: bool = True,
+    flip: bool = True,
+    workers: int = 0,
+    start: int = 0,
+    process: int = 0,
+    processes: int = 1,
+) -> Iterator[Element]:
+    """Endless batches, shuffled anew every epoch.
+
+    Args:
+      source: of faces.
+      image_size: images of another size are resized.
+      action_units: those to train on, in this order.
+      batch_size: over all processes; each yields its ``batch_size / processes``, and joined
+        in order of ``process`` the parts are the batch that a single process would yield.
+      n_critic: batches in each yielded element.
+      seed: of everything random.
+      target_noise, clip_targets, flip: see ``Retarget``.
+      workers: processes that decode; 0 decodes in threads.
+      start: elements to pass over, at no cost.
+      process, processes: this process among all.
+
+    Yields:
+      ``image`` uint8 ``n_critic b h w 3``; ``aus`` and ``target_aus`` float32
+      ``n_critic b n``.
+    """
+    columns = positions(action_units, source.action_units)
+    table = source.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM)
+    dataset = (
+        grain.MapDataset.source(source)
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .map(Decode(image_size, columns))
+        .random_map(Retarget(table, target_noise, clip_targets, flip))
+        .batch(batch_size // processes)[process::processes]
+        .batch(n_critic)[start:]
+        .to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=READ_AHEAD))
+    )
+    if workers:
+        dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    return iter(dataset)
+
+
+def evaluation_batches(
+    source: Source,
+    *,
+    image_size: int,
+    action_units: tuple[str, ...],
+    batch_size: int,
+    examples: int,
+    seed: int,
+    clip_targets: bool = True,
+) -> Iterator[Element]:
+    """The first ``examples`` faces in a fixed order, each with the target of a random face.
+
+    Yields:
+      As ``training_batches``, without the ``n_critic`` axis, noise and flips; the last
+      batch may be short.
+    """
+    columns = positions(action_units, source.action_units)
+    table = source.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM)
+    dataset = (
+        grain.MapDataset.source(source)
+        .seed(seed)[: min(examples, len(source))]
+        .map(Decode(image_size, columns))
+        .random_map(Retarget(table, noise=0.0, clip=clip_targets, flip=False))
+        .batch(batch_size, drop_remainder=False)
+    )
+    return iter(dataset)
+
+
+def build_source(cfg: ConfigDict, split: str) -> Source:
+    """The faces that ``cfg`` names; ``split`` is "train" or "test".
+
+    Raises:
+      FileNotFoundError, ValueError: no such data; the message says what to do.
+    """
+    data = cfg.data
+    if data.source == "faces":
+        if not data.dir:
+            raise ValueError(
+                "data.dir is empty: give the directory that `python -m ganimation_jax.prepare` "
+                "wrote, --config.data.dir=DIR"
+            )
+        return FaceDataset(data.dir, split)
+    if data.source == "synthetic":
+        if data.size < 1:
+            raise ValueError(f"data.size {data.size}: synthetic faces need a number, such as 4096")
+        if split == "train":
+            return SyntheticFaces(data.size, cfg.image_size, cfg.seed)
+        return SyntheticFaces(cfg.evaluate.examples, cfg.image_size, cfg.seed + HELD_OUT_SEED)
+    raise ValueError(f"data.source {data.source!r} is neither faces nor synthetic")

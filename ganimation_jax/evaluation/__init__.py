@@ -1,0 +1,1 @@
+"""Evaluators: plain functions that yield ``(name, value)``."""

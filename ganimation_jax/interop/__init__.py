@@ -1,0 +1,1 @@
+"""Bridges to other frameworks: PyTorch weights in and out."""

@@ -1,0 +1,65 @@
+"""Train or evaluate: ``python -m ganimation_jax.main --config=FILE[:PRESET] --workdir=RUN``.
+
+Fields of the config are overridden with ``--config.field=value``. Running a training command
+again continues it.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import absl.logging
+from absl import app, flags
+from ml_collections import config_flags
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "config file, with :preset if it has any", lock_config=True
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; made if absent")
+COMPILATION_CACHE = Path.home() / ".cache" / "ganimation_jax" / "xla"
+MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "what to do")
+
+
+def main(argv: list[str]) -> None:
+    """Dispatch on ``--mode``; bad input ends in one line on stderr and exit code 2."""
+    if len(argv) > 1:
+        _refuse(f"unexpected arguments {argv[1:]}: write flags as --name=value")
+    if CONFIG.value is None or not WORKDIR.value:
+        _refuse("give --config=configs/NAME.py and --workdir=DIR")
+    import jax  # after the flags, so that --help is quick
+
+    from ganimation_jax import train
+
+    _show_progress()
+    if not jax.config.jax_compilation_cache_dir:  # JAX_COMPILATION_CACHE_DIR sets another
+        jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
+
+    workdir = Path(WORKDIR.value)
+    try:
+        if MODE.value == "train":
+            train.train(CONFIG.value, workdir)
+        else:
+            for name, value in train.evaluate(CONFIG.value, workdir).items():
+                print(f"{name:32s} {value:.4f}")
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        _refuse(str(error))
+
+
+def _show_progress() -> None:
+    # Of other libraries only warnings: Orbax tells of every file it writes.
+    absl.logging.set_verbosity(absl.logging.WARNING)
+    logger = logging.getLogger("ganimation_jax")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _refuse(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    app.run(main)

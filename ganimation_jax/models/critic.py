@@ -1,0 +1,66 @@
+"""The critic (paper, section 4.1): a PatchGAN that also regresses action units."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from ganimation_jax.models import blocks
+
+PUBLISHED_DEPTH = 6  # strided convolutions at 128x128; deeper would double the width again
+
+
+def depth_for(image_size: int) -> int:
+    """Strided convolutions for an image size: down to 2x2 patches, six at most.
+
+    64 -> 5, 128 -> 6 (published), 256 -> 6 (4x4 patches, as StarGAN's code does at 256).
+
+    Raises:
+      ValueError: no depth divides the size evenly.
+    """
+    depth = min(image_size.bit_length() - 2, PUBLISHED_DEPTH)
+    if image_size < 16 or image_size % 2**depth:
+        near = max(16, round(image_size / 64) * 64)
+        raise ValueError(
+            f"image_size {image_size} does not halve evenly {depth} times, as the critic needs; "
+            f"use 16, 32, 64 or a multiple of 64 such as {near}"
+        )
+    return depth
+
+
+class Critic(nn.Module):
+    """Image in, patch scores and action units out; no normalisation, leaky ReLU 0.01.
+
+    Attributes:
+      action_units: how many to regress.
+      width: channels after the first convolution (published: 64), doubling with each.
+      depth: strided convolutions; 0 takes ``depth_for`` the image's size.
+      dtype: of convolutions; parameters stay float32.
+    """
+
+    action_units: int
+    width: int = 64
+    depth: int = 0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: Array) -> tuple[Array, Array]:
+        """Apply.
+
+        Args:
+          image: ``b h h 3`` in [-1, 1].
+
+        Returns:
+          patch scores ``b p p`` and action units ``b n``, unbounded float32, with
+          p = h / 2**depth.
+        """
+        x = image
+        for i in range(self.depth or depth_for(image.shape[1])):
+            conv = blocks.Conv(self.width * 2**i, 4, 2, True, self.dtype, name=f"down{i}")
+            x = nn.leaky_relu(conv(x), 0.01)
+        score = blocks.Conv(1, 3, dtype=self.dtype, name="score")(x)[..., 0]
+        # The published 'valid' convolution as large as the map: a dense layer in its layout.
+        shape = (*x.shape[1:], self.action_units)
+        kernel = self.param("aus", blocks.kernel_init, shape).astype(self.dtype)
+        aus = jnp.einsum("byxc,yxcn->bn", x, kernel)
+        return score.astype(jnp.float32), aus.astype(jnp.float32)

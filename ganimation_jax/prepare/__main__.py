@@ -1,0 +1,38 @@
+"""``python -m ganimation_jax.prepare``: make a dataset from pictures."""
+
+import argparse
+import sys
+from concurrent.futures import BrokenExecutor
+
+from ganimation_jax.prepare import openface
+from ganimation_jax.prepare.problems import UsageError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Returns:
+      The exit code: 0, 1 when the work failed, 2 when the command was wrong.
+    """
+    parser = argparse.ArgumentParser(prog="ganimation_jax.prepare", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    openface.add_command(commands)
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # what is wrong with an input file is reported, not raised
+        print(f"error: {error}\nWhen mended, run the same command again.", file=sys.stderr)
+        return 1
+    except BrokenExecutor:
+        print("error: a process died, of memory perhaps: try fewer --workers", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted: run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Who is trained on and who is held out: by lists, by person, or by file."""
+
+import csv
+import hashlib
+from collections.abc import Mapping, Set
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from ganimation_jax.prepare.problems import UsageError
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+class SplitRule(NamedTuple):
+    """Lists where given; else a hash of the person, or of the id where nobody is named."""
+
+    train_ids: Set[str] | None
+    test_ids: Set[str] | None
+    people: Mapping[str, str]  # id -> person
+    test_fraction: float  # [0, 1]
+
+    def covers(self, face_id: str) -> bool:
+        """False for an id that neither list has, where both are given."""
+        lists = (self.train_ids, self.test_ids)
+        return None in lists or any(face_id in ids for ids in lists if ids is not None)
+
+    def split(self, face_id: str) -> str:
+        """``"train"`` or ``"test"``; with one list, all others are on the other side."""
+        if self.test_ids is not None:
+            return "test" if face_id in self.test_ids else "train"
+        if self.train_ids is not None:
+            return "train" if face_id in self.train_ids else "test"
+        # A hash, not a draw: nobody changes sides when files are added.
+        key = self.people.get(face_id) or face_id
+        place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+        return "test" if place < self.test_fraction else "train"
+
+
+def split_rule(
+    train_ids: Path | None, test_ids: Path | None, people: Path | None, test_fraction: float
+) -> SplitRule:
+    """Read the lists.
+
+    Raises:
+      UsageError: a list cannot be read, or an id is in both.
+    """
+    train = None if train_ids is None else _read_ids(train_ids)
+    test = None if test_ids is None else _read_ids(test_ids)
+    if both := (train or set()) & (test or set()):
+        raise UsageError(f"{len(both)} ids are in both {train_ids} and {test_ids}: {min(both)} ...")
+    return SplitRule(train, test, {} if people is None else _read_people(people), test_fraction)
+
+
+def face_id(name: str) -> str:
+    """``a.b.jpg`` -> ``a.b``, and ``a.b`` stays: an id may contain dots."""
+    path = PurePath(name.strip())
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+
+
+def _read_ids(path: Path) -> set[str]:
+    return {face_id(line) for line in _read_text(path).splitlines() if line.strip()}
+
+
+def _read_people(path: Path) -> dict[str, str]:
+    rows = csv.DictReader(_read_text(path).splitlines(), skipinitialspace=True)
+    if not {"id", "person"} <= set(rows.fieldnames or ()):
+        raise UsageError(f"{path} needs the columns id and person; it has {rows.fieldnames}")
+    return {face_id(row["id"]): (row["person"] or "").strip() for row in rows if row["id"]}
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error

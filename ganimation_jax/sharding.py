@@ -1,0 +1,73 @@
+"""Where arrays live: the device mesh, the rule for parameters, placing batches.
+
+Two mesh axes split the batch: ``data`` alone, and ``fsdp``, which also splits the larger
+arrays of the state. Everything runs under ``jit``; XLA inserts the communication.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ganimation_jax.types import Batch
+
+BATCH_AXES = ("data", "fsdp")
+LARGE = 2**16  # elements; smaller arrays cost more to gather than to hold
+
+
+def make_mesh(fsdp: int = 1, devices: list[jax.Device] | None = None) -> Mesh:
+    """A mesh over all devices, ``fsdp`` of them to each copy of the state.
+
+    Raises:
+      ValueError: the number of devices is not a multiple of ``fsdp``.
+    """
+    devices = jax.devices() if devices is None else devices
+    if fsdp < 1 or len(devices) % fsdp:
+        raise ValueError(
+            f"mesh.fsdp {fsdp} does not divide {len(devices)} devices; use a divisor of it"
+        )
+    auto = (AxisType.Auto,) * 2
+    return jax.make_mesh((len(devices) // fsdp, fsdp), BATCH_AXES, axis_types=auto, devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same array on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Leaves ``n_critic b ...``, split over the devices along ``b``."""
+    return NamedSharding(mesh, PartitionSpec(None, BATCH_AXES))
+
+
+def state_sharding(mesh: Mesh, state: Any) -> Any:
+    """Large arrays split over ``fsdp`` along their last divisible axis, others replicated.
+
+    Args:
+      state: a pytree of arrays or shapes; parameters, their moments and their average have
+        equal shapes and so land alike.
+    """
+    size = mesh.shape["fsdp"]
+
+    def place(leaf: Any) -> NamedSharding:
+        axes = [i for i, length in enumerate(leaf.shape) if length % size == 0]
+        if size == 1 or not axes or np.prod(leaf.shape) < LARGE:
+            return replicated(mesh)
+        # The last axis of a kernel counts output channels: the usual one to split.
+        return NamedSharding(mesh, PartitionSpec(*[None] * axes[-1], "fsdp"))
+
+    return jax.tree.map(place, state)
+
+
+def with_sharding(shapes: Any, shardings: Any) -> Any:
+    """What to restore: ``ShapeDtypeStruct`` leaves that carry their sharding."""
+    return jax.tree.map(
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, shardings
+    )
+
+
+def place_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> Batch:
+    """This process's part of a batch, as arrays over all devices of all processes."""
+    place = jax.make_array_from_process_local_data
+    return Batch(**{name: place(batch_sharding(mesh), leaf) for name, leaf in batch.items()})

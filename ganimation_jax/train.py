@@ -1,0 +1,358 @@
+"""Training: the loop, read from top to bottom."""
+
+import collections
+import functools
+import json
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
+from ml_collections import ConfigDict
+
+from ganimation_jax import engine, sharding
+from ganimation_jax.action_units import EXPRESSIONS, positions
+from ganimation_jax.checkpoint import Checkpoints
+from ganimation_jax.data.pipeline import (
+    Source,
+    build_source,
+    evaluation_batches,
+    training_batches,
+)
+from ganimation_jax.evaluation import held_out
+from ganimation_jax.methods import METHODS
+from ganimation_jax.models.critic import depth_for
+from ganimation_jax.optimizers import DECAYS, build_optimizers
+from ganimation_jax.types import (
+    Batch,
+    Edit,
+    Metrics,
+    parameter_count,
+    to_float,
+    to_uint8,
+)
+from ganimation_jax.writers import Writer, grid
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 2  # steps that the host runs ahead of the device
+SAMPLE_FACES = 3
+SAMPLE_EXPRESSIONS = ("happy", "surprised", "angry", "sad", "disgusted")
+CONSOLE_SCORES = (
+    "critic_on_real/mae",
+    "critic_on_edits/mae",
+    "edit_response/r",
+    "edit_response/pixels",
+    "reconstruction/psnr",
+    "attention/mean",
+)
+POSITIVE = (
+    "batch_size", "n_critic", "epochs", "lr", "generator.width", "critic.width",
+    "every.log", "every.sample", "every.evaluate", "every.checkpoint",
+    "evaluate.examples", "evaluate.batch_size", "keep.latest",
+)  # fmt: skip
+# What may change when a run continues: nothing that state, data or schedule depend on.
+MODEL = ("method", "action_units", "image_size", "generator.", "critic.")
+FREE_TO_CHANGE = ("data.dir", "data.workers", "evaluate.", "every.", "keep.", "mesh.", "wandb.")
+
+
+def train(cfg: ConfigDict, workdir: Path) -> None:
+    """Train to the end of ``cfg``, continuing what is in ``workdir``.
+
+    Raises:
+      ValueError, FileNotFoundError: ``cfg`` cannot be run; nothing has been compiled yet.
+      FloatingPointError: a loss is no longer finite.
+    """
+    mesh = sharding.make_mesh(cfg.mesh.fsdp)
+    check(cfg, mesh.size)
+    faces, held_out_faces = build_source(cfg, "train"), build_source(cfg, "test")
+    positions(cfg.action_units, faces.action_units)
+    images_per_step = cfg.n_critic * cfg.batch_size
+    total_steps = math.ceil(cfg.epochs * len(faces) / images_per_step)
+    total = total_steps * images_per_step
+
+    method = METHODS[cfg.method](cfg)
+    optimizers = build_optimizers(cfg, len(faces), len(method.critic_losses))
+
+    init = engine.make_init(method, optimizers, cfg.image_size, len(cfg.action_units))
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    state_sharding = sharding.state_sharding(mesh, shapes)
+    replicated = sharding.replicated(mesh)
+    step_fn = jax.jit(
+        engine.make_train_step(
+            method,
+            optimizers,
+            ema_decay=cfg.ema_decay,
+            unroll=jax.default_backend() == "cpu",
+        ),
+        donate_argnums=0,
+        in_shardings=(state_sharding, sharding.batch_sharding(mesh), replicated),
+        out_shardings=(state_sharding, replicated),
+    )
+    edit_fn, read_fn = jax.jit(method.edit), jax.jit(method.read_aus)
+
+    config = json_config(cfg)
+    checkpoints = Checkpoints(workdir / "checkpoints", **cfg.keep)
+    restored = checkpoints.restore(
+        sharding.with_sharding(shapes, state_sharding),
+        check=lambda note: check_continues(note, config, workdir),
+    )
+    if restored:
+        start, state = restored
+    else:
+        # XLA compiles the initial draws ten times faster with its own generator.
+        start, state = 0, jax.jit(init)(jax.random.key(cfg.seed, impl="rbg"))
+        state = jax.device_put(state, state_sharding)
+    log.info(
+        "%s on %d %s device(s): %s + %s parameters; %s faces; %s steps of %d images",
+        f"continuing after step {start:,}" if restored else "training",
+        mesh.size,
+        jax.default_backend(),
+        f"{parameter_count(shapes.generator.params):,}",
+        f"{parameter_count(shapes.critic.params):,}",
+        f"{len(faces):,}",
+        f"{total_steps:,}",
+        images_per_step,
+    )
+    writer = Writer(workdir, config, start=start * images_per_step, total=total, wandb=cfg.wandb)
+    batches = training_batches(
+        faces,
+        image_size=cfg.image_size,
+        action_units=cfg.action_units,
+        batch_size=cfg.batch_size,
+        n_critic=cfg.n_critic,
+        seed=cfg.seed,
+        target_noise=cfg.data.target_noise,
+        clip_targets=cfg.data.clip_targets,
+        flip=cfg.data.flip,
+        workers=cfg.data.workers,
+        start=start,
+        process=jax.process_index(),
+        processes=jax.process_count(),
+    )
+    run_key = jax.random.key(cfg.seed)
+    in_flight: collections.deque[tuple[int, Metrics]] = collections.deque()
+
+    def due(interval: int, images: int) -> bool:
+        return images % interval < images_per_step or images == total
+
+    def retire(left: int) -> None:
+        """Wait until ``left`` steps are in flight; log those that ended if it is time."""
+        while len(in_flight) > left:
+            images, metrics = in_flight.popleft()
+            jax.block_until_ready(metrics)
+            if due(cfg.every.log, images):
+                writer.metrics(images, finite(images, jax.device_get(metrics)))
+
+    for step in range(start, total_steps):
+        batch = sharding.place_batch(mesh, next(batches))
+        state, metrics = step_fn(state, batch, run_key)
+        images = (step + 1) * images_per_step
+        in_flight.append((images, metrics))
+        retire(IN_FLIGHT)
+
+        sampling, evaluating, saving = (
+            due(interval, images)
+            for interval in (cfg.every.sample, cfg.every.evaluate, cfg.every.checkpoint)
+        )
+        if sampling or evaluating or saving:
+            retire(0)
+        edit = functools.partial(edit_fn, state.ema)
+        if sampling:
+            writer.picture(images, "samples", draw_samples(cfg, edit, held_out_faces))
+        scores = None
+        if evaluating:
+            read_aus = functools.partial(read_fn, state.critic.params)
+            scores = scores_of(cfg, edit, read_aus, held_out_faces)
+            writer.metrics(images, scores, CONSOLE_SCORES)
+        if saving:
+            # The step is also the position in the data: no batch is drawn before it is kept.
+            checkpoints.save(step + 1, state, config, scores)
+
+    batches.close()
+    checkpoints.close()
+    writer.close()
+    log.info("finished: %s", workdir)
+
+
+def evaluate(cfg: ConfigDict, workdir: Path) -> dict[str, float]:
+    """Score the newest checkpoint of ``workdir`` on held-out faces; writes ``scores.json``.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint.
+    """
+    mesh = sharding.make_mesh(cfg.mesh.fsdp)
+    check(cfg, mesh.size)
+    held_out_faces = build_source(cfg, "test")
+    method = METHODS[cfg.method](cfg)
+    optimizers = build_optimizers(cfg)
+    init = engine.make_init(method, optimizers, cfg.image_size, len(cfg.action_units))
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    config = json_config(cfg)
+    checkpoints = Checkpoints(workdir / "checkpoints", **cfg.keep)
+    restored = checkpoints.restore(
+        sharding.with_sharding(shapes, sharding.state_sharding(mesh, shapes)),
+        check=lambda note: check_continues(note, config, workdir),
+    )
+    checkpoints.close()
+    if not restored:
+        raise FileNotFoundError(f"no checkpoint in {workdir / 'checkpoints'}; train first")
+    step, state = restored
+    edit = functools.partial(jax.jit(method.edit), state.ema)
+    read_aus = functools.partial(jax.jit(method.read_aus), state.critic.params)
+    scores = scores_of(cfg, edit, read_aus, held_out_faces)
+    images = step * cfg.n_critic * cfg.batch_size
+    text = json.dumps({"images": images} | scores, indent=2)
+    (workdir / "scores.json").write_text(text + "\n")
+    return scores
+
+
+def scores_of(
+    cfg: ConfigDict,
+    edit: Callable[[jax.Array, jax.Array], Edit],
+    read_aus: Callable[[jax.Array], jax.Array],
+    faces: Source,
+) -> dict[str, float]:
+    """Run every evaluator on held-out faces."""
+    batches = evaluation_batches(
+        faces,
+        image_size=cfg.image_size,
+        action_units=cfg.action_units,
+        batch_size=cfg.evaluate.batch_size,
+        examples=cfg.evaluate.examples,
+        seed=cfg.seed,
+    )
+    floats = (Batch(**batch)._replace(image=to_float(batch["image"])) for batch in batches)
+    return dict(held_out.evaluate(held_out.look(floats, edit, read_aus), cfg.action_units))
+
+
+def draw_samples(
+    cfg: ConfigDict, edit: Callable[[jax.Array, jax.Array], Edit], faces: Source
+) -> np.ndarray:
+    """A grid, uint8 ``H W 3``: a column for each target expression, a block for each face.
+
+    The rows of a block: the edit, its attention and colour, and the edit undone.
+    """
+    batch = next(
+        evaluation_batches(
+            faces,
+            image_size=cfg.image_size,
+            action_units=cfg.action_units,
+            batch_size=SAMPLE_FACES,
+            examples=SAMPLE_FACES,
+            seed=cfg.seed,
+        )
+    )
+    image = to_float(batch["image"])
+    targets = sample_targets(cfg.action_units)
+    columns = []
+    for target in targets.values():
+        there = edit(image, np.tile(target, (len(image), 1)))
+        back = edit(there.image, batch["aus"])
+        attention = np.repeat(to_uint8(there.attention * 2 - 1), 3, axis=-1)
+        columns.append(
+            (to_uint8(there.image), attention, to_uint8(there.color), to_uint8(back.image))
+        )
+    cells = []
+    for face, source in enumerate(batch["image"]):
+        blank = np.full_like(source, 255)
+        for row in range(4):
+            first = source if row == 0 else blank
+            cells.append([first, *(np.asarray(column[row][face]) for column in columns)])
+    labels = ["edited", "attention", "colour", "undone"] * len(image)
+    return grid(cells, labels, ["source", *targets])
+
+
+def sample_targets(action_units: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Expressions to show: float32 ``n`` each, by name. Units that are not there are left out."""
+    targets = {}
+    for name in SAMPLE_EXPRESSIONS:
+        units = [unit for unit in EXPRESSIONS[name] if unit in action_units]
+        if units:
+            target = np.zeros(len(action_units), np.float32)
+            target[positions(units, action_units)] = 0.8
+            targets[name] = target
+    return targets or {"all": np.full(len(action_units), 0.8, np.float32)}
+
+
+def finite(images: int, metrics: dict[str, np.ndarray]) -> dict[str, float]:
+    """``metrics`` as floats.
+
+    Raises:
+      FloatingPointError: some are not finite; names them.
+    """
+    values = {name: float(value) for name, value in metrics.items()}
+    broken = [name for name, value in values.items() if not math.isfinite(value)]
+    if broken:
+        raise FloatingPointError(
+            f"not finite at {images:,} images: {', '.join(broken)}; the last checkpoint is whole. "
+            "Try a smaller lr, or dtype=float32"
+        )
+    return values
+
+
+def check(cfg: ConfigDict, devices: int) -> None:
+    """Refuse what cannot run, before anything is compiled.
+
+    Raises:
+      ValueError: names the field, its value and what to do.
+    """
+    depth = cfg.critic.depth or depth_for(cfg.image_size)
+    if cfg.image_size % 2**depth or cfg.image_size % 4:
+        raise ValueError(
+            f"image_size {cfg.image_size} does not halve {depth} times (critic.depth), or is not "
+            "a multiple of 4 (generator); use 64, 128 or 256, or set critic.depth=0"
+        )
+    if cfg.batch_size % devices:
+        below = cfg.batch_size // devices * devices
+        near = f"{below} or {below + devices}" if below else str(devices)
+        raise ValueError(
+            f"batch_size {cfg.batch_size} is not divisible by {devices} devices; use {near}"
+        )
+    if cfg.method not in METHODS:
+        raise ValueError(f"method {cfg.method!r} is not one of {', '.join(METHODS)}")
+    if cfg.dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"dtype {cfg.dtype!r} is neither float32 nor bfloat16")
+    if cfg.decay not in DECAYS:
+        raise ValueError(f"decay {cfg.decay!r} is not one of {', '.join(DECAYS)}")
+    for name in POSITIVE:
+        value = functools.reduce(getattr, name.split("."), cfg)
+        if value <= 0:
+            raise ValueError(f"{name} is {value}; it must be above 0")
+
+
+def check_continues(note: dict[str, Any], config: dict[str, Any], workdir: Path) -> None:
+    """Refuse to continue from a checkpoint whose state or data ``config`` does not fit.
+
+    At step 0 (imported weights) nothing has been trained: only the model must be the same.
+
+    Args:
+      note: of the checkpoint: its step and config.
+      config: of this run.
+      workdir: for the message.
+
+    Raises:
+      ValueError: lists the fields that differ.
+    """
+    saved, fields = flatten_dict(note["config"], sep="."), flatten_dict(config, sep=".")
+    changes = [
+        f"{name}: {saved.get(name)} -> {fields.get(name)}"
+        for name in sorted(saved | fields)
+        if saved.get(name) != fields.get(name)
+        and not name.startswith(FREE_TO_CHANGE)
+        and (note["step"] or name.startswith(MODEL))
+    ]
+    if changes:
+        raise ValueError(
+            f"{workdir} holds a run with another config ({'; '.join(changes)}); "
+            "continue it with its own, or choose another --workdir"
+        )
+
+
+def json_config(cfg: ConfigDict) -> dict[str, Any]:
+    """``cfg`` as plain values, as they come back from a checkpoint."""
+    return json.loads(cfg.to_json())

@@ -1,0 +1,519 @@
+"""Preparing a dataset: every kind of bad input, interruption, and the published folder."""
+
+import csv
+import io
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.data.dataset import FaceDataset
+from ganimation_jax.prepare.__main__ import main
+from ganimation_jax.prepare.pickles import read_aus_pickle
+from ganimation_jax.prepare.problems import UsageError
+from ganimation_jax.prepare.splits import SplitRule
+
+SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "official_sample"
+
+
+def draw(path, side=40, width=None, seed=0, **options):
+    """A smooth random picture, which survives JPEG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    picture = Image.fromarray(coarse).resize((width or side, side), Image.Resampling.BICUBIC)
+    picture.save(path, **options)
+
+
+def look(path):
+    """A decoded copy, its file closed."""
+    with Image.open(path) as picture:
+        picture.load()
+    return picture
+
+
+def intensities(seed):
+    return np.random.default_rng(seed).uniform(0, 5, len(ACTION_UNITS)).round(3)
+
+
+def write_csv(path, seed=0, rows=1, drop=(), newline="\n", bom=False, **changes):
+    """As OpenFace writes it: a space after each comma, presence beside intensity."""
+    row = {"frame": 1, "confidence": 0.95, "success": 1}
+    row |= {f"{code}_c": 0 for code in ACTION_UNITS}  # before _r: found by name or not at all
+    row |= {f"{code}_r": value for code, value in zip(ACTION_UNITS, intensities(seed), strict=True)}
+    row = {key: value for key, value in (row | changes).items() if key not in drop}
+    lines = [", ".join(row), *[", ".join(map(str, row.values()))] * rows, ""]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((b"\xef\xbb\xbf" if bom else b"") + newline.join(lines).encode())
+
+
+def make_input(folder, count=6):
+    for number in range(count):
+        draw(folder / "imgs" / f"{number:03d}.jpg", seed=number)
+        write_csv(folder / "csv" / f"{number:03d}.csv", seed=number)
+
+
+def prepare(folder, *extra, out="out", labels=("--csv", "csv"), workers=1):
+    return main(
+        [
+            *("openface", "--images", str(folder / "imgs"), "--out", str(folder / out)),
+            *(labels[0], str(folder / labels[1]), "--size", "32", "--workers", str(workers)),
+            *map(str, extra),
+        ]
+    )
+
+
+def read_rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def reasons(folder):
+    """File name -> reason."""
+    return {Path(row["file"]).name: row["reason"] for row in read_rows(folder / "out/skipped.csv")}
+
+
+def split_of(folder, out="out"):
+    return {row["id"]: row["split"] for row in read_rows(folder / out / "table.csv")}
+
+
+def records(out):
+    """Everything in the dataset, by id."""
+    splits = {row["split"] for row in read_rows(out / "table.csv")}
+    return {record["id"]: record for split in splits for record in FaceDataset(out, split)}
+
+
+def test_table_crops_and_records_agree(tmp_path, capsys):
+    make_input(tmp_path)
+    assert prepare(tmp_path) == 0
+    table, found = read_rows(tmp_path / "out/table.csv"), records(tmp_path / "out")
+    assert [row["id"] for row in table] == [f"{number:03d}" for number in range(6)]
+    assert read_rows(tmp_path / "out/skipped.csv") == []
+    for number, row in enumerate(table):
+        record = found[row["id"]]
+        assert (row["file"], record["source"]) == (f"{number:03d}.jpg",) * 2
+        assert float(row["confidence"]) == 0.95
+        np.testing.assert_array_equal(record["aus"], np.float32(intensities(number)))
+        in_table = [float(row[code]) for code in ACTION_UNITS]
+        np.testing.assert_array_equal(in_table, intensities(number))
+        np.testing.assert_array_equal(record["transform"], np.float32([[0.8, 0, 0], [0, 0.8, 0]]))
+        assert record["jpeg"] == (tmp_path / f"out/crops/{row['id']}.jpg").read_bytes()
+        crop = look(io.BytesIO(record["jpeg"]))
+        assert (crop.size, crop.mode, crop.format) == ((32, 32), "RGB", "JPEG")
+        source = look(tmp_path / "imgs" / row["file"]).resize((32, 32))
+        assert np.abs(np.asarray(crop, int) - np.asarray(source, int)).mean() < 3
+    captured = capsys.readouterr()
+    assert captured.out.startswith("6 faces: ")
+    assert "dataset ready" in captured.out
+    assert "crops 6/6" in captured.err
+
+
+def test_finished_run_does_nothing_and_changed_input_is_noticed(tmp_path, capsys):
+    make_input(tmp_path)
+    prepare(tmp_path)
+    crops = {path: path.stat().st_ino for path in (tmp_path / "out/crops").iterdir()}
+    assert prepare(tmp_path) == 0
+    assert "already complete" in capsys.readouterr().out
+    assert crops == {path: path.stat().st_ino for path in (tmp_path / "out/crops").iterdir()}
+    before = records(tmp_path / "out")
+
+    draw(tmp_path / "imgs/002.jpg", seed=99)
+    os.utime(tmp_path / "imgs/002.jpg", (1, 1))  # even an older picture is another one
+    write_csv(tmp_path / "csv/003.csv", seed=99)
+    assert prepare(tmp_path) == 0
+    assert "dataset ready" in capsys.readouterr().out
+    after = records(tmp_path / "out")
+    changed = {key for key in before if before[key]["jpeg"] != after[key]["jpeg"]}
+    assert changed == {"002"}
+    np.testing.assert_array_equal(after["003"]["aus"], np.float32(intensities(99)))
+
+    assert prepare(tmp_path, "--size", "16") == 0
+    assert {look(path).size for path in crops} == {(16, 16)}
+    assert FaceDataset(tmp_path / "out", "train").image_size == 16
+
+
+def test_exact_jpegs_are_copied_and_others_converted(tmp_path):
+    make_input(tmp_path, count=5)
+    images = tmp_path / "imgs"
+    draw(images / "000.jpg", side=32, quality=40)
+    draw(images / "001.jpg", side=32)
+    look(images / "001.jpg").convert("L").save(images / "001.jpg")
+    (images / "002.jpg").unlink()
+    draw(images / "deep/er/002.PNG", side=32, format="PNG")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored on its side
+    draw(images / "003.jpg", side=32, exif=exif)
+    assert prepare(tmp_path) == 0
+    crops = tmp_path / "out/crops"
+    assert (crops / "000.jpg").read_bytes() == (images / "000.jpg").read_bytes()
+    assert {look(path).mode for path in crops.iterdir()} == {"RGB"}
+    assert {look(path).format for path in crops.iterdir()} == {"JPEG"}
+    upright = np.asarray(look(images / "003.jpg").transpose(Image.Transpose.ROTATE_270), int)
+    assert np.abs(np.asarray(look(crops / "003.jpg"), int) - upright).mean() < 3
+    assert records(tmp_path / "out")["002"]["source"] == "deep/er/002.PNG"
+
+
+def test_every_bad_input_is_reported_and_the_rest_is_used(tmp_path, capsys):
+    make_input(tmp_path, count=4)
+    images, labels = tmp_path / "imgs", tmp_path / "csv"
+    whole = (images / "000.jpg").read_bytes()
+
+    def bad_picture(name, content=None, **options):
+        draw(images / name, **options)
+        write_csv(labels / f"{Path(name).stem}.csv")
+        if content is not None:
+            (images / name).write_bytes(content)
+
+    def bad_csv(name, content=None, **options):
+        draw(images / f"{Path(name).stem}.jpg")
+        write_csv(labels / name, **options)
+        if content is not None:
+            (labels / name).write_bytes(content)
+
+    unreadable, outside = "unreadable picture", "intensity outside 0-5"
+    bad_picture("empty.jpg", b"")
+    bad_picture("truncated.jpg", whole[: len(whole) * 2 // 3])
+    bad_picture("text.png", b"not a picture at all")
+    bad_picture("oblong.jpg", width=50)
+    bad_picture("deep.png", b"")
+    Image.fromarray(np.full((40, 40), 9000, np.uint16)).save(images / "deep.png")
+    draw(images / "alone.jpg")
+    write_csv(labels / "lonely.csv")
+    draw(images / "twin.jpg")
+    draw(images / "twin.png")
+    (images / "notes.txt").write_text("hello")
+    bad_csv("no_units.csv", drop=[f"{code}_r" for code in ACTION_UNITS])
+    bad_csv("one_unit_less.csv", drop=["AU12_r"])
+    bad_csv("no_confidence.csv", drop=["confidence"])
+    bad_csv("failed.csv", success=0)
+    bad_csv("unsure.csv", confidence=0.69)
+    bad_csv("nan.csv", AU04_r="nan")
+    bad_csv("inf.csv", AU04_r="inf")
+    bad_csv("high.csv", AU04_r=5.01)
+    bad_csv("low.csv", AU04_r=-0.01)
+    bad_csv("word.csv", AU04_r="much")
+    bad_csv("two.csv", rows=2)
+    bad_csv("none.csv", rows=0)
+    bad_csv("void.csv", b"")
+    bad_csv("binary.csv", bytes(range(256)))
+    bad_csv("cut.csv", (labels / "000.csv").read_bytes()[:-20])
+
+    assert prepare(tmp_path) == 0
+    assert reasons(tmp_path) == {
+        "empty.jpg": unreadable,
+        "truncated.jpg": unreadable,
+        "text.png": unreadable,
+        "oblong.jpg": "picture is not square",
+        "deep.png": "not an 8-bit picture",
+        "alone.jpg": "picture without annotation",
+        "lonely.csv": "annotation without picture",
+        "twin.jpg": "two files of one id",
+        "twin.png": "two files of one id",
+        "notes.txt": "not a picture",
+        "no_units.csv": "CSV lacks action units",
+        "one_unit_less.csv": "CSV lacks action units",
+        "no_confidence.csv": "CSV lacks its confidence",
+        "failed.csv": "OpenFace found no face",
+        "unsure.csv": "low confidence",
+        "nan.csv": outside,
+        "inf.csv": outside,
+        "high.csv": outside,
+        "low.csv": outside,
+        "word.csv": "unreadable CSV",
+        "two.csv": "more than one face in CSV",
+        "none.csv": "no face in CSV",
+        "void.csv": "unreadable CSV",
+        "binary.csv": "unreadable CSV",
+        "cut.csv": "unreadable CSV",
+    }
+    details = {
+        Path(row["file"]).name: row["detail"] for row in read_rows(tmp_path / "out/skipped.csv")
+    }
+    assert details["one_unit_less.csv"] == "no column AU12_r"
+    assert "AU01_r" in details["no_units.csv"]
+    assert "AU45_r" in details["no_units.csv"]
+    assert "must be square" in details["oblong.jpg"]
+    assert sorted(records(tmp_path / "out")) == ["000", "001", "002", "003"]
+    out = capsys.readouterr().out
+    assert "4 faces" in out
+    assert "25 skipped" in out
+    assert "4  intensity outside 0-5" in out
+
+
+@pytest.mark.parametrize(
+    ("stage", "kilobytes", "size", "workers"),
+    [("crops", 1, 256, 1), ("crops", 1, 256, 2), ("packing", 40, 32, 1)],
+)
+def test_full_disk_stops_the_run_and_leaves_nothing_torn(tmp_path, stage, kilobytes, size, workers):
+    """A limit on the size of files stands in for the disk."""
+    make_input(tmp_path, count=70)  # enough for two processes
+    command = (
+        f"ulimit -f {kilobytes}; {sys.executable} -m ganimation_jax.prepare openface"
+        f" --images {tmp_path}/imgs --csv {tmp_path}/csv --out {tmp_path}/out"
+        f" --size {size} --workers {workers}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert ("packing" in done.stderr) == (stage == "packing")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out/annotated_faces").exists()
+    for crop in (tmp_path / "out/crops").iterdir():
+        look(crop)
+
+
+def test_nothing_usable_fails_with_the_summary(tmp_path, capsys):
+    make_input(tmp_path, count=2)
+    assert prepare(tmp_path, "--min-confidence", 0.99) == 1
+    captured = capsys.readouterr()
+    assert "2  low confidence" in captured.out
+    assert "no usable face" in captured.err
+    assert not (tmp_path / "out/annotated_faces").exists()
+
+
+def test_bom_crlf_and_missing_success_are_tolerated(tmp_path):
+    make_input(tmp_path)
+    write_csv(tmp_path / "csv/001.csv", seed=1, bom=True, newline="\r\n")
+    write_csv(tmp_path / "csv/002.csv", seed=2, drop=["success"])  # OpenFace on single pictures
+    assert prepare(tmp_path) == 0
+    assert len(records(tmp_path / "out")) == 6
+
+
+def test_older_openface_without_some_units(tmp_path, capsys):
+    make_input(tmp_path, count=3)
+    for number in range(3):
+        write_csv(tmp_path / f"csv/{number:03d}.csv", seed=number, drop=["AU07_r", "AU23_r"])
+    draw(tmp_path / "imgs/zz.jpg")
+    write_csv(tmp_path / "csv/zz.csv")  # has all: fits too
+    assert prepare(tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "WARNING: 2 action units are in too few CSV files: AU07 AU23" in out
+    assert "the dataset has the 15 others" in out
+    want = tuple(code for code in ACTION_UNITS if code not in ("AU07", "AU23"))
+    assert FaceDataset(tmp_path / "out", "train").action_units == want
+    kept = [place for place, code in enumerate(ACTION_UNITS) if code in want]
+    found = records(tmp_path / "out")
+    assert len(found) == 4
+    np.testing.assert_array_equal(found["002"]["aus"], np.float32(intensities(2)[kept]))
+
+
+def test_split_by_lists(tmp_path):
+    make_input(tmp_path)
+    (tmp_path / "test.csv").write_text("001.jpg\n\n003\n777.jpg\n")
+    assert prepare(tmp_path, "--test-ids", tmp_path / "test.csv") == 0
+    assert [key for key, split in split_of(tmp_path).items() if split == "test"] == ["001", "003"]
+    assert reasons(tmp_path) == {"777": "listed id without picture"}
+
+    (tmp_path / "train.csv").write_text("000.jpg\r\n002.jpg\r\n")
+    lists = ("--test-ids", tmp_path / "test.csv", "--train-ids", tmp_path / "train.csv")
+    assert prepare(tmp_path, *lists) == 0
+    assert split_of(tmp_path) == {"000": "train", "001": "test", "002": "train", "003": "test"}
+    assert reasons(tmp_path)["004.jpg"] == "in neither list of ids"
+
+    (tmp_path / "train.csv").write_text("001.jpg\n")
+    assert prepare(tmp_path, *lists) == 2
+
+
+def test_split_by_person(tmp_path, capsys):
+    make_input(tmp_path, count=40)
+    people = {f"{number:03d}": f"person {number % 10}" for number in range(40)}
+    lines = ["id, person", *(f"{key}.jpg, {person}" for key, person in people.items())]
+    (tmp_path / "people.csv").write_text("\n".join(lines))
+    assert prepare(tmp_path, "--people", tmp_path / "people.csv", "--test-fraction", 0.4) == 0
+    by_split = {"train": set(), "test": set()}
+    for key, split in split_of(tmp_path).items():
+        by_split[split].add(people[key])
+    assert by_split["train"]
+    assert by_split["test"]
+    assert not by_split["train"] & by_split["test"]
+    assert records(tmp_path / "out")["007"]["person"] == "person 7"
+
+    (tmp_path / "test.csv").write_text("000\n")
+    lists = ("--people", tmp_path / "people.csv", "--test-ids", tmp_path / "test.csv")
+    assert prepare(tmp_path, *lists) == 0
+    assert "warning: 1 people are in both splits" in capsys.readouterr().out
+
+
+def test_split_by_hash_is_stable_and_about_a_tenth():
+    rule = SplitRule(None, None, {}, 0.1)
+    sides = {str(number): rule.split(str(number)) for number in range(5000)}
+    assert 400 < list(sides.values()).count("test") < 600
+    # By hand (printf 9 | sha256sum gives 19581e27 ..., and 0x19 / 256 is .098), for
+    # another hash would move faces between the splits of existing datasets.
+    assert [key for key in map(str, range(10)) if sides[key] == "test"] == ["9"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"--images": "nowhere"}, "no directory"),
+        ({"--csv": "nowhere"}, "no directory"),
+        ({"--csv": "hollow"}, "no CSV files"),
+        ({"--images": "hollow"}, "no pictures"),
+        ({"--out": "people.csv/out"}, "cannot write"),
+        ({"--out": "imgs/out"}, "is inside"),
+        ({"--test-ids": "nowhere"}, "cannot read"),
+        ({"--people": "csv/000.csv"}, "columns id and person"),
+        ({"--size": "0"}, "not between 1 and 4096"),
+        ({"--size": "big"}, "invalid int value"),
+        ({"--min-confidence": "70"}, "not between 0 and 1"),
+        ({"--workers": "0"}, "not between"),
+        ({"--pkl": "csv/000.csv"}, "not allowed with"),
+        ({"--csv": None}, "--csv --pkl is required"),
+        ({"--csv": None, "--pkl": "nowhere"}, "cannot read"),
+    ],
+)
+def test_wrong_commands_exit_2_with_a_message(tmp_path, capsys, arguments, message):
+    make_input(tmp_path, count=1)
+    (tmp_path / "hollow").mkdir()
+    (tmp_path / "people.csv").write_text("a file, not a folder")
+    flags = {"--images": "imgs", "--csv": "csv", "--out": "out"} | arguments
+    paths = {"--images", "--csv", "--pkl", "--out", "--test-ids", "--people"}
+    argv = ["openface"]
+    for flag, value in flags.items():
+        if value is not None:
+            argv += [flag, str(tmp_path / value) if flag in paths else value]
+    try:
+        code = main(argv)
+    except SystemExit as stop:  # argparse's own way
+        code = stop.code
+    assert code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("moment", ["crops", "packing"])
+def test_killed_and_rerun_equals_uninterrupted(tmp_path, moment):
+    count = 400
+    for number in range(count):
+        draw(tmp_path / f"imgs/{number:03d}.jpg", side=200, seed=number)
+        write_csv(tmp_path / f"csv/{number:03d}.csv", seed=number)
+    assert prepare(tmp_path, out="whole", workers=1) == 0
+
+    command = [
+        *(sys.executable, "-m", "ganimation_jax.prepare", "openface", "--images"),
+        *(tmp_path / "imgs", "--csv", tmp_path / "csv", "--out", tmp_path / "out"),
+        *("--size", "32", "--workers", "2"),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    crops, packing = tmp_path / "out/crops", tmp_path / "out/.packing"
+    started = {"crops": lambda: len(list(crops.glob("0*.jpg"))) > 20, "packing": packing.exists}
+    while not started[moment]():
+        assert process.poll() is None, "finished before it was killed"
+        time.sleep(0.001)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    orphans = workers.read_text().split() if workers.exists() else []
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out/annotated_faces").exists()
+    done = len(list(crops.glob("*.jpg")))
+    assert done < count if moment == "crops" else done == count
+
+    deadline = time.monotonic() + 10  # the workers go too
+    while any(running(pid) for pid in orphans):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert prepare(tmp_path, workers=2) == 0
+    assert not packing.exists()
+    assert [path.name for path in crops.iterdir() if path.suffix != ".jpg"] == []
+    whole, rerun = (
+        {
+            path.relative_to(folder): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        for folder in (tmp_path / "whole", tmp_path / "out")
+    )
+    assert whole.keys() == rerun.keys()
+    assert [name for name in whole if whole[name] != rerun[name]] == []
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Malice:
+    def __reduce__(self):
+        return os.system, ("touch pwned",)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_pickle_that_calls_something_is_refused(tmp_path, monkeypatch, protocol):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "aus.pkl"
+    path.write_bytes(pickle.dumps({"a": Malice()}, protocol=protocol))
+    with pytest.raises(UsageError, match=r"posix\.system"):
+        read_aus_pickle(path)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", ["builtins eval", "numpy load", "numpy.f2py crackfortran"])
+def test_pickle_allows_nothing_beside_arrays(tmp_path, name):
+    module, function = name.split()
+    path = tmp_path / "aus.pkl"
+    path.write_bytes(f"c{module}\n{function}\n.".encode())
+    with pytest.raises(UsageError, match=f"{module}.{function}"):
+        read_aus_pickle(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x80\x02}q\x00(U\x12N", pickle.dumps([1]), pickle.dumps({1: 2})]
+)
+def test_pickle_damaged_or_of_something_else(tmp_path, content):
+    path = tmp_path / "aus.pkl"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"aus\.pkl"):
+        read_aus_pickle(path)
+
+
+def test_pickle_written_by_this_python(tmp_path):
+    path = tmp_path / "aus.pkl"
+    path.write_bytes(pickle.dumps({"a": intensities(0)}, protocol=4))
+    np.testing.assert_array_equal(read_aus_pickle(path)["a"], intensities(0))
+
+
+def test_pickle_rows_are_checked(tmp_path):
+    make_input(tmp_path, count=5)
+    labels = {f"{number:03d}": intensities(number) for number in range(5)}
+    labels["001"] = labels["001"][:16]
+    labels["002"] = np.full(17, np.nan)
+    labels["003"] = np.full(17, 5.5)
+    labels["lonely"] = intensities(0)
+    (tmp_path / "aus.pkl").write_bytes(pickle.dumps(labels))
+    assert prepare(tmp_path, labels=("--pkl", "aus.pkl")) == 0
+    assert sorted(records(tmp_path / "out")) == ["000", "004"]
+    assert {name.split(":")[1]: reason for name, reason in reasons(tmp_path).items()} == {
+        "001": "not 17 action units",
+        "002": "intensity outside 0-5",
+        "003": "intensity outside 0-5",
+        "lonely": "annotation without picture",
+    }
+
+
+@pytest.mark.skipif(not SAMPLE.exists(), reason=f"the published sample is not at {SAMPLE}")
+def test_published_sample(tmp_path):
+    shutil.copytree(SAMPLE, tmp_path / "in")
+    out = tmp_path / "out"
+    command = ["openface", "--images", str(SAMPLE / "imgs"), "--out", str(out)]
+    assert main([*command, "--pkl", str(SAMPLE / "aus_openface.pkl")]) == 0
+    found = records(out)
+    assert {record["id"] for record in FaceDataset(out, "test")} == {
+        "N_0000001507_00202",
+        "N_0000001939_00054",
+    }
+    assert len(found) == 4
+    # Read off the pickle's own bytes with pickletools.
+    np.testing.assert_allclose(found["N_0000000356_00190"]["aus"][:4], [2.86, 2.27, 1.45, 1.1])
+    for key, record in found.items():  # 128 x 128 already: not compressed again
+        assert record["jpeg"] == (SAMPLE / "imgs" / f"{key}.jpg").read_bytes()
+        np.testing.assert_array_equal(record["transform"], [[1, 0, 0], [0, 1, 0]])
