@@ -55,7 +55,9 @@ def positions(wanted: Iterable[str], available: Iterable[str] = ACTION_UNITS) ->
         raise ValueError("action_units is empty: name at least one, such as AU12")
     for code in wanted:
         if code not in available:
-            near = difflib.get_close_matches(code.upper(), available, n=1, cutoff=0.5)
+            digits = "".join(filter(str.isdigit, code))
+            guess = f"AU{digits:0>2}" if digits else code.upper()
+            near = difflib.get_close_matches(guess, available, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"action unit {code!r} is not one of {' '.join(available)}{hint}")
         if wanted.count(code) > 1:

@@ -5,6 +5,7 @@ it is given.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,12 +46,13 @@ def make_init(
 
 
 def update(
-    loss_fn: Callable[[Params], tuple[Array, Metrics]],
     optimizer: optax.GradientTransformation,
     net: NetState,
+    loss_fn: Callable[..., tuple[Array, Metrics]],
+    *args: Any,
 ) -> tuple[NetState, Array, Metrics]:
-    """One optimiser update of ``net`` on ``loss_fn(params) -> loss, metrics``."""
-    (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(net.params)
+    """One optimiser update of ``net`` on ``loss_fn(params, *args) -> loss, metrics``."""
+    (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(net.params, *args)
     updates, opt_state = optimizer.update(grads, net.opt_state, net.params)
     return NetState(optax.apply_updates(net.params, updates), opt_state), loss, metrics
 
@@ -64,11 +66,9 @@ def update_critic(
     key: Array,
 ) -> tuple[NetState, Metrics]:
     """The critic after one update for each of the method's critic losses on one batch."""
-    total, metrics = jnp.zeros(()), {}
+    total, metrics = jnp.zeros(()), Metrics()
     for loss_fn in method.critic_losses:
-        critic, loss, terms = update(
-            lambda params, loss_fn=loss_fn: loss_fn(params, batch, edited, key), optimizer, critic
-        )
+        critic, loss, terms = update(optimizer, critic, loss_fn, batch, edited, key)
         total, metrics = total + loss, metrics | terms
     return critic, metrics | {"critic/loss": total}
 
@@ -83,9 +83,7 @@ def update_generator(
 ) -> tuple[NetState, Metrics]:
     """The generator after one update against a fixed critic."""
     generator, loss, metrics = update(
-        lambda params: method.generator_loss(params, critic_params, batch, key),
-        optimizer,
-        generator,
+        optimizer, generator, method.generator_loss, critic_params, batch, key
     )
     return generator, metrics | {"generator/loss": loss}
 
@@ -105,8 +103,7 @@ def make_train_step(
       ema_decay: of the generator's moving average, per step. Early on the average runs over
         the steps there have been: decay = min(ema_decay, (1 + step) / (10 + step)).
       unroll: state the critic updates one after the other instead of as a ``scan``: XLA's
-        CPU convolutions run half as fast inside a loop, an accelerator's do not care and
-        compile the scan faster.
+        CPU convolutions run half as fast inside a loop; elsewhere a scan compiles faster.
 
     Returns:
       ``state, batch, run key -> state, metrics``, where batch leaves are ``n_critic b ...``:

@@ -5,8 +5,10 @@ again continues it.
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import absl.logging
 from absl import app, flags
@@ -24,14 +26,14 @@ def main(argv: list[str]) -> None:
     """Dispatch on ``--mode``; bad input ends in one line on stderr and exit code 2."""
     if len(argv) > 1:
         _refuse(f"unexpected arguments {argv[1:]}: write flags as --name=value")
-    if CONFIG.value is None or not WORKDIR.value:
+    if CONFIG.value is None or WORKDIR.value is None:
         _refuse("give --config=configs/NAME.py and --workdir=DIR")
     import jax  # after the flags, so that --help is quick
 
     from ganimation_jax import train
 
     _show_progress()
-    if not jax.config.jax_compilation_cache_dir:  # JAX_COMPILATION_CACHE_DIR sets another
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
 
     workdir = Path(WORKDIR.value)
@@ -56,7 +58,7 @@ def _show_progress() -> None:
     logger.propagate = False
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(2)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
@@ -251,7 +252,7 @@ def draw_samples(
     targets = sample_targets(cfg.action_units)
     columns = []
     for target in targets.values():
-        there = edit(image, np.tile(target, (len(image), 1)))
+        there = edit(image, jnp.tile(target, (len(image), 1)))
         back = edit(there.image, batch["aus"])
         attention = np.repeat(to_uint8(there.attention * 2 - 1), 3, axis=-1)
         columns.append(

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -105,10 +105,11 @@ def grid(
     zoom = max(1, -(-CELL // cells[0][0].shape[1]))
     cells = [[cell.repeat(zoom, axis=0).repeat(zoom, axis=1) for cell in row] for row in cells]
     height, width = cells[0][0].shape[:2]
-    font = ImageFont.load_default(max(10, width // 8))
+    text_size = max(10, width // 8)
+    font = ImageFont.load_default(text_size)
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1))).textlength
     left = int(max((measure(label, font) for label in rows), default=-8)) + 8
-    top = int(font.size * 1.6) if columns else 0
+    top = int(text_size * 1.6) if columns else 0
     gap = max(2, width // 48)
     size = (left + len(cells[0]) * (width + gap), top + len(cells) * (height + gap))
     sheet = Image.new("RGB", size, "white")
@@ -136,12 +137,20 @@ def _drop_after(path: Path, images: int) -> None:
         partial.replace(path)
 
 
-def _start_wandb(workdir: Path, config: Mapping[str, Any], mode: str, **names: str) -> Any:
-    if mode == "auto":
-        mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
+def _start_wandb(
+    workdir: Path, config: Mapping[str, Any], mode: str, project: str, group: str, name: str
+) -> Any:
     if mode == "disabled":
         return None
+    if mode == "auto":
+        mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
     import wandb
 
-    names = {name: value for name, value in names.items() if value}
-    return wandb.init(mode=mode, dir=workdir, config=dict(config), **names)
+    return wandb.init(
+        mode=cast(Literal["online", "offline"], mode),
+        dir=workdir,
+        config=dict(config),
+        project=project or None,
+        group=group or None,
+        name=name or None,
+    )

@@ -391,7 +391,7 @@ def test_wrong_commands_exit_2_with_a_message(tmp_path, capsys, arguments, messa
 
 @pytest.mark.parametrize("moment", ["crops", "packing"])
 def test_killed_and_rerun_equals_uninterrupted(tmp_path, moment):
-    count = 400
+    count = 300
     for number in range(count):
         draw(tmp_path / f"imgs/{number:03d}.jpg", side=200, seed=number)
         write_csv(tmp_path / f"csv/{number:03d}.csv", seed=number)

@@ -5,7 +5,6 @@ workers or processes, so that the number of batches drawn is the whole state of 
 ``training_batches(..., start=n)`` continues bit-exactly after ``n`` batches.
 """
 
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 import grain
@@ -100,7 +99,7 @@ def training_batches(
     start: int = 0,
     process: int = 0,
     processes: int = 1,
-) -> Iterator[Element]:
+) -> grain.DatasetIterator:
     """Endless batches, shuffled anew every epoch.
 
     Args:
@@ -129,8 +128,9 @@ def training_batches(
         .repeat()
         .map(Decode(image_size, columns))
         .random_map(Retarget(table, target_noise, clip_targets, flip))
-        .batch(batch_size // processes)[process::processes]
-        .batch(n_critic)[start:]
+        # Whole batches only: there is no end, and counting a rest overflows.
+        .batch(batch_size // processes, drop_remainder=True)[process::processes]
+        .batch(n_critic, drop_remainder=True)[start:]
         .to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=READ_AHEAD))
     )
     if workers:
@@ -147,7 +147,7 @@ def evaluation_batches(
     examples: int,
     seed: int,
     clip_targets: bool = True,
-) -> Iterator[Element]:
+) -> grain.DatasetIterator:
     """The first ``examples`` faces in a fixed order, each with the target of a random face.
 
     Yields:

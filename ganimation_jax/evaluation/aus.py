@@ -42,9 +42,10 @@ def change_correlation(read_change: np.ndarray, wanted_change: np.ndarray) -> Va
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Pearson correlation of columns, ``b n, b n -> n``; NaN where a column is constant."""
+    varies = (np.ptp(a, axis=0) > 0) & (np.ptp(b, axis=0) > 0)
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     scale = np.sqrt(np.square(a).sum(axis=0) * np.square(b).sum(axis=0))
-    return np.divide((a * b).sum(axis=0), scale, out=np.full_like(scale, np.nan), where=scale > 0)
+    return np.divide((a * b).sum(axis=0), scale, out=np.full_like(scale, np.nan), where=varies)
 
 
 def _mean_of_defined(values: np.ndarray) -> float:

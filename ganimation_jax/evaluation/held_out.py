@@ -39,9 +39,17 @@ def look(
     for batch in batches:
         there = edit(batch.image, batch.target_aus)
         back = edit(there.image, batch.aus)
-        readings = (read_aus(batch.image), read_aus(there.image))
-        part = HeldOut(*batch, there.image, there.attention, back.image, *readings)
-        parts.append(jax.device_get(part))
+        part = {
+            "image": batch.image,
+            "aus": batch.aus,
+            "target_aus": batch.target_aus,
+            "edited": there.image,
+            "attention": there.attention,
+            "reconstructed": back.image,
+            "aus_read": read_aus(batch.image),
+            "edited_aus_read": read_aus(there.image),
+        }
+        parts.append(HeldOut(**jax.device_get(part)))
     return HeldOut(*(np.concatenate(leaves) for leaves in zip(*parts, strict=True)))
 
 

@@ -1,7 +1,9 @@
 """GANimation (Pumarola et al., ECCV 2018) as a ``Method``."""
 
+import functools
+import operator
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,8 @@ from ganimation_jax import losses
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator, blend
 from ganimation_jax.types import Batch, Edit, Method, Metrics, Params
+
+Heads = tuple[Array, Array]  # what either network returns
 
 
 class LossWeights(NamedTuple):
@@ -68,15 +72,15 @@ def ganimation(
         }
 
     def edit(params: Params, image: Array, aus: Array) -> Edit:
-        attention, color = generator.apply({"params": params}, image, aus)
+        attention, color = cast(Heads, generator.apply({"params": params}, image, aus))
         return Edit(blend(image, attention, color), attention, color)
 
     def judge(params: Params, image: Array) -> tuple[Array, Array]:
-        patches, aus = critic.apply({"params": params}, image)
+        patches, aus = cast(Heads, critic.apply({"params": params}, image))
         return patches.mean(axis=(1, 2)), aus
 
     def penalised_score(params: Params, image: Array) -> Array:
-        patches, _ = critic.apply({"params": params}, image)
+        patches, _ = cast(Heads, critic.apply({"params": params}, image))
         return getattr(patches, penalty_patches)(axis=(1, 2))
 
     def realism_loss(
@@ -90,7 +94,7 @@ def ganimation(
             "critic/edited": edited_score.mean(),
             "critic/aus": weights.aus * losses.au_error(real_aus, batch.aus).mean(),
         }
-        return sum(terms.values()), terms
+        return _total(terms), terms
 
     def penalty_loss(
         params: Params, batch: Batch, edited: Array, key: Array
@@ -115,16 +119,16 @@ def ganimation(
         back = edit(params, there.image, batch.aus)
         score, read = judge(critic_params, there.image)
         attentions = (there.attention, back.attention)
-        magnitude = sum(losses.attention_magnitude(a, attention_norm).mean() for a in attentions)
-        variation = sum(losses.total_variation(a, attention_norm).mean() for a in attentions)
+        magnitude = [losses.attention_magnitude(a, attention_norm).mean() for a in attentions]
+        variation = [losses.total_variation(a, attention_norm).mean() for a in attentions]
         terms = {
             "generator/adversarial": -score.mean(),
             "generator/aus": weights.aus * losses.au_error(read, batch.target_aus).mean(),
             "generator/cycle": weights.cycle * losses.cycle_error(back.image, batch.image).mean(),
-            "generator/attention": weights.attention * magnitude,
-            "generator/total_variation": weights.total_variation * variation,
+            "generator/attention": weights.attention * (magnitude[0] + magnitude[1]),
+            "generator/total_variation": weights.total_variation * (variation[0] + variation[1]),
         }
-        return sum(terms.values()), terms | {"generator/attention_mean": there.attention.mean()}
+        return _total(terms), terms | {"generator/attention_mean": there.attention.mean()}
 
     return Method(
         init=init,
@@ -134,6 +138,10 @@ def ganimation(
         edit=edit,
         read_aus=lambda params, image: judge(params, image)[1],
     )
+
+
+def _total(terms: Metrics) -> Array:
+    return functools.reduce(operator.add, terms.values())
 
 
 def build(cfg: ConfigDict) -> Method:

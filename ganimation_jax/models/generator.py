@@ -39,21 +39,22 @@ class Generator(nn.Module):
           attention ``b h w 1`` in [0, 1], the share of the source to keep, and colour
           ``b h w 3`` in [-1, 1]; float32.
         """
-        options = {"bias": self.conv_bias, "dtype": self.dtype}
-        norm = partial(blocks.InstanceNorm, self.norm_affine, self.dtype)
+        bias, dtype = self.conv_bias, self.dtype
+        conv = partial(blocks.Conv, bias=bias, dtype=dtype)
+        norm = partial(blocks.InstanceNorm, self.norm_affine, dtype)
 
-        x = blocks.ConditionedConv(self.width, 7, name="stem", **options)(image, aus)
+        x = blocks.ConditionedConv(self.width, 7, bias, dtype, name="stem")(image, aus)
         x = nn.relu(norm(name="stem_norm")(x))
         for i, factor in enumerate((2, 4)):
-            x = blocks.Conv(self.width * factor, 4, 2, name=f"down{i}", **options)(x)
+            x = conv(self.width * factor, 4, 2, name=f"down{i}")(x)
             x = nn.relu(norm(name=f"down{i}_norm")(x))
         for i in range(self.residual_blocks):
-            y = blocks.Conv(x.shape[-1], 3, name=f"residual{i}_conv0", **options)(x)
+            y = conv(x.shape[-1], 3, name=f"residual{i}_conv0")(x)
             y = nn.relu(norm(name=f"residual{i}_norm0")(y))
-            y = blocks.Conv(x.shape[-1], 3, name=f"residual{i}_conv1", **options)(y)
+            y = conv(x.shape[-1], 3, name=f"residual{i}_conv1")(y)
             x = x + norm(name=f"residual{i}_norm1")(y)
         for i, factor in enumerate((2, 1)):
-            x = blocks.ConvTranspose(self.width * factor, name=f"up{i}", **options)(x)
+            x = blocks.ConvTranspose(self.width * factor, bias, dtype, name=f"up{i}")(x)
             x = nn.relu(norm(name=f"up{i}_norm")(x))
         return self._heads(x)
 

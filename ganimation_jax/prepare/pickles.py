@@ -46,7 +46,8 @@ def read_aus_pickle(path: Path) -> dict[str, np.ndarray]:
     except (
         # Damaged bytes run as a damaged program: it can fail in all these ways.
         *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError),
-        *(AttributeError, ImportError, MemoryError, OverflowError, OSError, RuntimeError),
+        *(AttributeError, ImportError, MemoryError, OverflowError, OSError),
+        *(RuntimeError, SystemError),
     ) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
     if not isinstance(content, dict) or not all(

@@ -1,0 +1,35 @@
+# The two commands of the README. Both make .venv on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+RUN := runs/demo
+
+.PHONY: demo test clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/python -m ganimation_jax.main --config=configs/synthetic.py --workdir=$(RUN) \
+	  --config.wandb.mode=disabled
+	@echo "Look at $$(ls $(RUN)/samples/*.png | tail -1): every third row is a face given each expression"
+
+test: $(VENV)/installed-test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' \
+	  || { echo "The venv module is missing: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

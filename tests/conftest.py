@@ -1,0 +1,79 @@
+"""Eight virtual CPU devices, one compilation cache, tiny networks shared between tests."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / ".pytest_cache" / "xla"
+# Before anything imports jax; processes that tests start inherit it.
+os.environ |= {
+    "JAX_PLATFORMS": "cpu",
+    # Compilation is most of the suite's time: half of it at LLVM's level 0.
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0",
+    "JAX_COMPILATION_CACHE_DIR": str(CACHE),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    "WANDB_MODE": "disabled",
+}
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+
+from ganimation_jax import engine
+from ganimation_jax.methods.ganimation import ganimation
+from ganimation_jax.models.critic import Critic
+from ganimation_jax.models.generator import Generator
+from ganimation_jax.optimizers import build_optimizers
+from ganimation_jax.types import Batch, GanState, Method, Optimizers
+
+SIZE, N_CRITIC, BATCH, UNITS = 16, 2, 8, 17
+
+
+def pytest_configure():
+    flags.FLAGS.mark_as_parsed()  # Grain's worker processes read absl flags
+
+
+@pytest.fixture(scope="session")
+def method() -> Method:
+    return ganimation(Generator(width=4, residual_blocks=1), Critic(UNITS, width=4))
+
+
+@pytest.fixture(scope="session")
+def optimizers() -> Optimizers:
+    from configs import emotionet
+
+    return build_optimizers(emotionet.get_config(), epoch=1000)
+
+
+@pytest.fixture(scope="session")
+def initial_state(method, optimizers) -> GanState:
+    """On the host: tests put it where they need it, and steps donate the copy."""
+    init = jax.jit(engine.make_init(method, optimizers, SIZE, UNITS))
+    return jax.device_get(init(jax.random.key(0)))
+
+
+@pytest.fixture(scope="session")
+def batch() -> Batch:
+    rng = np.random.default_rng(0)
+    shape = (N_CRITIC, BATCH)
+    return Batch(
+        image=rng.integers(0, 256, (*shape, SIZE, SIZE, 3), np.uint8),
+        aus=rng.random((*shape, UNITS), np.float32),
+        target_aus=rng.random((*shape, UNITS), np.float32),
+    )
+
+
+@pytest.fixture(scope="session")
+def train_step(method, optimizers):
+    """Compiled once for one device."""
+    return jax.jit(engine.make_train_step(method, optimizers))
+
+
+def assert_trees_close(actual, expected, **tolerance):
+    """Every leaf, with its path in the message."""
+    expected = dict(jax.tree_util.tree_leaves_with_path(expected))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(actual):
+        np.testing.assert_allclose(
+            leaf, expected[path], err_msg=jax.tree_util.keystr(path), **tolerance
+        )

@@ -1,0 +1,100 @@
+"""Which room may look into which: parsed from the imports (DESIGN: dependencies point one way)."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+PACKAGE = ROOT / "ganimation_jax"
+# A room: the rooms it may import. Anything not listed may be imported by nobody but tests.
+FOUNDATION = {"types", "action_units", "version"}
+ALLOWED = {
+    "version": set(),
+    "types": set(),
+    "action_units": set(),
+    "losses": FOUNDATION,
+    "models": FOUNDATION,
+    "optimizers": FOUNDATION,
+    "sharding": FOUNDATION,
+    "engine": FOUNDATION | {"sharding"},
+    "checkpoint": FOUNDATION,
+    "writers": FOUNDATION,
+    "data": {"action_units", "version"},
+    "prepare": {"action_units", "version", "data"},
+    "methods": FOUNDATION | {"losses", "models"},
+    "evaluation": FOUNDATION | {"losses"},
+    "runs": FOUNDATION | {"methods", "models", "checkpoint"},
+    "interop": FOUNDATION
+    | {"methods", "models", "checkpoint", "engine", "optimizers", "sharding", "runs"},
+    "export": FOUNDATION | {"interop"},
+    "train": FOUNDATION
+    | {"engine", "sharding", "optimizers", "checkpoint", "data", "evaluation", "methods"}
+    | {"models", "writers"},
+    "main": {"train"},
+}
+# Optional packages: each is imported in one file, lazily.
+OPTIONAL = {"torch", "wandb", "mediapipe", "gradio", "onnx", "jax2onnx", "safetensors"}
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path):
+    """(module, at the top of the file) for each import."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        top = node in tree.body
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "ganimation_jax":
+                yield from ((f"ganimation_jax.{alias.name}", top) for alias in node.names)
+            else:
+                yield node.module, top
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_dependencies_point_one_way(path):
+    room = room_of(path)
+    assert room in ALLOWED, f"say in this test what {room} may import"
+    for module, top in imports_of(path):
+        parts = module.split(".")
+        if parts[0] == "ganimation_jax" and len(parts) > 1 and parts[1] != room:
+            assert parts[1] in ALLOWED[room], f"{room} imports {module}"
+        if parts[0] in OPTIONAL:
+            assert not top, f"{module} must be imported where it is used"
+        assert parts[0] not in ("configs", "tests", "experiments")
+
+
+def test_optional_packages_are_imported_in_one_file_each():
+    users = {}
+    for path in FILES:
+        for module, _ in imports_of(path):
+            if (package := module.split(".")[0]) in OPTIONAL:
+                users.setdefault(package, set()).add(str(path.relative_to(PACKAGE)))
+    assert {package: len(files) for package, files in users.items()} == dict.fromkeys(users, 1)
+
+
+@pytest.mark.parametrize("room", ["data", "prepare", "action_units"])
+def test_loaders_never_import_jax(room):
+    # Grain imports it by itself today; our modules must not be what stands in the way.
+    for path in FILES:
+        if room_of(path) == room:
+            assert not [m for m, _ in imports_of(path) if m.split(".")[0] in ("jax", "flax")], path
+
+
+def test_the_package_imports_nothing_heavy():
+    code = (
+        "import sys, ganimation_jax; sys.exit(bool({'jax', 'numpy', 'torch'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_packages_are_one_level_deep():
+    assert not [p for p in PACKAGE.rglob("*.py") if len(p.relative_to(PACKAGE).parts) > 2]

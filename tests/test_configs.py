@@ -1,0 +1,127 @@
+import jax
+import numpy as np
+import pytest
+
+from configs import celeba, emotionet, lfw_openface, synthetic
+from ganimation_jax import engine
+from ganimation_jax.data.pipeline import build_source
+from ganimation_jax.methods import METHODS
+from ganimation_jax.optimizers import build_optimizers
+from ganimation_jax.train import check, check_continues, json_config, sample_targets
+from ganimation_jax.types import Batch
+
+CONFIGS = {
+    "emotionet": emotionet.get_config(),
+    "emotionet-64": emotionet.get_config(),
+    "emotionet-256": emotionet.get_config(),
+    "celeba": celeba.get_config(),
+    "lfw_openface": lfw_openface.get_config(),
+    "lfw_openface:cpu": lfw_openface.get_config("cpu"),
+    "synthetic": synthetic.get_config(),
+    "synthetic:smoke": synthetic.get_config("smoke"),
+}
+CONFIGS["emotionet-64"].image_size = 64
+CONFIGS["emotionet-256"].image_size = 256
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_makes_a_train_step(name):
+    cfg = CONFIGS[name]
+    check(cfg, devices=1)
+    method = METHODS[cfg.method](cfg)
+    optimizers = build_optimizers(cfg, critic_losses=len(method.critic_losses))
+    init = engine.make_init(method, optimizers, cfg.image_size, len(cfg.action_units))
+    state = jax.eval_shape(init, jax.random.key(0))
+    leading = (cfg.n_critic, cfg.batch_size)
+    aus = jax.ShapeDtypeStruct((*leading, len(cfg.action_units)), np.float32)
+    image = jax.ShapeDtypeStruct((*leading, cfg.image_size, cfg.image_size, 3), np.uint8)
+    step = engine.make_train_step(method, optimizers, ema_decay=cfg.ema_decay)
+    after, metrics = jax.eval_shape(step, state, Batch(image, aus, aus), jax.random.key(0))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), state
+    )
+    assert {x.dtype for x in jax.tree.leaves(after.generator.params)} == {np.dtype("float32")}
+    assert all(x.shape == () and x.dtype == np.float32 for x in metrics.values())
+
+
+def test_the_default_is_the_paper():
+    cfg = emotionet.get_config()
+    assert (cfg.batch_size, cfg.n_critic, cfg.epochs, cfg.decay_epochs) == (25, 5, 30, 10)
+    assert (cfg.lr, cfg.adam, cfg.image_size) == (1e-4, (0.5, 0.999), 128)
+    assert cfg.loss.aus == 4000 / 25
+    weights = cfg.loss
+    assert (weights.penalty, weights.cycle, weights.attention) == (10, 10, 0.1)
+    assert weights.total_variation == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 25}, "batch_size 25 is not divisible by 8 devices; use 24 or 32"),
+        ({"batch_size": 4}, "batch_size 4 is not divisible by 8 devices; use 8"),
+        ({"image_size": 100}, "image_size 100 does not halve"),
+        ({"critic.depth": 9}, "image_size 128 does not halve 9 times"),
+        ({"method": "gan"}, "method 'gan' is not one of ganimation"),
+        ({"dtype": "float16"}, "dtype 'float16' is neither"),
+        ({"n_critic": 0}, "n_critic is 0; it must be above 0"),
+        ({"decay": "cosine"}, "decay 'cosine' is not one of smooth"),
+        ({"every.log": 0}, "every.log is 0"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_compiling(changes, message):
+    cfg = emotionet.get_config()
+    cfg.batch_size = 32
+    cfg.update_from_flattened_dict(changes)
+    with pytest.raises(ValueError, match=message):
+        check(cfg, devices=8)
+
+
+def test_missing_data_says_what_to_do(tmp_path):
+    cfg = emotionet.get_config()
+    with pytest.raises(ValueError, match=r"--config.data.dir=DIR"):
+        build_source(cfg, "train")
+    cfg.data.dir = str(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"python -m ganimation_jax.prepare openface"):
+        build_source(cfg, "train")
+    cfg.data.source = "web"
+    with pytest.raises(ValueError, match="data.source 'web'"):
+        build_source(cfg, "train")
+    cfg = synthetic.get_config()
+    cfg.data.size = 0
+    with pytest.raises(ValueError, match="data.size 0"):
+        build_source(cfg, "train")
+
+
+@pytest.mark.parametrize("module", [emotionet, lfw_openface, synthetic])
+def test_unknown_presets_are_refused_with_the_known_ones(module):
+    with pytest.raises(ValueError, match="no preset 'best'.*: "):
+        module.get_config("best")
+
+
+def test_a_run_continues_with_its_own_config_only(tmp_path):
+    config = json_config(emotionet.get_config())
+    other = emotionet.get_config()
+    other.batch_size, other.loss.cycle, other.every.log, other.mesh.fsdp = 50, 5.0, 1, 2
+    note = {"step": 7, "config": config}
+    with pytest.raises(ValueError, match=r"batch_size: 25 -> 50; loss.cycle: 10.0 -> 5.0\)"):
+        check_continues(note, json_config(other), tmp_path)
+    other.batch_size, other.loss.cycle = 25, 10.0
+    check_continues(note, json_config(other), tmp_path)  # logging and devices may change
+
+
+def test_imported_weights_need_only_the_same_model(tmp_path):
+    config = json_config(emotionet.get_config())
+    other = emotionet.get_config()
+    other.batch_size = 50
+    check_continues({"step": 0, "config": config}, json_config(other), tmp_path)
+    other.generator.width = 32
+    with pytest.raises(ValueError, match="generator.width: 64 -> 32"):
+        check_continues({"step": 0, "config": config}, json_config(other), tmp_path)
+
+
+def test_sample_targets_use_the_units_there_are():
+    targets = sample_targets(("AU12", "AU04"))
+    np.testing.assert_allclose(targets["happy"], [0.8, 0])
+    np.testing.assert_allclose(targets["angry"], [0, 0.8])
+    assert "surprised" not in targets
+    np.testing.assert_allclose(sample_targets(("AU45",))["all"], [0.8])

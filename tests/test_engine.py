@@ -1,0 +1,114 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from conftest import N_CRITIC, assert_trees_close
+
+from ganimation_jax import engine
+from ganimation_jax.optimizers import decay_factor
+from ganimation_jax.types import Batch, Method, Optimizers, to_float, to_uint8
+
+KEY = jax.random.key(7)
+
+
+def loop_step(method, optimizers, state, batch, run_key):
+    """A train step spelled out: edits made batch by batch, a Python loop, no hoisting."""
+    critic_key, generator_key = jax.random.split(jax.random.fold_in(run_key, state.step))
+    keys = jax.random.split(critic_key, N_CRITIC)
+    critic = state.critic
+    update_critic = jax.jit(
+        lambda critic, *args: engine.update_critic(method, optimizers.critic, critic, *args)
+    )
+    for i in range(N_CRITIC):
+        one = jax.tree.map(lambda x, i=i: x[i], batch)
+        one = one._replace(image=np.float32(one.image) / np.float32(127.5) - 1)
+        edited = jax.jit(method.translate)(state.generator.params, one)
+        critic, _ = update_critic(critic, one, edited, keys[i])
+    update_generator = jax.jit(
+        lambda generator, *args: engine.update_generator(
+            method, optimizers.generator, generator, *args
+        )
+    )
+    generator, _ = update_generator(state.generator, critic.params, one, generator_key)
+    return generator, critic
+
+
+def test_step_equals_a_python_loop(method, optimizers, initial_state, batch, train_step):
+    state, _ = train_step(initial_state, batch, KEY)
+    generator, critic = loop_step(method, optimizers, initial_state, batch, KEY)
+    # Adam's first step is the sign of the gradient: compare moments too, not only parameters.
+    assert_trees_close(state.critic, critic, rtol=1e-4, atol=1e-6)
+    moments = (state.generator.opt_state[0].mu, generator.opt_state[0].mu)
+    for got, want in zip(*map(jax.tree.leaves, moments), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-4 * max(1e-4, np.abs(want).max()))
+
+
+def test_unrolled_equals_scan(method, optimizers, initial_state, batch, train_step):
+    unrolled = jax.jit(engine.make_train_step(method, optimizers, unroll=True))
+    got, _ = unrolled(initial_state, batch, KEY)
+    want, _ = train_step(initial_state, batch, KEY)
+    assert_trees_close(got.critic, want.critic, rtol=1e-4, atol=1e-6)
+
+
+def test_step_is_a_pure_function(initial_state, batch, train_step):
+    first, first_metrics = train_step(initial_state, batch, KEY)
+    again, again_metrics = train_step(initial_state, batch, KEY)
+    assert_trees_close(first, again, rtol=0, atol=0)
+    assert_trees_close(first_metrics, again_metrics, rtol=0, atol=0)
+
+
+def test_keys_move_with_the_step(initial_state, batch, train_step):
+    later = initial_state.replace(step=np.int32(1))
+    _, metrics = train_step(initial_state, batch, KEY)
+    _, later_metrics = train_step(later, batch, KEY)
+    assert metrics["critic/penalty"] != later_metrics["critic/penalty"]  # other interpolates
+
+
+def scalar_method() -> Method:
+    """Networks of one number each, whose training can be done by hand."""
+    return Method(
+        init=lambda key, image, aus: {"generator": jnp.zeros(()), "critic": jnp.zeros(())},
+        translate=lambda params, batch: batch.image + params,
+        critic_losses=(
+            lambda p, batch, edited, key: (p * batch.aus.sum(), {"critic/a": p}),
+            lambda p, batch, edited, key: (10 * p, {"critic/b": p}),
+        ),
+        generator_loss=lambda g, c, batch, key: (g * batch.aus.sum() + c * g, {"generator/c": c}),
+        edit=None,
+        read_aus=None,
+    )
+
+
+def test_order_of_updates_by_hand():
+    method = scalar_method()
+    optimizers = Optimizers(optax.sgd(1.0), optax.sgd(1.0))
+    state = engine.make_init(method, optimizers, 2, 1)(KEY)
+    aus = np.array([[[1.0]], [[2.0]], [[4.0]]], np.float32)  # three critic batches of one
+    batch = Batch(np.zeros((3, 1, 2, 2, 3), np.uint8), aus, aus)
+    step = engine.make_train_step(method, optimizers, ema_decay=0.5)
+    state, metrics = step(state, batch, KEY)
+    # Critic: -(1 + 10) - (2 + 10) - (4 + 10). Generator: on the last batch, the new critic.
+    assert state.critic.params == -37
+    assert state.generator.params == -(4 - 37)
+    assert metrics["generator/c"] == -37
+    # Each loss is logged before its own update, averaged over the three batches.
+    np.testing.assert_allclose(metrics["critic/a"], np.mean([0, -11, -23]), rtol=1e-6)
+    np.testing.assert_allclose(metrics["critic/b"], np.mean([-1, -13, -27]), rtol=1e-6)
+    # The average starts with decay (1 + 0) / (10 + 0).
+    np.testing.assert_allclose(state.ema, 0.9 * 33, rtol=1e-6)
+    state, _ = step(state, batch, KEY)
+    np.testing.assert_allclose(
+        state.ema, 2 / 11 * 0.9 * 33 + 9 / 11 * state.generator.params, rtol=1e-6
+    )
+
+
+def test_image_forms():
+    pixels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_allclose(to_float(pixels)[[0, 255]], [-1, 1])
+    np.testing.assert_array_equal(to_uint8(to_float(pixels)), pixels)
+    np.testing.assert_array_equal(to_uint8(np.array([-3.0, 3.0])), [0, 255])
+
+
+def test_learning_rate_is_linear_to_zero_over_the_last_epochs():
+    got = [float(decay_factor(e, epochs=30, decay_epochs=10)) for e in (0, 20, 22.5, 25, 30, 31)]
+    np.testing.assert_allclose(got, [1, 1, 0.75, 0.5, 0, 0])

@@ -1,0 +1,105 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import SIZE, UNITS
+
+from ganimation_jax import losses
+from ganimation_jax.models.critic import Critic
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(-1, 1, (3, SIZE, SIZE, 3)).astype(np.float32)
+
+
+def test_penalty_of_a_linear_critic_is_closed_form():
+    weights = RNG.normal(size=IMAGES.shape[1:]).astype(np.float32)
+    penalty, norm = losses.gradient_penalty(
+        lambda w, x: (x * w).sum((1, 2, 3)), jnp.asarray(weights), jnp.asarray(IMAGES)
+    )
+    expected = np.linalg.norm(weights)
+    np.testing.assert_allclose(norm, np.full(3, expected), rtol=1e-6)
+    np.testing.assert_allclose(penalty, np.full(3, (expected - 1) ** 2), rtol=1e-5)
+
+
+def test_penalty_gradient_of_a_linear_critic_is_closed_form():
+    weights = RNG.normal(size=IMAGES.shape[1:]).astype(np.float32)
+
+    def mean_penalty(w):
+        return losses.gradient_penalty(lambda w, x: (x * w).sum((1, 2, 3)), w, jnp.asarray(IMAGES))[
+            0
+        ].mean()
+
+    norm = np.linalg.norm(weights)
+    expected = 2 * (norm - 1) / norm * weights
+    np.testing.assert_allclose(jax.grad(mean_penalty)(weights), expected, rtol=1e-5)
+
+
+def test_penalty_gradient_equals_reverse_over_reverse():
+    critic = Critic(UNITS, width=4)
+    params = critic.init(jax.random.key(0), IMAGES)["params"]
+    params = jax.tree.map(lambda x: x * 20, params)  # input gradients of order 1, not 0.01
+
+    def score(params, x):
+        return critic.apply({"params": params}, x)[0].mean((1, 2))
+
+    def plain(params):
+        grads = jax.grad(lambda x: score(params, x).sum())(jnp.asarray(IMAGES))
+        return jnp.square(jnp.sqrt(jnp.square(grads).sum((1, 2, 3))) - 1).mean()
+
+    def ours(params):
+        return losses.gradient_penalty(score, params, jnp.asarray(IMAGES))[0].mean()
+
+    value, grads = jax.jit(jax.value_and_grad(ours))(params)
+    expected_value, expected = jax.jit(jax.value_and_grad(plain))(params)
+    np.testing.assert_allclose(value, expected_value, rtol=1e-5)
+    for got, want in zip(jax.tree.leaves(grads), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-5 * max(1e-3, np.abs(want).max()))
+
+
+def test_penalty_of_a_constant_critic_has_finite_gradient():
+    def score(w, x):
+        return 0 * (x * w).sum((1, 2, 3))
+
+    def mean_penalty(w):
+        return losses.gradient_penalty(score, w, jnp.asarray(IMAGES))[0].mean()
+
+    value, grad = jax.value_and_grad(mean_penalty)(jnp.ones(IMAGES.shape[1:]))
+    np.testing.assert_allclose(value, 1, rtol=1e-5)
+    assert np.isfinite(grad).all()
+
+
+def test_interpolate_gives_the_share_to_the_real_image():
+    real, edited = np.ones_like(IMAGES), np.zeros_like(IMAGES)
+    mixed = losses.interpolate(real, edited, jnp.array([0.0, 0.25, 1.0]))
+    np.testing.assert_allclose(mixed.mean((1, 2, 3)), [0, 0.25, 1])
+
+
+def test_au_error_is_the_mean_squared_error_of_each_example():
+    read, wanted = RNG.random((2, 3, UNITS))
+    expected = [
+        sum((read[b, i] - wanted[b, i]) ** 2 for i in range(UNITS)) / UNITS for b in (0, 1, 2)
+    ]
+    np.testing.assert_allclose(losses.au_error(read, wanted), expected, rtol=1e-6)
+
+
+def test_cycle_error_is_the_mean_absolute_error_of_each_example():
+    expected = [np.abs(image - 0.5).mean() for image in IMAGES]
+    got = losses.cycle_error(jnp.full_like(IMAGES, 0.5), IMAGES)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("norm", "power"), [("l1", 1), ("l2", 2)])
+def test_attention_losses_from_loops(norm, power):
+    attention = RNG.random((2, 5, 4, 1)).astype(np.float32)
+    magnitude, variation = np.zeros(2), np.zeros(2)
+    for b in range(2):
+        for i in range(5):
+            for j in range(4):
+                here = attention[b, i, j, 0]
+                magnitude[b] += here**power / 20
+                if i < 4:
+                    variation[b] += abs(attention[b, i + 1, j, 0] - here) ** power
+                if j < 3:
+                    variation[b] += abs(attention[b, i, j + 1, 0] - here) ** power
+    np.testing.assert_allclose(losses.attention_magnitude(attention, norm), magnitude, rtol=1e-5)
+    np.testing.assert_allclose(losses.total_variation(attention, norm), variation, rtol=1e-5)

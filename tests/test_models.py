@@ -1,0 +1,136 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ganimation_jax.models import blocks
+from ganimation_jax.models.critic import Critic, depth_for
+from ganimation_jax.models.generator import Generator, blend
+from ganimation_jax.types import parameter_count
+
+RNG = np.random.default_rng(0)
+
+
+def arrays(*shapes):
+    return [RNG.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def shapes_of(module, *inputs):
+    return jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))["params"]
+
+
+def test_published_parameter_counts():
+    image, aus = jnp.zeros((1, 128, 128, 3)), jnp.zeros((1, 17))
+    assert parameter_count(shapes_of(Generator(), image, aus)) == 8_471_296
+    assert parameter_count(shapes_of(Critic(17), image)) == 44_860_352
+
+
+@pytest.mark.parametrize("size", [16, 32, 64, 128, 256])
+def test_output_shapes_follow_the_image_size(size):
+    image, aus = jnp.zeros((2, size, size, 3)), jnp.zeros((2, 5))
+    generator, critic = Generator(width=8), Critic(5, width=8)
+    run = jax.eval_shape(
+        lambda: (
+            generator.init_with_output(jax.random.key(0), image, aus)[0],
+            critic.init_with_output(jax.random.key(0), image)[0],
+        )
+    )
+    (attention, color), (score, read) = run
+    patches = 4 if size == 256 else 2
+    assert attention.shape == (2, size, size, 1)
+    assert color.shape == (2, size, size, 3)
+    assert score.shape == (2, patches, patches)
+    assert read.shape == (2, 5)
+
+
+@pytest.mark.parametrize("size", [8, 100, 120, 200])
+def test_impossible_sizes_are_refused_with_the_reason(size):
+    with pytest.raises(ValueError, match=f"image_size {size} does not halve evenly"):
+        depth_for(size)
+
+
+def test_initial_kernels_are_normal_with_std_002():
+    generator = Generator(width=16, residual_blocks=2)
+    params = generator.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), jnp.zeros((1, 17)))
+    kernel = params["params"]["residual0_conv0"]["kernel"]
+    assert abs(kernel.mean()) < 5e-4
+    assert abs(kernel.std() - 0.02) < 5e-4
+    np.testing.assert_array_equal(params["params"]["stem_norm"]["scale"], 1)
+    np.testing.assert_array_equal(params["params"]["stem_norm"]["bias"], 0)
+
+
+def second_derivatives(fn, x, kernel):
+    """Value, gradients, and gradients of a gradient norm: what the penalty needs."""
+
+    def gradient_norm(x, kernel):
+        return jnp.sum(jnp.square(jax.grad(lambda x: jnp.sin(fn(x, kernel)).sum())(x)))
+
+    value = fn(x, kernel)
+    first = jax.grad(lambda x, k: jnp.sin(fn(x, k)).sum(), argnums=(0, 1))(x, kernel)
+    second = jax.grad(gradient_norm, argnums=(0, 1))(x, kernel)
+    return value, first, second
+
+
+@pytest.mark.parametrize(
+    ("fast", "direct", "kernel_shape"),
+    [
+        (
+            lambda x, k: blocks.conv_patches(x, k, 2),
+            lambda x, k: blocks.conv_direct(x, k, 2),
+            (4, 4, 3, 5),
+        ),
+        (blocks.conv_transpose_subpixel, blocks.conv_transpose_direct, (4, 4, 3, 5)),
+    ],
+    ids=["patches", "subpixel"],
+)
+def test_formulations_are_equal_to_second_derivatives(fast, direct, kernel_shape):
+    x, kernel = arrays((2, 6, 8, 3), kernel_shape)
+    got = second_derivatives(fast, x, kernel)
+    want = second_derivatives(direct, x, kernel)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
+
+
+def test_transposed_convolution_is_the_adjoint_of_the_strided_one():
+    x, y, kernel = arrays((1, 8, 8, 3), (1, 4, 4, 5), (4, 4, 3, 5))
+    down = blocks.conv_direct(x, kernel, 2)
+    # Its adjoint: channels swapped, taps reversed.
+    up = blocks.conv_transpose_direct(y, kernel.transpose(0, 1, 3, 2)[::-1, ::-1])
+    np.testing.assert_allclose((down * y).sum(), (x * up).sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 7), (8, 16), (32, 9)])
+def test_constant_planes_are_never_made_but_convolved(height, width):
+    values, kernel = arrays((2, 4), (7, 7, 4, 5))
+    planes = np.broadcast_to(values[:, None, None], (2, height, width, 4))
+    want = blocks.conv_direct(planes, kernel, 1)
+    got = blocks.conv_constant_planes(values, kernel, height, width)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_instance_norm_from_numpy():
+    (x,) = arrays((2, 6, 5, 3))
+    got = blocks.InstanceNorm(affine=False).apply({}, x)
+    want = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_blend_keeps_the_source_where_attention_is_one():
+    image, color = arrays((1, 4, 4, 3), (1, 4, 4, 3))
+    attention = np.zeros((1, 4, 4, 1), np.float32)
+    attention[:, :2] = 1
+    edited = blend(image, attention, color)
+    np.testing.assert_array_equal(edited[:, :2], image[:, :2])
+    np.testing.assert_array_equal(edited[:, 2:], color[:, 2:])
+
+
+def test_bfloat16_keeps_parameters_and_outputs_float32_and_stays_near():
+    image, aus = jnp.asarray(arrays((2, 16, 16, 3))[0]), jnp.asarray(RNG.random((2, 17)))
+    exact, fast = (Generator(width=8, residual_blocks=1, dtype=d) for d in ("float32", "bfloat16"))
+    params = exact.init(jax.random.key(0), image, aus)
+    assert {x.dtype for x in jax.tree.leaves(fast.init(jax.random.key(0), image, aus))} == {
+        jnp.dtype("float32")
+    }
+    for a, b in zip(exact.apply(params, image, aus), fast.apply(params, image, aus), strict=True):
+        assert b.dtype == jnp.float32
+        assert 0 < np.abs(a - b).max() < 0.05

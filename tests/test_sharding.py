@@ -1,0 +1,89 @@
+import jax
+import numpy as np
+import pytest
+from conftest import BATCH, N_CRITIC, assert_trees_close
+
+from ganimation_jax import engine, sharding
+from ganimation_jax.types import Batch
+
+KEY = jax.random.key(7)
+
+
+@pytest.fixture
+def small_is_large(monkeypatch):
+    """Split even the tiny test networks."""
+    monkeypatch.setattr(sharding, "LARGE", 256)
+
+
+def run_on(mesh, method, optimizers, initial_state, batch, steps=2):
+    """The state after ``steps``, as the trainer compiles and places it."""
+    placement = sharding.state_sharding(mesh, initial_state)
+    replicated = sharding.replicated(mesh)
+    step = jax.jit(
+        engine.make_train_step(method, optimizers),
+        in_shardings=(placement, sharding.batch_sharding(mesh), replicated),
+        out_shardings=(placement, replicated),
+        donate_argnums=0,
+    )
+    state = jax.device_put(initial_state, placement)
+    for _ in range(steps):
+        state, metrics = step(state, sharding.place_batch(mesh, batch._asdict()), KEY)
+    return state, metrics
+
+
+@pytest.fixture(scope="module")
+def one_device(initial_state, batch, train_step):
+    state = initial_state
+    for _ in range(2):
+        state, metrics = train_step(state, batch, KEY)
+    return jax.device_get((state, metrics))
+
+
+@pytest.mark.parametrize("fsdp", [1, 4])
+def test_eight_devices_equal_one(
+    fsdp, small_is_large, method, optimizers, initial_state, batch, one_device
+):
+    mesh = sharding.make_mesh(fsdp)
+    assert mesh.size == 8
+    state, metrics = run_on(mesh, method, optimizers, initial_state, batch)
+    kernel = state.critic.params["down2"]["kernel"]
+    moment = state.critic.opt_state[0].nu["down2"]["kernel"]
+    for array in (kernel, moment):
+        assert array.addressable_shards[0].data.size == array.size // fsdp
+    want_state, want_metrics = one_device
+    assert_trees_close(metrics, want_metrics, rtol=1e-4, atol=1e-5)
+    # Adam divides by the gradient's size: parameters whose gradient is rounding differ by lr.
+    assert_trees_close(state.critic.params, want_state.critic.params, rtol=1e-4, atol=2e-5)
+    assert_trees_close(state.ema, want_state.ema, atol=5e-4)
+    moments = (state.generator.opt_state[0].mu, want_state.generator.opt_state[0].mu)
+    for got, want in zip(*map(jax.tree.leaves, moments), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-3 * max(1e-3, np.abs(want).max()))
+
+
+def test_batches_are_split_over_both_axes(batch):
+    mesh = sharding.make_mesh(fsdp=2)
+    placed = sharding.place_batch(mesh, batch._asdict())
+    assert isinstance(placed, Batch)
+    shards = placed.aus.addressable_shards
+    assert {shard.data.shape for shard in shards} == {(N_CRITIC, BATCH // 8, 17)}
+    np.testing.assert_array_equal(placed.aus, batch.aus)
+
+
+def test_small_arrays_are_replicated_and_large_ones_split():
+    mesh = sharding.make_mesh(fsdp=4)
+    shapes = {
+        "large": jax.ShapeDtypeStruct((4, 4, 64, 128), np.float32),
+        "odd_outputs": jax.ShapeDtypeStruct((4, 4, 8192, 3), np.float32),
+        "small": jax.ShapeDtypeStruct((64,), np.float32),
+        "indivisible": jax.ShapeDtypeStruct((257, 257), np.float32),
+    }
+    specs = {name: s.spec for name, s in sharding.state_sharding(mesh, shapes).items()}
+    assert specs["large"] == jax.P(None, None, None, "fsdp")
+    assert specs["odd_outputs"] == jax.P(None, None, "fsdp")
+    assert specs["small"] == specs["indivisible"] == jax.P()
+
+
+@pytest.mark.parametrize("fsdp", [0, 3, 16])
+def test_impossible_meshes_are_refused(fsdp):
+    with pytest.raises(ValueError, match=f"mesh.fsdp {fsdp} does not divide 8 devices"):
+        sharding.make_mesh(fsdp)

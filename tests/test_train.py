@@ -1,0 +1,174 @@
+"""Training as its users run it: real processes, real files, real kills."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+TINY = (
+    "--config=configs/synthetic.py:smoke",
+    "--config.image_size=16",
+    "--config.generator.width=4",
+    "--config.generator.residual_blocks=1",
+    "--config.critic.width=4",
+    "--config.epochs=1.0",  # 256 faces: 16 steps of 2 x 8 images
+    "--config.every.log=16",
+    "--config.every.checkpoint=16",
+    "--config.every.sample=10000",
+    "--config.every.evaluate=10000",
+    "--config.keep.latest=20",
+    "--config.wandb.mode=disabled",
+)
+ONE_DEVICE = {"XLA_FLAGS": os.environ["XLA_FLAGS"].replace("count=8", "count=1")}
+
+
+def start(workdir, *flags, **environment):
+    command = [sys.executable, "-m", "ganimation_jax.main", *flags, f"--workdir={workdir}"]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(workdir, *flags, expect=0, **environment):
+    with start(workdir, *flags, **environment) as process:
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode == expect, output
+    return output
+
+
+def arrays_of(workdir, step):
+    """All arrays of a checkpoint, by path."""
+    with ocp.CheckpointManager(workdir / "checkpoints") as manager:
+        restore = ocp.args.Composite(state=ocp.args.StandardRestore())
+        state = manager.restore(step, args=restore)["state"]
+    flat = {}
+
+    def walk(path, node):
+        if isinstance(node, dict | list | tuple):
+            for name, child in node.items() if isinstance(node, dict) else enumerate(node):
+                walk(f"{path}/{name}", child)
+        elif node is not None:
+            flat[path] = np.asarray(node)
+
+    walk("", state)
+    return flat
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("unbroken")
+    run(workdir, *TINY)
+    return workdir
+
+
+@pytest.mark.filterwarnings("ignore")  # Orbax, restoring without a target
+def test_killed_and_continued_equals_unbroken(unbroken, tmp_path):
+    with start(tmp_path, *TINY) as process:
+        while not (tmp_path / "checkpoints" / "4").exists():
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+    done = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    assert 4 <= done < 16
+    output = run(tmp_path, *TINY)
+    assert re.search(r"continuing after step \d+", output)
+    got, want = arrays_of(tmp_path, 16), arrays_of(unbroken, 16)
+    assert got.keys() == want.keys()
+    assert len(want) > 100
+    for path in want:
+        np.testing.assert_array_equal(got[path], want[path], err_msg=path)
+    records = [(w / "metrics.jsonl").read_text() for w in (tmp_path, unbroken)]
+    assert records[0] == records[1]
+
+
+def test_one_device_continues_what_eight_began(unbroken, tmp_path):
+    # Same config, fewer devices: the state restores to the new ones. Later steps are gone.
+    shutil.copytree(unbroken, tmp_path / "run")
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        if int(path.name) > 12:
+            shutil.rmtree(path)
+    output = run(tmp_path / "run", *TINY, **ONE_DEVICE)
+    assert "continuing after step 12 on 1 cpu device" in output
+    last = [
+        json.loads(w.read_text().splitlines()[-2])  # before the scores
+        for w in (tmp_path / "run" / "metrics.jsonl", unbroken / "metrics.jsonl")
+    ]
+    assert last[0].keys() == last[1].keys()
+    for name in last[0]:
+        assert last[0][name] == pytest.approx(last[1][name], rel=1e-3, abs=1e-4), name
+
+
+def test_a_finished_run_is_left_as_it_is(unbroken):
+    before = (unbroken / "metrics.jsonl").read_text()
+    output = run(unbroken, *TINY)
+    assert "continuing after step 16" in output
+    assert (unbroken / "metrics.jsonl").read_text() == before
+
+
+def test_another_config_is_refused(unbroken):
+    output = run(unbroken, *TINY, "--config.lr=0.1", expect=2)
+    assert "lr: 0.0001 -> 0.1" in output
+    assert "Traceback" not in output
+
+
+def test_evaluation_of_a_finished_run(unbroken):
+    output = run(unbroken, *TINY, "--mode=eval")
+    scores = json.loads((unbroken / "scores.json").read_text())
+    assert scores["images"] == 256
+    trained = json.loads((unbroken / "metrics.jsonl").read_text().splitlines()[-1])
+    assert scores["critic_on_edits/mae"] == pytest.approx(trained["critic_on_edits/mae"], rel=1e-5)
+    assert f"{scores['critic_on_edits/mae']:.4f}" in output
+
+
+def test_evaluation_needs_a_checkpoint(tmp_path):
+    output = run(tmp_path, *TINY, "--mode=eval", expect=2)
+    assert "no checkpoint in" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--config=configs/synthetic.py", "--config.batchsize=8"), "batch_size"),
+        (("--config=configs/synthetic.py", "--config.batch_size=12"), "not divisible by 8 devices"),
+        (("--config=configs/emotionet.py", "--config.batch_size=8"), "--config.data.dir=DIR"),
+        (("--workdir=x",), "give --config="),
+    ],
+)
+def test_bad_commands_end_before_compiling(tmp_path, flags, message):
+    with start(tmp_path, *flags) as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert message in output
+
+
+def test_smoke_config_end_to_end(tmp_path):
+    output = run(
+        tmp_path, "--config=configs/synthetic.py:smoke", "--config.wandb.mode=offline", **ONE_DEVICE
+    )
+    assert "256/256 images" in output
+    records = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [record["critic/aus"] for record in records if "critic/aus" in record]
+    assert losses[-1] < losses[0]  # the critic learns to read action units
+    assert any("critic_on_edits/mae" in record for record in records)
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"8", "16"}
+    for images in (128, 256):
+        grid = np.asarray(Image.open(tmp_path / "samples" / f"samples-{images:08d}.png"))
+        assert grid.shape[0] > 12 * 96
+        assert grid.std() > 20  # a picture, not a blank
+    assert list(tmp_path.glob("wandb/offline-run-*"))
