@@ -5,7 +5,10 @@
 Presets, as ``--config=configs/emotionet.py:NAME``:
 
     paper      Pumarola et al., ECCV 2018 (the default)
+    official   the authors' code, albertpumarola/GANimation
+    replicate  donydchen/ganimation_replicate
 
+docs/presets.md sets them side by side.
 ``DIR`` is what ``python -m ganimation_jax.prepare`` wrote. Any field can be set on the command
 line: ``--config.batch_size=32``. Durations and intervals are counted in images that the
 critic sees.
@@ -18,8 +21,40 @@ from ganimation_jax.action_units import ACTION_UNITS
 
 def get_config(preset: str = "paper") -> ConfigDict:
     """The config of a preset."""
-    if preset != "paper":
-        raise ValueError(f"no preset {preset!r} in configs/emotionet.py; there is: paper")
+    if preset not in PRESETS:
+        raise ValueError(
+            f"no preset {preset!r} in configs/emotionet.py; there are: {', '.join(PRESETS)}"
+        )
+    cfg = paper()
+    PRESETS[preset](cfg)
+    return cfg
+
+
+def official(cfg: ConfigDict) -> None:
+    """What the authors' code does otherwise than their paper says."""
+    cfg.decay = "by_epoch"
+    cfg.data.clip_targets = False
+    cfg.loss.update(attention_norm="l1", separate_penalty=True)
+    # It divides the AU term by the batch once more and sums smoothness over the batch.
+    batch_size = cfg.get_oneway_ref("batch_size").to_float()
+    cfg.loss.aus = 4000 / batch_size
+    cfg.loss.total_variation = 1e-5 * batch_size
+
+
+def replicate(cfg: ConfigDict) -> None:
+    """What the best-known reimplementation does otherwise than the paper says."""
+    cfg.decay = "by_next_epoch"
+    cfg.data.clip_targets = False
+    cfg.generator.update(norm_affine=False, conv_bias=True)
+    cfg.loss.update(attention=0.0, total_variation=0.0)
+
+
+# What each changes in the paper's config.
+PRESETS = {"paper": lambda cfg: None, "official": official, "replicate": replicate}
+
+
+def paper() -> ConfigDict:
+    """The paper's config, with every field there is."""
     cfg = ConfigDict()
     cfg.method = "ganimation"
     cfg.seed = 0
@@ -39,7 +74,7 @@ def get_config(preset: str = "paper") -> ConfigDict:
     cfg.generator = ConfigDict(
         {"width": 64, "residual_blocks": 6, "norm_affine": True, "conv_bias": False}
     )
-    cfg.critic = ConfigDict({"width": 64, "depth": 0})  # depth 0: by the image size
+    cfg.critic = ConfigDict({"width": 64, "depth": 0, "init_std": 0.02})  # depth 0: by the size
 
     cfg.loss = ConfigDict()
     cfg.loss.penalty = 10.0
@@ -48,7 +83,6 @@ def get_config(preset: str = "paper") -> ConfigDict:
     cfg.loss.attention = 0.1
     cfg.loss.total_variation = 1e-4
     cfg.loss.attention_norm = "l2"
-    cfg.loss.penalty_patches = "mean"
     cfg.loss.separate_penalty = False
 
     cfg.data = ConfigDict()

@@ -26,7 +26,7 @@ def get_config(preset: str = "published") -> ConfigDict:
     if preset == "cpu":
         cfg.image_size = 64
         cfg.generator.update(width=24, residual_blocks=4)
-        cfg.critic.width = 24
+        cfg.critic.update(width=24, init_std=0.033)  # see Critic.init_std
         cfg.batch_size = 16
         cfg.n_critic = 2
         cfg.epochs = 12.0

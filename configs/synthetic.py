@@ -19,22 +19,22 @@ def get_config(preset: str = "demo") -> ConfigDict:
     cfg.data.source = "synthetic"
     cfg.data.size = 4_096
     cfg.image_size = 64
-    cfg.batch_size = 16
+    cfg.batch_size = 8
     cfg.n_critic = 2
-    cfg.epochs = 2.0
+    cfg.lr = 4e-4  # few steps: four times the paper's rate
+    cfg.epochs = 2.5
     cfg.decay_epochs = 1.0
     cfg.generator.update(width=16, residual_blocks=3)
-    cfg.critic.width = 16
+    cfg.critic.update(width=16, init_std=0.04)  # see Critic.init_std
     cfg.every.update(log=320, sample=2_048, evaluate=4_096, checkpoint=4_096)
     cfg.evaluate.examples = 128
     if preset == "smoke":
         cfg.image_size = 32
         cfg.data.size = 256
-        cfg.batch_size = 8
         cfg.epochs = 1.0
         cfg.decay_epochs = 0.5
         cfg.generator.update(width=8, residual_blocks=2)
-        cfg.critic.width = 8
+        cfg.critic.update(width=8, init_std=0.056)
         cfg.every.update(log=64, sample=128, evaluate=128, checkpoint=128)
         cfg.evaluate.update(examples=32, batch_size=16)
     return cfg

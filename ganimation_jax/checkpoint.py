@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
@@ -90,7 +91,7 @@ class Checkpoints:
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
-            damage = self._damage(step)
+            damage = _damage(self._directory / str(step))
             if not damage:
                 note = self._manager.restore(
                     step, args=ocp.args.Composite(note=ocp.args.JsonRestore())
@@ -126,19 +127,6 @@ class Checkpoints:
                 partial.write_text(text)
                 partial.replace(sealed)
 
-    def _damage(self, step: int) -> str:
-        """What is wrong with a checkpoint; empty if nothing is."""
-        folder = self._directory / str(step)
-        sealed = folder / DIGESTS
-        if not sealed.exists():
-            # Complete, but the process died before sealing. Orbax's own parts must be there.
-            parts = ("state/_METADATA", "note/metadata", "_CHECKPOINT_METADATA")
-            missing = [part for part in parts if not (folder / part).exists()]
-            return f"missing {', '.join(missing)}" if missing else ""
-        expected, found = json.loads(sealed.read_text()), _digests(folder)
-        wrong = sorted(name for name in expected if found.get(name) != expected[name])
-        return f"changed or missing: {', '.join(wrong)}" if wrong else ""
-
     def _move_aside(self, step: int) -> None:
         if jax.process_index() == 0:
             damaged = self._directory.parent / "damaged"
@@ -146,6 +134,70 @@ class Checkpoints:
             taken = sum(1 for _ in damaged.glob(f"{step}-*"))
             (self._directory / str(step)).rename(damaged / f"{step}-{taken}")
         self._manager.reload()
+
+
+def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:
+    """Parameters in the newest checkpoint that is whole, or None if there is none at all.
+
+    For readers that do not know the run: no shapes are asked for, optimisers are left out,
+    and nothing in the directory is changed, so that a run under way is not disturbed.
+
+    Args:
+      directory: of the checkpoints; need not exist.
+
+    Returns:
+      the note ("step", "config"), and {"generator": params, "critic": params, "ema": params}
+      with NumPy leaves.
+
+    Raises:
+      RuntimeError: there are checkpoints, and all of them are damaged.
+    """
+    if not directory.is_dir():
+        return None
+    # Not through a CheckpointManager: it would tidy up a save that another process has begun.
+    steps = sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+    for step in reversed(steps):
+        folder = directory.absolute() / str(step)
+        if damage := _damage(folder):
+            log.error("CHECKPOINT %d IS DAMAGED (%s): trying the one before", step, damage)
+            continue
+        handlers = ocp.CompositeCheckpointHandler(
+            state=ocp.PyTreeCheckpointHandler(), note=ocp.JsonCheckpointHandler()
+        )
+        with ocp.Checkpointer(handlers) as reader:
+            tree = reader.metadata(folder).item_metadata["state"].tree
+            wanted = {
+                "generator": {"params": tree["generator"]["params"]},
+                "critic": {"params": tree["critic"]["params"]},
+                "ema": tree["ema"],
+            }
+            on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+            state_args = ocp.args.PyTreeRestore(wanted, on_host, partial_restore=True)
+            restored = reader.restore(
+                folder, ocp.args.Composite(state=state_args, note=ocp.args.JsonRestore())
+            )
+        weights = restored["state"]
+        return restored["note"], {
+            "generator": weights["generator"]["params"],
+            "critic": weights["critic"]["params"],
+            "ema": weights["ema"],
+        }
+    if steps:
+        raise RuntimeError(f"all checkpoints in {directory} are damaged")
+    return None
+
+
+def _damage(folder: Path) -> str:
+    """What is wrong with a checkpoint; empty if nothing is."""
+    sealed = folder / DIGESTS
+    if not sealed.exists():
+        # Complete, but the process died before sealing. Orbax's own parts must be there.
+        parts = ("state/_METADATA", "note/metadata", "_CHECKPOINT_METADATA")
+        missing = [part for part in parts if not (folder / part).exists()]
+        return f"missing {', '.join(missing)}" if missing else ""
+    expected, found = json.loads(sealed.read_text()), _digests(folder)
+    wrong = sorted(name for name in expected if found.get(name) != expected[name])
+    return f"changed or missing: {', '.join(wrong)}" if wrong else ""
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -28,6 +28,7 @@ from ganimation_jax.evaluation import held_out
 from ganimation_jax.methods import METHODS
 from ganimation_jax.models.critic import depth_for
 from ganimation_jax.optimizers import DECAYS, build_optimizers
+from ganimation_jax.runs import load_run
 from ganimation_jax.types import (
     Batch,
     Edit,
@@ -57,7 +58,7 @@ POSITIVE = (
     "evaluate.examples", "evaluate.batch_size", "keep.latest",
 )  # fmt: skip
 # What may change when a run continues: nothing that state, data or schedule depend on.
-MODEL = ("method", "action_units", "image_size", "generator.", "critic.")
+MODEL = ("method", "action_units", "image_size", "generator.", "critic.width", "critic.depth")
 FREE_TO_CHANGE = ("data.dir", "data.workers", "evaluate.", "every.", "keep.", "mesh.", "wandb.")
 
 
@@ -105,7 +106,7 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
     if restored:
         start, state = restored
     else:
-        # XLA compiles the initial draws ten times faster with its own generator.
+        # XLA compiles the initial draws several times faster with its own generator.
         start, state = 0, jax.jit(init)(jax.random.key(cfg.seed, impl="rbg"))
         state = jax.device_put(state, state_sharding)
     log.info(
@@ -183,31 +184,18 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
 def evaluate(cfg: ConfigDict, workdir: Path) -> dict[str, float]:
     """Score the newest checkpoint of ``workdir`` on held-out faces; writes ``scores.json``.
 
+    The model is the run's own; of ``cfg`` only the data and ``evaluate`` matter.
+
     Raises:
-      FileNotFoundError: there is no checkpoint.
+      FileNotFoundError: there is no checkpoint, or no data.
     """
-    mesh = sharding.make_mesh(cfg.mesh.fsdp)
-    check(cfg, mesh.size)
-    held_out_faces = build_source(cfg, "test")
-    method = METHODS[cfg.method](cfg)
-    optimizers = build_optimizers(cfg)
-    init = engine.make_init(method, optimizers, cfg.image_size, len(cfg.action_units))
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    config = json_config(cfg)
-    checkpoints = Checkpoints(workdir / "checkpoints", **cfg.keep)
-    restored = checkpoints.restore(
-        sharding.with_sharding(shapes, sharding.state_sharding(mesh, shapes)),
-        check=lambda note: check_continues(note, config, workdir),
-    )
-    checkpoints.close()
-    if not restored:
-        raise FileNotFoundError(f"no checkpoint in {workdir / 'checkpoints'}; train first")
-    step, state = restored
-    edit = functools.partial(jax.jit(method.edit), state.ema)
-    read_aus = functools.partial(jax.jit(method.read_aus), state.critic.params)
-    scores = scores_of(cfg, edit, read_aus, held_out_faces)
-    images = step * cfg.n_critic * cfg.batch_size
-    text = json.dumps({"images": images} | scores, indent=2)
+    run = load_run(workdir)
+    cfg = cfg.copy_and_resolve_references()
+    cfg.image_size, cfg.action_units = run.image_size, run.action_units
+    edit = functools.partial(jax.jit(run.method.edit), run.ema)
+    read_aus = functools.partial(jax.jit(run.method.read_aus), run.critic)
+    scores = scores_of(cfg, edit, read_aus, build_source(cfg, "test"))
+    text = json.dumps({"step": run.step} | scores, indent=2)
     (workdir / "scores.json").write_text(text + "\n")
     return scores
 

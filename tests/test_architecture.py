@@ -31,7 +31,7 @@ ALLOWED = {
     "export": FOUNDATION | {"interop"},
     "train": FOUNDATION
     | {"engine", "sharding", "optimizers", "checkpoint", "data", "evaluation", "methods"}
-    | {"models", "writers"},
+    | {"models", "runs", "writers"},
     "main": {"train"},
 }
 # Optional packages: each is imported in one file, lazily.

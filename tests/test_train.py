@@ -129,7 +129,7 @@ def test_another_config_is_refused(unbroken):
 def test_evaluation_of_a_finished_run(unbroken):
     output = run(unbroken, *TINY, "--mode=eval")
     scores = json.loads((unbroken / "scores.json").read_text())
-    assert scores["images"] == 256
+    assert scores["step"] == 16
     trained = json.loads((unbroken / "metrics.jsonl").read_text().splitlines()[-1])
     assert scores["critic_on_edits/mae"] == pytest.approx(trained["critic_on_edits/mae"], rel=1e-5)
     assert f"{scores['critic_on_edits/mae']:.4f}" in output

@@ -1,23 +1,51 @@
-"""Weights of the published PyTorch implementations, as networks of this library."""
+"""Weights of the published PyTorch implementations, as networks and runs of this library.
 
+python -m ganimation_jax.interop.torch_import --generator G.pth [--critic D.pth] --out RUN
+
+``RUN`` then holds a checkpoint at step 0 that is trained on, evaluated and exported like any
+other.
+"""
+
+import argparse
+import dataclasses
+import json
+import logging
 import re
-from collections.abc import Mapping
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict
 
+from ganimation_jax.action_units import ACTION_UNITS, positions
+from ganimation_jax.checkpoint import Checkpoints
+from ganimation_jax.interop.torch_files import read_state_dict
 from ganimation_jax.interop.torch_names import (
     LAYOUTS,
     Layout,
+    Names,
     critic_names,
     from_torch,
     generator_names,
 )
-from ganimation_jax.models.critic import Critic
+from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.types import Params
+from ganimation_jax.optimizers import build_optimizers
+from ganimation_jax.types import GanState, NetState, Params, parameter_count
+
+log = logging.getLogger(__name__)
 
 StateDict = Mapping[str, np.ndarray]
+PUBLISHED_SIZE = 128
+# PyTorch before 0.4 stored these with every instance norm, and never used them.
+UNUSED = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def generator_from_state_dict(state: StateDict) -> tuple[Generator, Params]:
@@ -30,17 +58,22 @@ def generator_from_state_dict(state: StateDict) -> tuple[Generator, Params]:
         ``module.`` of ``DataParallel``.
 
     Raises:
-      ValueError: neither published layout; the names missing and left over are listed.
+      ValueError: neither published layout; the names missing and left over, or the arrays
+        of another shape, are listed.
     """
     state = _plain_names(state)
     layout = _layout(state, lambda names: f"{names.color}.weight", "generator")
     names = LAYOUTS[layout]
     pattern = re.compile(rf"{names.trunk}\.(\d+)\.{names.residual}\.0\.weight")
     blocks = sum(bool(pattern.fullmatch(name)) for name in state)
-    params = _take(state, generator_names(layout, blocks))
+    table = generator_names(layout, blocks)
+    params = _take(state, table)
     width = params["stem"]["kernel"].shape[-1]
     official = layout == "official"
-    return Generator(width, blocks, norm_affine=official, conv_bias=not official), params
+    generator = Generator(width, blocks, norm_affine=official, conv_bias=not official)
+    units = max(1, _generator_units(params))
+    _check_shapes(generator, params, table, jnp.zeros((1, 16, 16, 3)), jnp.zeros((1, units)))
+    return generator, params
 
 
 def critic_from_state_dict(state: StateDict) -> tuple[Critic, Params]:
@@ -48,17 +81,193 @@ def critic_from_state_dict(state: StateDict) -> tuple[Critic, Params]:
     state = _plain_names(state)
     layout = _layout(state, lambda names: f"{names.score}.weight", "critic")
     pattern = re.compile(rf"{LAYOUTS[layout].trunk}\.\d+\.weight")
-    depth = sum(bool(pattern.fullmatch(name)) for name in state)
-    params = _take(state, critic_names(layout, depth))
-    width = params["down0"]["kernel"].shape[-1]
-    return Critic(params["aus"].shape[-1], width, depth), params
+    depth = max(1, sum(bool(pattern.fullmatch(name)) for name in state))
+    table = critic_names(layout, depth)
+    params = _take(state, table)
+    critic = Critic(params["aus"].shape[-1], params["down0"]["kernel"].shape[-1], depth)
+    size = _critic_image_size(params, depth)
+    _check_shapes(critic, params, table, jnp.zeros((1, size, size, 3)))
+    return critic, params
+
+
+def import_run(
+    generator_state: StateDict,
+    critic_state: StateDict | None,
+    image_size: int | None = None,
+    action_units: tuple[str, ...] | None = None,
+) -> tuple[dict[str, Any], GanState]:
+    """A training state at step 0 from PyTorch state dicts, and the config of its networks.
+
+    Args:
+      generator_state: of the generator.
+      critic_state: of the critic; None makes a fresh one, which knows nothing yet.
+      image_size: that the run is for; the critic's own if there is one, else 128.
+      action_units: their names, in the networks' order; OpenFace's 17 by default.
+
+    Raises:
+      ValueError: a state dict does not match, or the two and the other arguments disagree.
+    """
+    generator, generator_params = generator_from_state_dict(generator_state)
+    units = _name_units(_generator_units(generator_params), action_units)
+    if critic_state is None:
+        image_size = image_size or PUBLISHED_SIZE
+        depth_for(image_size)  # raises when no critic fits
+        critic = Critic(len(units), generator.width)
+        image = jnp.zeros((1, image_size, image_size, 3))
+        # XLA compiles the initial draws ten times faster with its own generator.
+        critic_params = jax.jit(critic.init)(jax.random.key(0, impl="rbg"), image)["params"]
+    else:
+        critic, critic_params = critic_from_state_dict(critic_state)
+        own_size = _critic_image_size(critic_params, critic.depth)
+        if image_size not in (None, own_size):
+            raise ValueError(f"the critic is for {own_size}x{own_size} images, not {image_size}")
+        image_size = own_size
+        if critic.action_units != len(units):
+            raise ValueError(
+                f"the generator has {len(units)} action units, the critic {critic.action_units}: "
+                "not of one run"
+            )
+    config = {
+        "method": "ganimation",
+        "action_units": list(units),
+        "image_size": image_size,
+        "generator": {
+            "width": generator.width,
+            "residual_blocks": generator.residual_blocks,
+            "norm_affine": generator.norm_affine,
+            "conv_bias": generator.conv_bias,
+        },
+        "critic": {
+            "width": critic.width,
+            "depth": 0 if _is_default_depth(critic.depth, image_size) else critic.depth,
+        },
+    }
+    # Shapes of the optimisers' states depend on no field; rates are only read in training.
+    optimizers = build_optimizers(ConfigDict({"n_critic": 1, "adam": (0.5, 0.999)}))
+    state = GanState(
+        step=jnp.zeros((), jnp.int32),
+        generator=NetState(generator_params, optimizers.generator.init(generator_params)),
+        critic=NetState(critic_params, optimizers.critic.init(critic_params)),
+        ema=generator_params,
+    )
+    return config, state
+
+
+def write_run(workdir: Path, config: dict[str, Any], state: GanState) -> None:
+    """Make a new run of ``state`` at step 0.
+
+    Raises:
+      ValueError: there are checkpoints in ``workdir`` already.
+    """
+    folder = workdir / "checkpoints"
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{workdir} holds checkpoints already; choose another folder")
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(0, state, config)
+    checkpoints.close()
+    (workdir / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def fine_tune_command(config: Mapping[str, Any], workdir: Path) -> str:
+    """The command that trains on, with each field that is not the published one."""
+    published: dict[str, Any] = {"image_size": PUBLISHED_SIZE, "action_units": ACTION_UNITS}
+    for network in (Generator, Critic):
+        for field in dataclasses.fields(network):
+            published[f"{network.__name__.lower()}.{field.name}"] = field.default
+    fields = flatten_dict(dict(config), sep=".")
+    fields["action_units"] = tuple(fields["action_units"])
+    words = ["python", "-m", "ganimation_jax.main", "--config=configs/emotionet.py"]
+    for name, value in fields.items():
+        if value != published.get(name, value):
+            words.append(f"--config.{name}={value}")
+    return shlex.join([*words, f"--workdir={workdir}", "--config.data.dir=DIR"])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the run.
+
+    Returns:
+      The exit code: 0, or 2 with one line on stderr when the input is refused.
+    """
+    parser = argparse.ArgumentParser(prog="ganimation_jax.interop.torch_import")
+    parser.add_argument("--generator", type=Path, required=True, metavar="G.pth")
+    parser.add_argument("--critic", type=Path, metavar="D.pth")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="a new run")
+    parser.add_argument(
+        "--image-size", type=int, help="without --critic: side of the images (default: 128)"
+    )
+    parser.add_argument(
+        "--action-units", help="AU01,AU02,...: needed when there are not OpenFace's 17"
+    )
+    args = parser.parse_args(argv)
+    try:
+        config, state = import_run(
+            read_state_dict(args.generator),
+            read_state_dict(args.critic) if args.critic else None,
+            args.image_size,
+            tuple(args.action_units.split(",")) if args.action_units else None,
+        )
+        write_run(args.out, config, state)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if not args.critic:
+        print(
+            "WARNING: no --critic: the run has a NEW, UNTRAINED critic. Edit with it as it is; "
+            "before fine-tuning, prefer the critic that was trained with this generator.",
+            file=sys.stderr,
+        )
+    layout = "official" if config["generator"]["norm_affine"] else "replicate"
+    print(
+        f"{args.out}: {layout} generator, "
+        f"{parameter_count(state.generator.params):,} parameters; critic, "
+        f"{parameter_count(state.critic.params):,}; {len(config['action_units'])} action units; "
+        f"{config['image_size']}x{config['image_size']}\nTo train on:\n\n"
+        f"  {fine_tune_command(config, args.out)}"
+    )
+    return 0
+
+
+def _generator_units(params: Params) -> int:
+    return params["stem"]["kernel"].shape[2] - 3
+
+
+def _critic_image_size(params: Params, depth: int) -> int:
+    return params["aus"].shape[0] * 2**depth  # the AU kernel is as large as the last map
+
+
+def _is_default_depth(depth: int, image_size: int) -> bool:
+    try:
+        return depth == depth_for(image_size)
+    except ValueError:  # a size that only this critic's own depth fits
+        return False
+
+
+def _name_units(count: int, names: tuple[str, ...] | None) -> tuple[str, ...]:
+    if names is None:
+        if count != len(ACTION_UNITS):
+            raise ValueError(
+                f"the generator has {count} action units, not OpenFace's {len(ACTION_UNITS)}; "
+                "name them with --action-units AU01,AU02,..."
+            )
+        return ACTION_UNITS
+    positions(names, names)  # raises when one is named twice
+    if len(names) != count:
+        raise ValueError(f"{len(names)} action units named, but the generator has {count}")
+    return names
 
 
 def _plain_names(state: StateDict) -> dict[str, np.ndarray]:
-    return {name.removeprefix("module."): np.asarray(array) for name, array in state.items()}
+    plain = {name.removeprefix("module."): np.asarray(array) for name, array in state.items()}
+    unused = [name for name in plain if name.endswith(UNUSED)]
+    if unused:
+        log.warning(
+            "%d running statistics ignored: the published code never used them", len(unused)
+        )
+    return {name: array for name, array in plain.items() if name not in unused}
 
 
-def _layout(state: StateDict, landmark, network: str) -> Layout:
+def _layout(state: StateDict, landmark: Callable[[Names], str], network: str) -> Layout:
     for layout, names in LAYOUTS.items():
         if landmark(names) in state:
             return layout
@@ -73,5 +282,25 @@ def _take(state: StateDict, names: dict[str, str]) -> Params:
     left_over = sorted(set(state) - set(names.values()))
     if missing or left_over:
         raise ValueError(f"state dict does not match: missing {missing}, left over {left_over}")
+    for path, name in names.items():
+        axes = 1 if path.endswith(("scale", "bias")) else 4
+        if state[name].ndim != axes:
+            raise ValueError(f"{name} has shape {state[name].shape}: {axes} axes are expected")
     flat = {path: from_torch(path, state[name]) for path, name in names.items()}
     return unflatten_dict(flat, sep="/")
+
+
+def _check_shapes(network: nn.Module, params: Params, names: dict[str, str], *inputs: Any) -> None:
+    shapes = jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"]
+    expected, found = flatten_dict(shapes, sep="/"), flatten_dict(params, sep="/")
+    wrong = [
+        f"{names[path]} ({path} is {found[path].shape}, not {expected[path].shape})"
+        for path in expected
+        if found[path].shape != expected[path].shape
+    ]
+    if wrong:
+        raise ValueError(f"not the published {type(network).__name__.lower()}: {'; '.join(wrong)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections.abc import Callable
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,6 @@ def ganimation(
     weights: LossWeights = PAPER_WEIGHTS,
     *,
     attention_norm: losses.Norm = "l2",
-    penalty_patches: Literal["mean", "sum"] = "mean",
     separate_penalty: bool = False,
     draw_shares: Callable[[Array, int], Array] = uniform_shares,
 ) -> Method:
@@ -56,9 +55,6 @@ def ganimation(
       generator, critic: the networks.
       weights: of the loss terms.
       attention_norm: "l2" (paper) or "l1" (published code) for magnitude and smoothness.
-      penalty_patches: whose input gradient is penalised. "mean": the score that the
-        Wasserstein term uses, which is what has to be 1-Lipschitz; "sum": the published
-        code's sum over patches.
       separate_penalty: give the penalty an optimiser step of its own, after the one on
         the Wasserstein and AU terms (published code).
       draw_shares: key, batch size -> the penalty's mixing shares.
@@ -80,8 +76,9 @@ def ganimation(
         return patches.mean(axis=(1, 2)), aus
 
     def penalised_score(params: Params, image: Array) -> Array:
+        # The paper penalises the gradient 'per image'; both published codes take the sum.
         patches, _ = cast(Heads, critic.apply({"params": params}, image))
-        return getattr(patches, penalty_patches)(axis=(1, 2))
+        return patches.sum(axis=(1, 2))
 
     def realism_loss(
         params: Params, batch: Batch, edited: Array, key: Array

@@ -14,7 +14,8 @@ from jax.typing import DTypeLike
 
 SMALL_MAP = 16  # pixels a side, up to which patches @ kernel wins on a CPU
 
-kernel_init = nn.initializers.normal(0.02)  # published: all kernels N(0, 0.02), biases 0
+INIT_STD = 0.02  # published: all kernels N(0, 0.02), biases 0
+kernel_init = nn.initializers.normal(INIT_STD)
 
 
 def conv(x: Array, kernel: Array, stride: int = 1) -> Array:
@@ -115,12 +116,13 @@ class Conv(nn.Module):
     stride: int = 1
     bias: bool = False
     dtype: DTypeLike = jnp.float32
+    init_std: float = INIT_STD
 
     @nn.compact
     def __call__(self, x: Array) -> Array:  # b h w i -> b h/stride w/stride o
         """Convolve."""
         shape = (self.size, self.size, x.shape[-1], self.features)
-        kernel = self.param("kernel", kernel_init, shape)
+        kernel = self.param("kernel", nn.initializers.normal(self.init_std), shape)
         return _add_bias(self, conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride))
 
 

@@ -1,0 +1,467 @@
+"""PyTorch files in and out, and exported generators; commands as a user gives them."""
+
+import os
+import pickle
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, assert_trees_close
+from flax.traverse_util import flatten_dict
+from test_parity import GOLDENS
+
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.export import load_exported
+from ganimation_jax.interop import export, torch_export, torch_import
+from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
+from ganimation_jax.interop.torch_files import read_state_dict, write_state_dict
+from ganimation_jax.interop.torch_import import (
+    critic_from_state_dict,
+    fine_tune_command,
+    generator_from_state_dict,
+    import_run,
+    write_run,
+)
+from ganimation_jax.models.critic import Critic
+from ganimation_jax.models.generator import Generator
+from ganimation_jax.runs import load_run
+
+FILES = {
+    "official": ("net_epoch_*_id_G.pth", "net_epoch_*_id_D.pth"),
+    "replicate": ("*_net_gen.pth", "*_net_dis.pth"),
+}
+SYNTHETIC = (
+    "--config.data.source=synthetic", "--config.data.size=16", "--config.batch_size=8",
+    "--config.n_critic=1", "--config.epochs=1.0", "--config.evaluate.examples=8",
+    "--config.evaluate.batch_size=8", "--config.wandb.mode=disabled",
+)  # fmt: skip
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="PyTorch is not installed: pip install '.[torch]'")
+
+
+needs_torch = pytest.mark.usefixtures("torch")
+
+
+@pytest.fixture(params=FILES)
+def layout(request, torch):
+    if not any(GOLDENS.glob(FILES[request.param][0])):
+        pytest.skip(f"no golden .pth files in {GOLDENS}: set GANIMATION_GOLDENS")
+    return request.param
+
+
+@pytest.fixture
+def files(layout):
+    return [max(GOLDENS.glob(pattern)) for pattern in FILES[layout]]
+
+
+def small_generator(**options):
+    """A generator of random weights under PyTorch's names; needs no golden file."""
+    units = options.pop("units", 17)
+    generator = Generator(**{"width": 4, "residual_blocks": 1} | options)
+    inputs = np.zeros((1, 16, 16, 3), np.float32), np.zeros((1, units), np.float32)
+    return generator, random_like(generator, *inputs)
+
+
+def small_critic(units=17, depth=3, size=32):
+    critic = Critic(units, 4, depth)
+    return critic, random_like(critic, np.zeros((1, size, size, 3), np.float32))
+
+
+def random_like(network, *inputs):
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"]
+    return jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), shapes)
+
+
+def command(*words):
+    return subprocess.run(
+        [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def save(path, state):
+    write_state_dict(path, state)
+    return str(path)
+
+
+@pytest.fixture
+def small_run(tmp_path):
+    """A run at 16x16 whose moving average differs from the generator itself."""
+    state = generator_to_state_dict(small_generator()[1])
+    config, state = import_run(state, None, image_size=16)
+    state = state.replace(ema=jax.tree.map(lambda x: x * 0.5, state.ema))
+    write_run(tmp_path / "run", config, state)
+    return tmp_path / "run"
+
+
+# In
+
+
+def test_a_real_command_makes_a_run_that_trains_and_evaluates(files, layout, tmp_path):
+    run = tmp_path / "run"
+    imported = command(
+        "-m", "ganimation_jax.interop.torch_import",
+        "--generator", files[0], "--critic", files[1], "--out", run,
+    )  # fmt: skip
+    assert imported.returncode == 0, imported.stderr
+    assert f"{layout} generator" in imported.stdout
+    assert imported.stderr == ""
+    words = shlex.split(next(line for line in imported.stdout.splitlines() if "--config" in line))
+    assert words[:3] == ["python", "-m", "ganimation_jax.main"]
+    assert words[-1] == "--config.data.dir=DIR"
+    done = command(*words[1:-1], *SYNTHETIC, "--mode=eval")
+    assert done.returncode == 0, done.stderr
+    assert (run / "scores.json").exists()
+    if layout == "replicate":
+        return  # one training is enough: compilation is dear
+
+    done = command(*words[1:-1], *SYNTHETIC)
+    assert done.returncode == 0, done.stderr
+    assert "continuing after step 0" in done.stderr
+
+    # The imported weights are where training began.
+    trained = load_run(run)
+    assert trained.step == 2
+    assert trained.config["lr"] == 1e-4
+    _, start = generator_from_state_dict(read_state_dict(files[0]))
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), trained.generator, start)
+    assert 0 < max(jax.tree.leaves(moved)) < 1e-3
+
+
+def test_weights_of_an_imported_run(files, layout, tmp_path):
+    run = tmp_path / "run"
+    args = ["--generator", str(files[0]), "--critic", str(files[1]), "--out", str(run)]
+    assert torch_import.main(args) == 0
+    loaded = load_run(run)
+    assert loaded.step == 0
+    assert loaded.action_units == ACTION_UNITS
+    assert loaded.config["generator"]["norm_affine"] == (layout == "official")
+    generator, params = generator_from_state_dict(read_state_dict(files[0]))
+    _, critic_params = critic_from_state_dict(read_state_dict(files[1]))
+    for got, want in [
+        (loaded.generator, params),
+        (loaded.ema, params),
+        (loaded.critic, critic_params),
+    ]:
+        assert_trees_close(got, want, rtol=0)
+    rng = np.random.default_rng(0)
+    size = loaded.image_size
+    image = rng.uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
+    aus = rng.random((2, 17), np.float32)
+    edit = loaded.method.edit(loaded.ema, image, aus)
+    attention, color = generator.apply({"params": params}, image, aus)
+    np.testing.assert_array_equal(edit.attention, attention)
+    np.testing.assert_array_equal(edit.color, color)
+
+
+@needs_torch
+def test_without_a_critic_the_run_says_that_its_critic_is_new(tmp_path, capsys):
+    path = save(tmp_path / "G.pth", generator_to_state_dict(small_generator()[1]))
+    args = ["--generator", path, "--out", str(tmp_path / "run"), "--image-size", "32"]
+    assert torch_import.main(args) == 0
+    assert "NEW, UNTRAINED critic" in capsys.readouterr().err
+    run = load_run(tmp_path / "run")
+    assert run.image_size == 32
+    assert run.config["critic"] == {"width": 4, "depth": 0}
+    assert np.std(run.critic["down1"]["kernel"]) == pytest.approx(0.02, rel=0.2)
+
+
+@needs_torch
+def test_other_action_units_must_be_named(tmp_path, capsys):
+    path = save(tmp_path / "G.pth", generator_to_state_dict(small_generator(units=2)[1]))
+    args = ["--generator", path, "--out", str(tmp_path / "run"), "--image-size", "16"]
+    assert torch_import.main(args) == 2
+    assert "has 2 action units, not OpenFace's 17" in capsys.readouterr().err
+    assert torch_import.main([*args, "--action-units", "AU12"]) == 2
+    assert torch_import.main([*args, "--action-units", "AU12,AU12"]) == 2
+    assert torch_import.main([*args, "--action-units", "AU12,AU04"]) == 0
+    run = load_run(tmp_path / "run")
+    assert run.action_units == ("AU12", "AU04")
+    out = capsys.readouterr().out
+    assert "--config.action_units=('AU12', 'AU04')" in shlex.split(out.splitlines()[-1])
+
+
+def test_the_command_for_a_published_model_has_no_overrides(tmp_path):
+    state = generator_to_state_dict(small_generator()[1])
+    config, _ = import_run(state, None, image_size=16)
+    config["generator"] |= {"width": 64, "residual_blocks": 6}
+    config |= {"image_size": 128, "critic": {"width": 64, "depth": 0}}
+    assert shlex.split(fine_tune_command(config, tmp_path))[3:] == [
+        "--config=configs/emotionet.py", f"--workdir={tmp_path}", "--config.data.dir=DIR",
+    ]  # fmt: skip
+
+
+def test_names_of_data_parallel_and_of_old_pytorch(caplog):
+    _, params = small_generator()
+    state = generator_to_state_dict(params)
+    old = {f"module.{name}": array for name, array in state.items()}
+    old |= {"module.main.1.running_mean": np.zeros(4), "module.main.1.running_var": np.ones(4)}
+    assert_trees_close(generator_from_state_dict(old)[1], params, rtol=0)
+    assert "2 running statistics ignored" in caplog.text
+
+
+# What is refused
+
+
+def refused(capsys, *args):
+    assert torch_import.main([str(arg) for arg in args]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+@needs_torch
+def test_unmatched_names_and_shapes_are_listed(tmp_path, capsys):
+    good = generator_to_state_dict(small_generator()[1])
+    renamed = good | {"main.99.bias": good["main.4.bias"]}
+    del renamed["main.4.bias"]
+    path = save(tmp_path / "G.pth", renamed)
+    error = refused(capsys, "--generator", path, "--out", tmp_path / "run")
+    assert "missing ['main.4.bias']" in error
+    assert "left over ['main.99.bias']" in error
+
+    path = save(tmp_path / "G.pth", good | {"main.3.weight": np.zeros((8, 4, 3, 3), np.float32)})
+    error = refused(capsys, "--generator", path, "--out", tmp_path / "run")
+    assert "main.3.weight (down0/kernel is (3, 3, 4, 8), not (4, 4, 4, 8))" in error
+
+    path = save(tmp_path / "G.pth", good | {"main.0.weight": np.zeros(3, np.float32)})
+    assert "main.0.weight has shape (3,)" in refused(
+        capsys, "--generator", path, "--out", tmp_path / "run"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@needs_torch
+def test_networks_that_do_not_fit_together(tmp_path, capsys):
+    generator = save(tmp_path / "G.pth", generator_to_state_dict(small_generator()[1]))
+    critic = save(tmp_path / "D.pth", critic_to_state_dict(small_critic(units=3)[1]))
+    args = ("--generator", generator, "--critic", critic, "--out", tmp_path / "run")
+    assert "17 action units, the critic 3" in refused(capsys, *args)
+    assert "for 32x32 images, not 64" in refused(capsys, *args, "--image-size", 64)
+    swapped = ("--generator", critic, "--critic", generator, "--out", tmp_path / "run")
+    assert "not a generator of a published layout" in refused(capsys, *swapped)
+    alone = ("--generator", generator, "--out", tmp_path / "run", "--image-size", 100)
+    assert "image_size 100" in refused(capsys, *alone)
+
+
+@needs_torch
+def test_a_run_with_checkpoints_is_left_alone(small_run, capsys):
+    path = save(small_run.parent / "G.pth", generator_to_state_dict(small_generator()[1]))
+    error = refused(capsys, "--generator", path, "--out", small_run, "--image-size", 16)
+    assert "holds checkpoints already" in error
+
+
+class Malicious:
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return os.mkdir, (self.target,)
+
+
+@pytest.mark.parametrize("form", ["zip", "pickle", "inside"])
+def test_a_pickle_that_would_run_code_is_refused(torch, tmp_path, capsys, form):
+    path, proof = tmp_path / "G.pth", tmp_path / "ran"
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(Malicious(proof)))
+    elif form == "zip":
+        torch.save(Malicious(proof), path)
+    else:
+        torch.save({"main.0.weight": torch.zeros(3), "extra": Malicious(proof)}, path)
+    error = refused(capsys, "--generator", path, "--out", tmp_path / "run")
+    assert "refused" in error
+    assert not proof.exists()
+
+
+@needs_torch
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"hello", None])
+def test_files_that_are_no_checkpoints(tmp_path, capsys, content):
+    path = tmp_path / "G.pth"
+    if content is not None:
+        path.write_bytes(content)
+    assert str(path) in refused(capsys, "--generator", path, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize("value", [[1, 2], {}, {"epoch": 3, "state_dict": {}}])
+def test_pytorch_files_that_are_no_state_dicts(torch, tmp_path, capsys, value):
+    torch.save(value, tmp_path / "G.pth")
+    error = refused(capsys, "--generator", tmp_path / "G.pth", "--out", tmp_path / "run")
+    assert "state dict" in error
+
+
+def test_without_torch_the_extra_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    error = refused(capsys, "--generator", tmp_path / "G.pth", "--out", tmp_path / "run")
+    assert "ganimation-jax[torch]" in error
+
+
+# Out
+
+
+def test_round_trip_of_real_files_is_bitwise(torch, files, tmp_path):
+    run, back = tmp_path / "run", [tmp_path / "back" / "G.pth", tmp_path / "back" / "D.pth"]
+    args = ["--generator", str(files[0]), "--critic", str(files[1]), "--out", str(run)]
+    assert torch_import.main(args) == 0
+    args = ["--workdir", str(run), "--generator", str(back[0]), "--critic", str(back[1])]
+    assert torch_export.main(args) == 0
+    for original, written in zip(files, back, strict=True):
+        want = torch.load(original, weights_only=True)
+        got = torch.load(written, weights_only=True)
+        assert got.keys() == want.keys()
+        assert all(torch.equal(got[name], want[name]) for name in want)
+
+
+@needs_torch
+def test_the_moving_average_unless_raw(small_run, tmp_path):
+    run = load_run(small_run)
+    for option, want in [((), run.ema), (("--raw",), run.generator)]:
+        path = tmp_path / "G.pth"
+        assert (
+            torch_export.main(["--workdir", str(small_run), "--generator", str(path), *option]) == 0
+        )
+        assert_trees_close(generator_from_state_dict(read_state_dict(path))[1], want, rtol=0)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_round_trip_of_arrays_is_bitwise(affine):
+    for (network, params), write, read in [
+        (
+            small_generator(norm_affine=affine, conv_bias=not affine, residual_blocks=3),
+            generator_to_state_dict,
+            generator_from_state_dict,
+        ),
+        (small_critic(), critic_to_state_dict, critic_from_state_dict),
+    ]:
+        same, back = read(write(params))
+        assert same == network
+        got, want = flatten_dict(back, sep="/"), flatten_dict(params, sep="/")
+        assert got.keys() == want.keys()
+        assert all(got[name].tobytes() == want[name].tobytes() for name in want)
+
+
+def test_a_layout_nobody_published_is_refused():
+    _, params = small_generator(norm_affine=True, conv_bias=True)
+    with pytest.raises(ValueError, match="norm_affine=True and conv_bias=True"):
+        generator_to_state_dict(params)
+
+
+@pytest.mark.parametrize("main", [torch_export.main, export.main])
+def test_no_run_to_export(main, tmp_path, capsys):
+    option = "--out" if main is export.main else "--generator"
+    assert main(["--workdir", str(tmp_path), option, str(tmp_path / "file")]) == 2
+    assert re.match("error: no checkpoint in .*\n$", capsys.readouterr().err)
+
+
+# Exported generators
+
+APART = textwrap.dedent(
+    """
+    import sys
+
+    class Forbid:
+        def find_spec(self, name, path=None, target=None):
+            if name.startswith(("ganimation_jax.models", "ganimation_jax.methods")):
+                raise ImportError(f"{name} is forbidden here")
+
+    sys.meta_path.insert(0, Forbid())
+    import numpy as np
+    from ganimation_jax.export import load_exported
+
+    exported = load_exported(sys.argv[1])
+    given = np.load(sys.argv[2])
+    edits = {}
+    for n in (1, 3):
+        edit = exported(given["image"][:n], given["aus"][:n])
+        edits |= {f"{name}{n}": value for name, value in edit._asdict().items()}
+    np.savez(sys.argv[3], **edits)
+    """
+)
+
+
+def inputs_for(run):
+    rng = np.random.default_rng(1)
+    image = rng.uniform(-1, 1, (3, run.image_size, run.image_size, 3)).astype(np.float32)
+    return {"image": image, "aus": rng.random((3, len(run.action_units)), np.float32)}
+
+
+def test_the_artifact_equals_the_model_where_the_model_cannot_be_imported(small_run, tmp_path):
+    artifact = tmp_path / "folder" / "model.ganimation"
+    assert export.main(["--workdir", str(small_run), "--out", str(artifact)]) == 0
+    run = load_run(small_run)
+    given = inputs_for(run)
+    np.savez(tmp_path / "given.npz", **given)
+    done = command("-c", APART, artifact, tmp_path / "given.npz", tmp_path / "edits.npz")
+    assert done.returncode == 0, done.stderr
+    edits = np.load(tmp_path / "edits.npz")
+    want = jax.jit(run.method.edit)(run.ema, given["image"], given["aus"])
+    for n in (1, 3):
+        for name, value in want._asdict().items():
+            np.testing.assert_allclose(edits[f"{name}{n}"], value[:n], atol=1e-5, err_msg=name)
+
+
+def test_the_artifact_says_what_it_is_and_checks_what_it_is_given(small_run, tmp_path):
+    artifact = tmp_path / "model.ganimation"
+    assert export.main(["--workdir", str(small_run), "--out", str(artifact), "--raw"]) == 0
+    exported = load_exported(artifact)
+    assert exported.action_units == ACTION_UNITS
+    assert exported.image_size == 16
+    assert exported.manifest["platforms"] == ["cpu", "cuda", "tpu"]
+    assert (exported.manifest["step"], exported.manifest["raw"]) == (0, True)
+    given = inputs_for(exported)
+    run = load_run(small_run)
+    want = jax.jit(run.method.edit)(run.generator, given["image"], given["aus"])
+    np.testing.assert_allclose(exported(**given).image, want.image, atol=1e-5)
+    for image, aus in [
+        (given["image"][:, :8], given["aus"]),
+        (given["image"], given["aus"][:, :5]),
+        (given["image"], given["aus"][:2]),
+    ]:
+        with pytest.raises(ValueError, match=r"they must be \(b, 16, 16, 3\) and \(b, 17\)"):
+            exported(image, aus)
+
+
+def test_files_that_are_no_artifacts(small_run, tmp_path):
+    artifact = tmp_path / "model.ganimation"
+    with pytest.raises(FileNotFoundError):
+        load_exported(artifact)
+    artifact.write_bytes(b"hello")
+    with pytest.raises(ValueError, match="not an exported generator"):
+        load_exported(artifact)
+    assert export.main(["--workdir", str(small_run), "--out", str(artifact)]) == 0
+    content = bytearray(artifact.read_bytes())
+    content[len(content) // 2] ^= 1
+    artifact.write_bytes(content)
+    with pytest.raises(ValueError, match="not an exported generator"):
+        load_exported(artifact)
+    np.savez(artifact.with_suffix(".npz"), a=np.zeros(1))  # some other zip
+    with pytest.raises(ValueError, match="not an exported generator"):
+        load_exported(artifact.with_suffix(".npz"))
+
+
+def test_onnx_equals_the_model(small_run, tmp_path):
+    pytest.importorskip("jax2onnx", reason="no ONNX converter: pip install '.[onnx]'")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "model.onnx"
+    done = command(
+        "-m", "ganimation_jax.export", "--workdir", small_run, "--out", path, "--format", "onnx"
+    )
+    assert done.returncode == 0, done.stderr
+    run = load_run(small_run)
+    given = inputs_for(run)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map["action_units"] == ",".join(ACTION_UNITS)
+    want = jax.jit(run.method.edit)(run.ema, given["image"], given["aus"])
+    for n in (1, 3):
+        batch = {name: array[:n] for name, array in given.items()}
+        edit = session.run(["edited", "attention", "color"], batch)
+        for got, value in zip(edit, want, strict=True):
+            np.testing.assert_allclose(got, value[:n], atol=1e-4)
