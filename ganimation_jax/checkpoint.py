@@ -87,7 +87,7 @@ class Checkpoints:
             refuse it.
 
         Raises:
-          RuntimeError: there are checkpoints, and all of them are damaged.
+          FileNotFoundError: there are checkpoints, and all of them are damaged.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
@@ -103,7 +103,7 @@ class Checkpoints:
             log.error("CHECKPOINT %d IS DAMAGED (%s): trying the one before", step, damage)
             self._move_aside(step)
         if steps:
-            raise RuntimeError(
+            raise FileNotFoundError(
                 f"all checkpoints in {self._directory} are damaged and were moved to "
                 f"{self._directory.parent / 'damaged'}; start again with another --workdir"
             )
@@ -150,7 +150,7 @@ def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:
       with NumPy leaves.
 
     Raises:
-      RuntimeError: there are checkpoints, and all of them are damaged.
+      FileNotFoundError: there are checkpoints, and all of them are damaged.
     """
     if not directory.is_dir():
         return None
@@ -183,7 +183,7 @@ def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:
             "ema": weights["ema"],
         }
     if steps:
-        raise RuntimeError(f"all checkpoints in {directory} are damaged")
+        raise FileNotFoundError(f"all checkpoints in {directory} are damaged")
     return None
 
 

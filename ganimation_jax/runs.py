@@ -36,8 +36,7 @@ def load_run(workdir: Path) -> Run:
     """The newest whole checkpoint of ``workdir``; nothing in it is changed.
 
     Raises:
-      FileNotFoundError: there is no checkpoint.
-      RuntimeError: all checkpoints are damaged.
+      FileNotFoundError: there is no checkpoint, or all are damaged.
       ValueError: the run was trained by a method that is not known here.
     """
     loaded = load_weights(workdir / "checkpoints")

@@ -123,7 +123,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(folder, damage, caplog
 def test_all_damaged_is_an_error_not_a_fresh_start(folder):
     save(folder, [1])
     flip_a_byte(folder / "1")
-    with pytest.raises(RuntimeError, match="all checkpoints in .* are damaged"):
+    with pytest.raises(FileNotFoundError, match="all checkpoints in .* are damaged"):
         restore(folder)
 
 

@@ -12,6 +12,8 @@ from ganimation_jax.types import Batch
 
 CONFIGS = {
     "emotionet": emotionet.get_config(),
+    "emotionet:official": emotionet.get_config("official"),
+    "emotionet:replicate": emotionet.get_config("replicate"),
     "emotionet-64": emotionet.get_config(),
     "emotionet-256": emotionet.get_config(),
     "celeba": celeba.get_config(),

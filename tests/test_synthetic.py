@@ -7,16 +7,10 @@ import pytest
 
 from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
 from ganimation_jax.data import drawing
-from ganimation_jax.data.synthetic import (
-    HAIR_STYLES,
-    Identity,
-    Muscles,
-    Occluder,
-    SyntheticFaces,
-    render,
-    sample_aus,
-    sample_identity,
-)
+from ganimation_jax.data.expression import Muscles, sample_aus
+from ganimation_jax.data.face import render
+from ganimation_jax.data.identity import HAIR_STYLES, Identity, Occluder, sample_identity
+from ganimation_jax.data.synthetic import SyntheticFaces
 
 NEUTRAL = np.zeros(len(ACTION_UNITS), np.float32)
 SIZE = 96
@@ -309,3 +303,8 @@ def test_bad_sizes_are_refused():
         SyntheticFaces(0, 64)
     with pytest.raises(ValueError, match="seed is -1"):
         SyntheticFaces(4, 64, seed=-1)
+
+
+def test_unknown_hair_is_refused_with_the_known_styles():
+    with pytest.raises(ValueError, match="hair_style is 'mohawk': choose one of shaved, short"):
+        render(Identity(hair_style="mohawk"), NEUTRAL, 64)

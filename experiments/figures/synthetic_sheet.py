@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.data.synthetic import SyntheticFaces, render
+from ganimation_jax.data.face import render
+from ganimation_jax.data.synthetic import SyntheticFaces
 
 EXPRESSIONS = {  # after EMFACS (Friesen & Ekman, 1983)
     "neutral": {},

@@ -1,4 +1,4 @@
-"""Anti-aliased shapes in face coordinates, in plain numpy: what `synthetic` draws with.
+"""Anti-aliased shapes in face coordinates, in plain numpy: what `face` draws with.
 
 Face coordinates put the origin midway between the eyes; u points to the picture's
 right, v down, and 1 is the picture's width. Every shape is a function of (u, v) that
@@ -29,6 +29,16 @@ def pixel_centres(image_size: int) -> tuple[Array, Array]:
     centres = (np.arange(image_size, dtype=np.float32) + np.float32(0.5)) / image_size
     centres.setflags(write=False)
     return centres[None, :], centres[:, None]
+
+
+def planes(color: Color) -> Array:
+    """A colour as float32 [3, 1, 1], to be multiplied with planes of light."""
+    return np.array(color, np.float32)[:, None, None]
+
+
+def scaled(color: Color, factor: float) -> Color:
+    """A colour made lighter or darker."""
+    return (color[0] * factor, color[1] * factor, color[2] * factor)
 
 
 def clip01(values: Array) -> Array:
@@ -168,7 +178,7 @@ class Canvas:
         """Lays a colour, [3] or [3, h, w], over the picture where `coverage` is 1."""
         region = self.rgb[:, patch.window[0], patch.window[1]]
         if isinstance(color, tuple):
-            color = np.array(color, np.float32)[:, None, None]
+            color = planes(color)
         region += coverage * (color - region)
 
     def shade(self, patch: Patch, amount: Array) -> None:

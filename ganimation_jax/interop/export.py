@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             about = {"method": run.config["method"], "step": run.step, "raw": args.raw}
             save_exported(*generator, about)
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     megabytes = args.out.stat().st_size / 1e6

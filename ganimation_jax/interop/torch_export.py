@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         write_state_dict(args.generator, generator_to_state_dict(params))
         if args.critic:
             write_state_dict(args.critic, critic_to_state_dict(run.critic, layout))
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     written = " and ".join(str(path) for path in (args.generator, args.critic) if path)

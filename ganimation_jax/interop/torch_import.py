@@ -114,7 +114,7 @@ def import_run(
         depth_for(image_size)  # raises when no critic fits
         critic = Critic(len(units), generator.width)
         image = jnp.zeros((1, image_size, image_size, 3))
-        # XLA compiles the initial draws ten times faster with its own generator.
+        # XLA compiles the initial draws several times faster with its own generator.
         critic_params = jax.jit(critic.init)(jax.random.key(0, impl="rbg"), image)["params"]
     else:
         critic, critic_params = critic_from_state_dict(critic_state)
