@@ -122,7 +122,7 @@ def test_a_finished_run_is_left_as_it_is(unbroken):
 
 def test_another_config_is_refused(unbroken):
     output = run(unbroken, *TINY, "--config.lr=0.1", expect=2)
-    assert "lr: 0.0001 -> 0.1" in output
+    assert "lr: 0.0004 -> 0.1" in output
     assert "Traceback" not in output
 
 

@@ -1,0 +1,45 @@
+"""Edits by a trained generator: how long one takes, how many a second."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from ganimation_jax.bench import timing, workload
+from ganimation_jax.bench.workload import Sizes
+
+
+def run(
+    sizes: Sizes, batches: Sequence[int], repeats: int, peaks: Mapping[str, float]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure the generator on one device, its input and output there.
+
+    Yields:
+      Table and row. Latency waits for each batch; images a second are of batches one after
+      the other, without waiting between them.
+    """
+    method, _ = workload.build(sizes)
+    params = jax.device_put(workload.initial_state(sizes).generator.params)
+    edit = jax.jit(method.edit)
+    for batch in batches:
+        # One batch has the shape of a step's first.
+        data = workload.random_batch(sizes._replace(batch=batch, n_critic=1))
+        image = jax.device_put(data.image[0].astype("float32") / 127.5 - 1)
+        aus = jax.device_put(data.target_aus[0])
+
+        def once(image: jax.Array = image, aus: jax.Array = aus) -> Any:
+            return edit(params, image, aus)
+
+        latency = timing.measure({"edit": once}, repeats)["edit"]
+        stream = timing.measure({"edit": once}, repeats, timing.STEADY)["edit"]
+        flops = workload.count_flops(method.edit, params, image, aus) / stream.median
+        yield (
+            "inference",
+            {"batch": batch, "image_size": sizes.image_size, "dtype": sizes.dtype}
+            | latency.row()
+            | {
+                "images_per_s": batch / stream.median,
+                "gflop_per_image": flops * stream.median / batch / 1e9,
+                "share_of_peak": flops / peaks[sizes.dtype],
+            },
+        )

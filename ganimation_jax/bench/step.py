@@ -1,0 +1,82 @@
+"""The training step: time, images a second, share of the device's speed, memory, growth."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ganimation_jax import sharding
+from ganimation_jax.bench import timing, workload
+from ganimation_jax.bench.workload import Sizes
+
+Row = dict[str, Any]
+
+
+def run(
+    base: Sizes, sweeps: Mapping[str, Sequence[int]], repeats: int, peaks: Mapping[str, float]
+) -> Iterator[tuple[str, Row]]:
+    """Measure the step at ``base``, and along each sweep with all else as in ``base``.
+
+    Args:
+      base: sizes of the step.
+      sweeps: field of ``Sizes`` -> its values.
+      repeats: timed steps.
+      peaks: dtype -> FLOP/s of one device.
+
+    Yields:
+      Table and row.
+    """
+    rows: dict[Sizes, Row] = {}
+    for sizes in [base, *(base._replace(**{k: v}) for k, values in sweeps.items() for v in values)]:
+        if sizes not in rows:
+            rows[sizes] = measure_step(sizes, repeats, peaks)
+            yield "step", rows[sizes]
+    for field, values in sweeps.items():
+        points = sorted({getattr(base, field), *values})
+        if len(points) > 1:
+            steps = [rows[base._replace(**{field: value})] for value in points]
+            yield "growth", growth(field, points, [row["median_s"] for row in steps])
+
+
+def measure_step(sizes: Sizes, repeats: int, peaks: Mapping[str, float]) -> Row:
+    """One row: a step as ``train`` compiles it, on all devices, its batch already there."""
+    mesh = sharding.make_mesh()
+    lowered = workload.lower_step(sizes, mesh)
+    start = time.perf_counter()
+    compiled = lowered.compile()
+    compile_s = time.perf_counter() - start
+    times = timing.measure({"step": workload.stepper(sizes, mesh, compiled)}, repeats)["step"]
+    flops = workload.step_flops(sizes)["step"] / times.median
+    memory_name, memory = timing.peak_memory_mib()
+    return (
+        sizes._asdict()
+        | times.row()
+        | {
+            "images_per_s": sizes.images / times.median,
+            "gflop_per_image": flops * times.median / sizes.images / 1e9,
+            "tflop_per_s": flops / 1e12,
+            "share_of_peak": flops / (peaks[sizes.dtype] * mesh.size),
+            "program_mib": program_mib(compiled),
+            memory_name: memory,
+            "compile_s": compile_s,
+        }
+    )
+
+
+def program_mib(compiled: jax.stages.Compiled) -> float:
+    """What the program holds on each device at most, by XLA's plan of its buffers."""
+    plan = compiled.memory_analysis()
+    sizes = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
+    return (sizes - plan.alias_size_in_bytes) / 2**20
+
+
+def growth(field: str, points: Sequence[int], seconds: Sequence[float]) -> Row:
+    """The power of ``field`` that the time grows with: the slope through logarithms."""
+    power = np.polyfit(np.log(points), np.log(seconds), 1)[0]
+    if not math.isfinite(power):
+        raise ValueError(f"cannot fit growth with {field} through {points}: {seconds}")
+    values = " ".join(map(str, points))
+    return {"field": field, "values": values, "time_grows_with_power": float(power)}

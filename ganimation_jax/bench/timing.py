@@ -1,0 +1,87 @@
+"""Timing on devices that run ahead of the host, and the device's own speed limit."""
+
+import math
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+STEADY = 0.1  # seconds that a sample of a short function lasts at least
+
+
+class Times(NamedTuple):
+    """Seconds for one call, one entry for each repeat."""
+
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        """The middle of the samples."""
+        return statistics.median(self.seconds)
+
+    def row(self) -> dict[str, float]:
+        """Median and range, for a table."""
+        return {"median_s": self.median, "min_s": min(self.seconds), "max_s": max(self.seconds)}
+
+
+def measure(
+    variants: Mapping[str, Callable[[], Any]], repeats: int, steady: float = 0.0
+) -> dict[str, Times]:
+    """Time functions against each other.
+
+    They take turns, so that whatever slows the machine for a while slows all of them.
+
+    Args:
+      variants: functions that return arrays; each is called once before it is timed.
+      repeats: samples of each.
+      steady: seconds. A sample repeats a shorter call to last about as long, and waits for
+        the device once, at its end: throughput. 0 waits after every call: latency.
+    """
+    calls = {}
+    for name, run in variants.items():
+        jax.block_until_ready(run())
+        calls[name] = max(1, math.ceil(steady / _time(run, 1))) if steady else 1
+    samples: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(repeats):
+        for name, run in variants.items():
+            samples[name].append(_time(run, calls[name]))
+    return {name: Times(seconds) for name, seconds in samples.items()}
+
+
+def _time(run: Callable[[], Any], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        result = run()
+    jax.block_until_ready(result)
+    return (time.perf_counter() - start) / calls
+
+
+def peak_flops(dtype: str, repeats: int, size: int = 0) -> float:
+    """FLOP/s of one device in a square matrix product: what this library can hope for.
+
+    Args:
+      dtype: of operands and result. float32 has JAX's default precision: TF32 where a GPU has
+        it, in products and convolutions alike.
+      repeats: samples; the fastest counts.
+      size: rows of the matrices; 0 takes 8192, on a CPU 2048.
+    """
+    size = size or (2048 if jax.default_backend() == "cpu" else 8192)
+    # Random: a GPU multiplies zeros with less power, and so faster.
+    left, right = jax.random.normal(jax.random.key(0), (2, size, size), dtype)
+    product = jax.jit(jnp.matmul)
+    times = measure({"product": lambda: product(left, right)}, repeats, STEADY)["product"]
+    return 2 * size**3 / min(times.seconds)
+
+
+def peak_memory_mib() -> tuple[str, float]:
+    """The most this process has held so far, and where: on the first device, or resident."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "peak_bytes_in_use" in stats:
+        return "device_peak_mib", stats["peak_bytes_in_use"] / 2**20
+    unit = 1 if sys.platform == "darwin" else 2**10  # ru_maxrss counts KiB on Linux
+    return "peak_rss_mib", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

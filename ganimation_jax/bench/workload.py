@@ -1,0 +1,155 @@
+"""The paper's training iteration at any size: what is measured, and how much work it is."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from ganimation_jax import engine, sharding
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.methods.ganimation import ganimation
+from ganimation_jax.models.critic import Critic
+from ganimation_jax.models.generator import Generator
+from ganimation_jax.types import Batch, GanState, Method, Metrics, Optimizers
+
+UNITS = len(ACTION_UNITS)
+KEY = jax.eval_shape(lambda: jax.random.key(0))
+
+
+class Sizes(NamedTuple):
+    """Of one training step; the defaults are the paper's."""
+
+    image_size: int = 128  # pixels a side
+    width: int = 64  # channels after the first convolution, in both networks
+    batch: int = 25  # images of one update, over all devices
+    n_critic: int = 5  # critic updates in a step
+    dtype: str = "float32"  # of convolutions
+    residual_blocks: int = 6
+
+    @property
+    def images(self) -> int:
+        """Training images of a step: those the critic sees."""
+        return self.n_critic * self.batch
+
+
+def networks(sizes: Sizes) -> tuple[Generator, Critic]:
+    """Both networks."""
+    dtype = jnp.dtype(sizes.dtype)
+    generator = Generator(sizes.width, sizes.residual_blocks, dtype=dtype)
+    return generator, Critic(UNITS, sizes.width, dtype=dtype)
+
+
+def build(sizes: Sizes) -> tuple[Method, Optimizers]:
+    """Method and optimisers of the paper."""
+    adam = optax.adam(1e-4, 0.5, 0.999)
+    return ganimation(*networks(sizes)), Optimizers(adam, adam)
+
+
+def state_shapes(sizes: Sizes) -> GanState:
+    """Shapes of the state."""
+    return jax.eval_shape(engine.make_init(*build(sizes), sizes.image_size, UNITS), KEY)
+
+
+def initial_state(sizes: Sizes) -> GanState:
+    """A fresh state, on the host: steps donate the copy they are given."""
+    return _initial_state(sizes._replace(batch=0, n_critic=0, dtype="float32"))
+
+
+@functools.lru_cache(maxsize=1)  # it compiles for seconds and does not depend on the batch
+def _initial_state(sizes: Sizes) -> GanState:
+    init = jax.jit(engine.make_init(*build(sizes), sizes.image_size, UNITS))
+    return jax.device_get(init(jax.random.key(0, impl="rbg")))
+
+
+def random_batch(sizes: Sizes) -> Batch:
+    """Noise in the shape of ``n_critic`` batches, as the loader gives them."""
+    rng = np.random.default_rng(0)
+    shape = (sizes.n_critic, sizes.batch)
+    side = sizes.image_size
+    return Batch(
+        image=rng.integers(0, 256, (*shape, side, side, 3), np.uint8),
+        aus=rng.random((*shape, UNITS), np.float32),
+        target_aus=rng.random((*shape, UNITS), np.float32),
+    )
+
+
+def lower_step(sizes: Sizes, mesh: Mesh) -> jax.stages.Lowered:
+    """The step as ``train`` states it, ready to compile; needs no arrays.
+
+    Raises:
+      ValueError: the batch does not divide over the devices.
+    """
+    if sizes.batch % mesh.size:
+        raise ValueError(f"--batch {sizes.batch} is not divisible by {mesh.size} devices")
+    shapes = state_shapes(sizes)
+    state_sharding, replicated = sharding.state_sharding(mesh, shapes), sharding.replicated(mesh)
+    step = jax.jit(
+        engine.make_train_step(*build(sizes), unroll=jax.default_backend() == "cpu"),
+        donate_argnums=0,
+        in_shardings=(state_sharding, sharding.batch_sharding(mesh), replicated),
+        out_shardings=(state_sharding, replicated),
+    )
+    return step.lower(shapes, jax.eval_shape(lambda: random_batch(sizes)), KEY)
+
+
+def stepper(sizes: Sizes, mesh: Mesh, step: Callable[..., Any]) -> Callable[[], Metrics]:
+    """A function that takes the next step on one batch, each time it is called."""
+    fresh = initial_state(sizes)
+    state = jax.device_put(fresh, sharding.state_sharding(mesh, fresh))
+    batch = sharding.place_batch(mesh, random_batch(sizes)._asdict())
+    key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
+
+    def advance() -> Metrics:
+        nonlocal state
+        state, metrics = step(state, batch, key)
+        return metrics
+
+    return advance
+
+
+def count_flops(fn: Callable[..., Any], *args: Any) -> float:
+    """FLOPs of ``fn`` on these shapes, over all devices, by XLA's count of its operations.
+
+    Before compilation: afterwards XLA cannot count what it has turned into library calls, as
+    a GPU's convolutions are. It counts no multiplication with padding.
+    """
+    return jax.jit(fn).lower(*args).cost_analysis()["flops"]
+
+
+def step_flops(sizes: Sizes) -> dict[str, float]:
+    """FLOPs of the parts of a step, for its whole batch, and of a step.
+
+    XLA counts the body of a loop once, so that a step's own count would be too low. It is the
+    sum of its parts' instead: ``n_critic`` times an edit and a critic update, and one generator
+    update.
+    """
+    method, optimizers = build(sizes)
+    state = state_shapes(sizes)
+    side, batch = sizes.image_size, sizes.batch
+    image = jax.ShapeDtypeStruct((batch, side, side, 3), jnp.float32)
+    aus = jax.ShapeDtypeStruct((batch, UNITS), jnp.float32)
+    faces = Batch(image, aus, aus)
+
+    def critic_update(*args: Any) -> Any:
+        return engine.update_critic(method, optimizers.critic, *args)
+
+    def generator_update(*args: Any) -> Any:
+        return engine.update_generator(method, optimizers.generator, *args)
+
+    edit = count_flops(method.translate, state.generator.params, faces)
+    critic = count_flops(critic_update, state.critic, faces, image, KEY)
+    # The penalty states the critic's forward pass twice, for its value and for the gradient
+    # along it; XLA merges the two (tests compare with the compiled program).
+    critic -= count_flops(method.read_aus, state.critic.params, image)
+    generator = count_flops(generator_update, state.generator, state.critic.params, faces, KEY)
+    return {
+        "edit": edit,
+        "critic_update": critic,
+        "generator_update": generator,
+        "step": sizes.n_critic * (edit + critic) + generator,
+    }
