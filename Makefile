@@ -8,7 +8,7 @@ RUN := runs/demo
 demo: $(VENV)/installed
 	$(VENV)/bin/python -m ganimation_jax.main --config=configs/synthetic.py --workdir=$(RUN) \
 	  --config.wandb.mode=disabled
-	@echo "Look at $$(ls $(RUN)/samples/*.png | tail -1): every third row is a face given each expression"
+	@echo "Look at $$(ls $(RUN)/samples/*.png | tail -1): the rows marked 'edited' show faces given each expression"
 
 test: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .

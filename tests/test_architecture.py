@@ -33,6 +33,7 @@ ALLOWED = {
     | {"engine", "sharding", "optimizers", "checkpoint", "data", "evaluation", "methods"}
     | {"models", "runs", "writers"},
     "main": {"train"},
+    "bench": FOUNDATION | {"methods", "models", "engine", "losses", "data", "sharding"},
 }
 # Optional packages: each is imported in one file, lazily.
 OPTIONAL = {"torch", "wandb", "mediapipe", "gradio", "onnx", "jax2onnx", "safetensors"}

@@ -17,8 +17,8 @@ from ganimation_jax.bench import workload
 from ganimation_jax.bench.workload import Sizes
 
 
-def run(sizes: Sizes, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Compile in an empty cache folder, then ``repeats`` times from what that left.
+def run(sizes: Sizes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Compile with an empty cache folder, then again with what that left in it.
 
     Call it before this process touches a GPU: the others need its memory.
 
@@ -32,14 +32,14 @@ def run(sizes: Sizes, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
         command = [sys.executable, "-m", __name__, json.dumps(sizes._asdict())]
-        for attempt in range(1 + repeats):
+        for name in ("empty", "filled"):
             start = time.perf_counter()
             child = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
             if child.returncode:
                 raise RuntimeError(f"compiling in a process of its own failed:\n{child.stderr}")
             yield (
                 "compile",
-                {"cache": "cached" if attempt else "cold"}
+                {"cache": name}
                 | sizes._asdict()
                 | json.loads(child.stdout.splitlines()[-1])
                 | {"process_s": time.perf_counter() - start},

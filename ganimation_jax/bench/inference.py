@@ -24,8 +24,8 @@ def run(
     for batch in batches:
         # One batch has the shape of a step's first.
         data = workload.random_batch(sizes._replace(batch=batch, n_critic=1))
-        image = jax.device_put(data.image[0].astype("float32") / 127.5 - 1)
-        aus = jax.device_put(data.target_aus[0])
+        image = jax.device_put(data["image"][0].astype("float32") / 127.5 - 1)
+        aus = jax.device_put(data["target_aus"][0])
 
         def once(image: jax.Array = image, aus: jax.Array = aus) -> Any:
             return edit(params, image, aus)

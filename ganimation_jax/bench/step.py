@@ -30,15 +30,21 @@ def run(
       Table and row.
     """
     rows: dict[Sizes, Row] = {}
-    for sizes in [base, *(base._replace(**{k: v}) for k, values in sweeps.items() for v in values)]:
+    swept = [with_field(base, field, value) for field in sweeps for value in sweeps[field]]
+    for sizes in [base, *swept]:
         if sizes not in rows:
             rows[sizes] = measure_step(sizes, repeats, peaks)
             yield "step", rows[sizes]
     for field, values in sweeps.items():
         points = sorted({getattr(base, field), *values})
         if len(points) > 1:
-            steps = [rows[base._replace(**{field: value})] for value in points]
-            yield "growth", growth(field, points, [row["median_s"] for row in steps])
+            steps = [rows[with_field(base, field, value)] for value in points]
+            yield "growth", growth(field, points, [row["median_ms"] for row in steps])
+
+
+def with_field(sizes: Sizes, field: str, value: int) -> Sizes:
+    """``sizes`` with one of them changed."""
+    return Sizes(**sizes._asdict() | {field: value})
 
 
 def measure_step(sizes: Sizes, repeats: int, peaks: Mapping[str, float]) -> Row:
@@ -68,15 +74,15 @@ def measure_step(sizes: Sizes, repeats: int, peaks: Mapping[str, float]) -> Row:
 
 def program_mib(compiled: jax.stages.Compiled) -> float:
     """What the program holds on each device at most, by XLA's plan of its buffers."""
-    plan = compiled.memory_analysis()
+    plan: Any = compiled.memory_analysis()
     sizes = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
     return (sizes - plan.alias_size_in_bytes) / 2**20
 
 
-def growth(field: str, points: Sequence[int], seconds: Sequence[float]) -> Row:
+def growth(field: str, points: Sequence[int], times: Sequence[float]) -> Row:
     """The power of ``field`` that the time grows with: the slope through logarithms."""
-    power = np.polyfit(np.log(points), np.log(seconds), 1)[0]
+    power = np.polyfit(np.log(points), np.log(times), 1)[0]
     if not math.isfinite(power):
-        raise ValueError(f"cannot fit growth with {field} through {points}: {seconds}")
+        raise ValueError(f"cannot fit growth with {field} through {points}: {times}")
     values = " ".join(map(str, points))
     return {"field": field, "values": values, "time_grows_with_power": float(power)}

@@ -26,7 +26,12 @@ class Times(NamedTuple):
 
     def row(self) -> dict[str, float]:
         """Median and range, for a table."""
-        return {"median_s": self.median, "min_s": min(self.seconds), "max_s": max(self.seconds)}
+        fastest, slowest = min(self.seconds), max(self.seconds)
+        return {
+            "median_ms": 1e3 * self.median,
+            "min_ms": 1e3 * fastest,
+            "max_ms": 1e3 * slowest,
+        }
 
 
 def measure(

@@ -66,16 +66,16 @@ def _initial_state(sizes: Sizes) -> GanState:
     return jax.device_get(init(jax.random.key(0, impl="rbg")))
 
 
-def random_batch(sizes: Sizes) -> Batch:
+def random_batch(sizes: Sizes) -> dict[str, Any]:
     """Noise in the shape of ``n_critic`` batches, as the loader gives them."""
     rng = np.random.default_rng(0)
     shape = (sizes.n_critic, sizes.batch)
     side = sizes.image_size
-    return Batch(
-        image=rng.integers(0, 256, (*shape, side, side, 3), np.uint8),
-        aus=rng.random((*shape, UNITS), np.float32),
-        target_aus=rng.random((*shape, UNITS), np.float32),
-    )
+    return {
+        "image": rng.integers(0, 256, (*shape, side, side, 3), np.uint8),
+        "aus": rng.random((*shape, UNITS), np.float32),
+        "target_aus": rng.random((*shape, UNITS), np.float32),
+    }
 
 
 def lower_step(sizes: Sizes, mesh: Mesh) -> jax.stages.Lowered:
@@ -94,14 +94,15 @@ def lower_step(sizes: Sizes, mesh: Mesh) -> jax.stages.Lowered:
         in_shardings=(state_sharding, sharding.batch_sharding(mesh), replicated),
         out_shardings=(state_sharding, replicated),
     )
-    return step.lower(shapes, jax.eval_shape(lambda: random_batch(sizes)), KEY)
+    batch = jax.eval_shape(lambda: Batch(**random_batch(sizes)))
+    return step.lower(shapes, batch, KEY)
 
 
 def stepper(sizes: Sizes, mesh: Mesh, step: Callable[..., Any]) -> Callable[[], Metrics]:
     """A function that takes the next step on one batch, each time it is called."""
     fresh = initial_state(sizes)
     state = jax.device_put(fresh, sharding.state_sharding(mesh, fresh))
-    batch = sharding.place_batch(mesh, random_batch(sizes)._asdict())
+    batch = sharding.place_batch(mesh, random_batch(sizes))
     key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
 
     def advance() -> Metrics:
@@ -115,10 +116,13 @@ def stepper(sizes: Sizes, mesh: Mesh, step: Callable[..., Any]) -> Callable[[], 
 def count_flops(fn: Callable[..., Any], *args: Any) -> float:
     """FLOPs of ``fn`` on these shapes, over all devices, by XLA's count of its operations.
 
-    Before compilation: afterwards XLA cannot count what it has turned into library calls, as
-    a GPU's convolutions are. It counts no multiplication with padding.
+    As stated, before compilation, and on the CPU: an accelerator's plugin cannot count that,
+    nor what it has turned into library calls. No multiplication with padding counts.
     """
-    return jax.jit(fn).lower(*args).cost_analysis()["flops"]
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        cost: Any = jax.jit(fn).lower(*shapes).cost_analysis()
+    return cost["flops"]
 
 
 def step_flops(sizes: Sizes) -> dict[str, float]:
@@ -131,8 +135,7 @@ def step_flops(sizes: Sizes) -> dict[str, float]:
     method, optimizers = build(sizes)
     state = state_shapes(sizes)
     side, batch = sizes.image_size, sizes.batch
-    image = jax.ShapeDtypeStruct((batch, side, side, 3), jnp.float32)
-    aus = jax.ShapeDtypeStruct((batch, UNITS), jnp.float32)
+    image, aus = jnp.zeros((batch, side, side, 3)), jnp.zeros((batch, UNITS))
     faces = Batch(image, aus, aus)
 
     def critic_update(*args: Any) -> Any:

@@ -1,0 +1,242 @@
+"""PyTorch against JAX: the same training iteration, shapes and machine, taking turns.
+
+    python experiments/bench_vs_torch/run.py --batch 4 --n-critic 5 --json results/cpu.json
+
+Every peer is a process of its own that compiles, warms up and then waits: memory, threads and
+allocators do not mix, and only one works at a time. This process lets them take turns, one
+iteration each, so that a slow moment of the machine strikes all.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import resource
+import select
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
+
+from ganimation_jax.bench import report  # noqa: E402
+from ganimation_jax.bench.workload import UNITS, Sizes  # noqa: E402
+
+TORCH = {
+    "torch": "PUBLISHED",  # eager float32, as published
+    "torch-best-float32": "BEST_FLOAT32",
+    "torch-best": "BEST",  # and bfloat16
+}
+JAX = {"jax": "float32", "jax-bfloat16": "bfloat16"}
+PEERS = (*TORCH, *JAX)
+PARTS = ("step", "edit")  # a training iteration; the generator's forward pass on one batch
+
+
+def torch_peer(name: str, sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Callable[[], int]]:
+    """The parts, each waiting for its end, and the peak memory of the device in bytes."""
+    import torch
+    import torch_ganimation
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    options = getattr(torch_ganimation, TORCH[name])
+    trainer = torch_ganimation.Trainer(
+        sizes.image_size, sizes.width, sizes.residual_blocks, device, options
+    )
+    lead, side = (sizes.n_critic, sizes.batch), sizes.image_size
+    image = torch.randint(0, 256, (*lead, 3, side, side), dtype=torch.uint8, device=device)
+    aus, target = torch.rand(2, *lead, UNITS, device=device)
+    first = trainer.prepare(image[0])
+
+    def wait() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    def step() -> None:
+        trainer.iteration(image, aus, target)
+        wait()
+
+    def edit() -> None:
+        trainer.edits([first], target[:1])
+        wait()
+
+    def memory() -> int:
+        return torch.cuda.max_memory_allocated() if device == "cuda" else peak_rss()
+
+    return {"step": step, "edit": edit}, memory
+
+
+def jax_peer(name: str, sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Callable[[], int]]:
+    """As ``torch_peer``."""
+    import jax
+
+    from ganimation_jax import sharding
+    from ganimation_jax.bench import workload
+    from ganimation_jax.types import to_float
+
+    sizes = sizes._replace(dtype=JAX[name])
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    advance = workload.stepper(sizes, mesh, workload.lower_step(sizes, mesh).compile())
+    method, _ = workload.build(sizes)
+    params = jax.device_put(workload.initial_state(sizes).generator.params)
+    batch = workload.random_batch(sizes)
+    image, target = jax.device_put((to_float(batch["image"][0]), batch["target_aus"][0]))
+    edit = jax.jit(method.edit)
+
+    def memory() -> int:
+        stats = jax.devices()[0].memory_stats()
+        return stats["peak_bytes_in_use"] if stats else peak_rss()
+
+    return {
+        "step": lambda: jax.block_until_ready(advance()),
+        "edit": lambda: jax.block_until_ready(edit(params, image, target)),
+    }, memory
+
+
+def peak_rss() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def serve(name: str, sizes: Sizes) -> None:
+    """A peer's process: for every part named on stdin, do it and answer with a line of JSON."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever else prints
+
+    def answer(**fields: Any) -> None:
+        print(json.dumps(fields), file=answers)
+
+    start = time.perf_counter()
+    parts, memory = (torch_peer if name in TORCH else jax_peer)(name, sizes)
+    for run in parts.values():
+        run()
+        run()  # twice: the first compiles, the second may still tune
+    package = "torch" if name in TORCH else "jax"
+    version = importlib.metadata.version(package)
+    answer(start_s=time.perf_counter() - start, version=f"{package} {version}")
+    for request in sys.stdin:
+        start = time.perf_counter()
+        parts[request.strip()]()
+        answer(seconds=time.perf_counter() - start, memory=memory())
+
+
+class Peer:
+    """A peer's process, from outside."""
+
+    def __init__(self, name: str, sizes: Sizes):
+        self.name = name
+        self.seconds: dict[str, list[float]] = {part: [] for part in PARTS}
+        self.memory = 0
+        command = [sys.executable, __file__, "--serve", name, json.dumps(sizes._asdict())]
+        # JAX would take most of the GPU's memory in advance, which the others need.
+        env = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe)
+
+    def answer(self, seconds: float) -> dict[str, Any]:
+        """Its next line.
+
+        Raises:
+          TimeoutError, RuntimeError: none came; it has been stopped.
+        """
+        stream = self._process.stdout
+        assert stream is not None  # it is a pipe
+        if not select.select([stream], [], [], max(0, seconds))[0]:
+            self.stop()
+            raise TimeoutError(f"{self.name}: not ready within {seconds:.0f} s")
+        text = stream.readline()
+        if not text:
+            raise RuntimeError(f"{self.name}: stopped with code {self._process.wait()}; see above")
+        return json.loads(text)
+
+    def measure(self, part: str, deadline: float) -> None:
+        """One more sample."""
+        assert self._process.stdin is not None  # it is a pipe
+        self._process.stdin.write(f"{part}\n".encode())
+        self._process.stdin.flush()
+        answer = self.answer(deadline - time.monotonic())
+        self.seconds[part].append(answer["seconds"])
+        self.memory = answer["memory"]
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def rows(peers: list[Peer], sizes: Sizes) -> list[dict[str, Any]]:
+    """Medians, and ratios to the first peer within each turn."""
+    table = []
+    for part, images in (("step", sizes.images), ("edit", sizes.batch)):
+        for peer in peers:
+            seconds, base = peer.seconds[part], peers[0].seconds[part]
+            if seconds:
+                ratios = [a / b for a, b in zip(base, seconds, strict=False)]
+                median = statistics.median(seconds)
+                row = {"part": part, "peer": peer.name, "median_ms": 1e3 * median}
+                row |= {"min_ms": 1e3 * min(seconds), "max_ms": 1e3 * max(seconds)}
+                row |= {"images_per_s": images / median, "samples": len(seconds)}
+                row |= {f"faster_than_{peers[0].name}": statistics.median(ratios)}
+                table.append(row | {"peak_mib": peer.memory / 2**20})
+    return table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    sizes = Sizes()
+    parser.add_argument("--peers", default=",".join(PEERS), help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--image-size", type=int, default=sizes.image_size)
+    parser.add_argument("--width", type=int, default=sizes.width)
+    parser.add_argument("--residual-blocks", type=int, default=sizes.residual_blocks)
+    parser.add_argument("--batch", type=int, default=sizes.batch)
+    parser.add_argument("--n-critic", type=int, default=sizes.n_critic)
+    parser.add_argument("--repeats", type=int, default=5, help="turns")
+    parser.add_argument("--minutes", type=float, default=60.0, help="then report what there is")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    names = args.peers.split(",")
+    if unknown := set(names) - set(PEERS):
+        parser.error(f"no peer {', '.join(sorted(unknown))}; there are: {', '.join(PEERS)}")
+    sizes = Sizes(args.image_size, args.width, args.batch, args.n_critic, "", args.residual_blocks)
+    deadline = time.monotonic() + 60 * args.minutes
+
+    result = report.Report(args.json, ["python", *sys.argv])
+    peers, problems = [], {}
+    for name in names:  # one after the other: compilers tune by the clock
+        peer = Peer(name, sizes)
+        try:
+            ready = peer.answer(deadline - time.monotonic())
+        except (TimeoutError, RuntimeError) as error:
+            problems[name] = str(error)
+            print(f"error: {error}", file=sys.stderr)
+            continue
+        print(f"{name}: {report.line(ready)}", file=sys.stderr)
+        result.add("start", {"peer": name} | ready)
+        peers.append(peer)
+    try:
+        for _ in range(args.repeats):
+            for part in PARTS:
+                for peer in peers:
+                    peer.measure(part, deadline)
+    except (TimeoutError, RuntimeError) as error:
+        problems["turns"] = str(error)
+        print(f"error: {error}", file=sys.stderr)
+    for peer in peers:
+        peer.stop()
+    result.tables["compare"] = rows(peers, sizes)
+    result.write(
+        complete=not problems, sizes=sizes._asdict(), problems=problems, machine=report.machine()
+    )
+    print(result.text())
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2], Sizes(**json.loads(sys.argv[3])))
+    else:
+        sys.exit(main())

@@ -1,0 +1,99 @@
+"""Measure: ``python -m ganimation_jax.bench [step|input|inference|compile|exact|all]``.
+
+Prints tables and, with ``--json FILE``, writes them with machine, versions and command.
+"""
+
+import argparse
+import functools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ganimation_jax.bench import compile as compilation
+from ganimation_jax.bench import exact, inference, step, timing
+from ganimation_jax.bench.report import Report, line, machine
+from ganimation_jax.bench.workload import Sizes
+
+# Compilation first: its processes need a GPU's memory, which this one takes when it computes.
+PARTS = ("compile", "step", "inference", "exact", "input")
+Rows = Iterator[tuple[str, dict[str, Any]]]
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Flags."""
+    parser = argparse.ArgumentParser(
+        prog="ganimation_jax.bench", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add, sizes = parser.add_argument, Sizes()
+    add("what", nargs="?", default="all", choices=[*PARTS, "all"])
+    add("--json", type=Path, metavar="FILE", help="write the results there too")
+    add("--image-size", type=int, default=sizes.image_size, help="pixels a side")
+    add("--width", type=int, default=sizes.width, help="of both networks")
+    add("--residual-blocks", type=int, default=sizes.residual_blocks, help="of the generator")
+    add("--batch", type=int, default=sizes.batch, help="images of one update")
+    add("--n-critic", type=int, default=sizes.n_critic, help="critic updates in a step")
+    add("--dtype", choices=["float32", "bfloat16"], default=sizes.dtype)
+    add("--repeats", type=int, default=5, help="timed samples")
+    several = functools.partial(add, type=int, nargs="*", metavar="N")
+    several("--sweep-batch", default=[], help="step: more batches")
+    several("--sweep-image-size", default=[], help="step: more sizes, as 64 128 256")
+    several("--sweep-n-critic", default=[], help="step: more numbers")
+    several("--inference-batches", default=[1, 4, 16, 64], help="inference: batches")
+    several("--workers", default=[0, 1, 2], help="input: processes; 0: threads")
+    add("--data-dir", type=Path, help="input: a prepared dataset, beside synthetic faces")
+    add("--matrix-size", type=int, default=0, help="rows of the peak's product; 0: by device")
+    args = parser.parse_args(argv)
+    if args.repeats < 1:
+        parser.error("--repeats must be at least 1")
+    return args
+
+
+def measurements(args: argparse.Namespace, sizes: Sizes) -> Rows:
+    """The rows that were asked for, as they are measured."""
+    parts = PARTS if args.what == "all" else (args.what,)
+    if "compile" in parts:
+        yield from compilation.run(sizes)
+    peaks = {}
+    if {"step", "inference"} & set(parts):
+        for dtype in ("float32", "bfloat16"):
+            peaks[dtype] = timing.peak_flops(dtype, args.repeats, args.matrix_size)
+            yield "peak", {"dtype": dtype, "tflop_per_s": peaks[dtype] / 1e12}
+    if "step" in parts:
+        fields = ("batch", "image_size", "n_critic")
+        sweeps = {field: getattr(args, f"sweep_{field}") for field in fields}
+        yield from step.run(sizes, sweeps, args.repeats, peaks)
+    if "inference" in parts:
+        yield from inference.run(sizes, args.inference_batches, args.repeats, peaks)
+    if "exact" in parts:
+        yield from exact.run(sizes, args.repeats)
+    if "input" in parts:
+        from ganimation_jax.bench import input as reading  # Grain: the other parts need none
+
+        yield from reading.run(sizes, args.workers, args.data_dir, args.repeats)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, write.
+
+    Returns:
+      The exit code: 0, or 2 with one line on stderr when the input is refused.
+    """
+    args = parse(argv)
+    sizes = Sizes(**{field: getattr(args, field) for field in Sizes._fields})
+    words = sys.argv[1:] if argv is None else argv
+    report = Report(args.json, ["python", "-m", "ganimation_jax.bench", *words])
+    try:
+        for table, row in measurements(args, sizes):
+            report.add(table, row)
+            print(f"{table}: {line(row)}", file=sys.stderr)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    report.write(complete=True, machine=machine())
+    print(report.text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Each exact reformulation alone, against the plain statement of the same values.
+
+The plain forms that the product does not keep stand here. Both are timed in turns in one run,
+and their results compared.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from ganimation_jax import engine, losses
+from ganimation_jax.bench import timing, workload
+from ganimation_jax.bench.workload import UNITS, Sizes
+from ganimation_jax.models import blocks
+from ganimation_jax.models.critic import depth_for
+from ganimation_jax.types import Batch, Params, to_float
+
+
+class Pair(NamedTuple):
+    """Two functions of the same arguments with the same result."""
+
+    name: str
+    fast: Callable[..., Any]
+    plain: Callable[..., Any]
+    args: tuple[Any, ...]
+    in_use: bool  # whether training takes the fast form on this backend
+
+
+def run(sizes: Sizes, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure every reformulation at ``sizes`` on one device.
+
+    Yields:
+      Table and row.
+    """
+    makers = (hoisted_edits, constant_planes, joint_heads, transposed, patches, penalty, unrolled)
+    for make in makers:
+        for pair in make(sizes):
+            yield "exact", compare(pair, sizes, repeats)
+
+
+def compare(pair: Pair, sizes: Sizes, repeats: int) -> dict[str, Any]:
+    """One row."""
+    fast, plain = jax.jit(pair.fast), jax.jit(pair.plain)
+    difference = relative_l2(fast(*pair.args), plain(*pair.args))
+    times = timing.measure(
+        {"fast": lambda: fast(*pair.args), "plain": lambda: plain(*pair.args)},
+        repeats,
+        timing.STEADY,
+    )
+    ratios = [b / a for a, b in zip(times["fast"].seconds, times["plain"].seconds, strict=True)]
+    return {
+        "reformulation": pair.name,
+        "in_use": pair.in_use,
+        "fast_ms": 1e3 * times["fast"].median,
+        "plain_ms": 1e3 * times["plain"].median,
+        "plain_over_fast": timing.Times(ratios).median,
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+        "relative_difference": difference,
+        "dtype": sizes.dtype,
+    }
+
+
+def relative_l2(a: Any, b: Any) -> float:
+    """Of the difference of two trees to the second, as one vector."""
+    return float(optax.global_norm(jax.tree.map(jnp.subtract, a, b)) / optax.global_norm(b))
+
+
+def both_passes(fn: Callable[..., Array]) -> Callable[..., Any]:
+    """``fn`` and its gradients to all arguments, for a given gradient to its result."""
+
+    def run(cotangent: Array, *args: Array) -> Any:
+        value, backward = jax.vjp(fn, *args)
+        return value, backward(cotangent)
+
+    return run
+
+
+def noise(sizes: Sizes, *shapes: tuple[int, ...]) -> tuple[Array, ...]:
+    """Arrays in the dtype of the convolutions."""
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    return tuple(jax.random.normal(k, s, sizes.dtype) for k, s in zip(keys, shapes, strict=True))
+
+
+def on_cpu() -> bool:
+    """Where the product states some convolutions otherwise."""
+    return jax.default_backend() == "cpu"
+
+
+def hoisted_edits(sizes: Sizes) -> Iterator[Pair]:
+    """The edits for all critic updates: one forward pass, or one in each update."""
+    method, _ = workload.build(sizes)
+    params = jax.device_put(workload.initial_state(sizes).generator.params)
+    batch = Batch(**jax.device_put(workload.random_batch(sizes)))
+    batch = batch._replace(image=to_float(batch.image))
+
+    def hoisted(params: Params, batch: Batch) -> Array:
+        edited = method.translate(params, jax.tree.map(jnp.concatenate, batch))
+        return edited.reshape(batch.image.shape)
+
+    def in_loop(params: Params, batch: Batch) -> Array:
+        def body(carry: None, one: Any) -> tuple[None, Array]:
+            return carry, method.translate(params, one)
+
+        return jax.lax.scan(body, None, batch, unroll=sizes.n_critic if on_cpu() else 1)[1]
+
+    yield Pair("edits hoisted out of the critic's loop", hoisted, in_loop, (params, batch), True)
+
+
+def constant_planes(sizes: Sizes) -> Iterator[Pair]:
+    """The first convolution: without making the planes of action units, or with."""
+    side, width, b = sizes.image_size, sizes.width, sizes.batch
+    args = noise(sizes, (b, side, side, width), (b, side, side, 3), (b, UNITS))
+    (kernel,) = noise(sizes, (7, 7, 3 + UNITS, width))
+
+    def without(image: Array, values: Array, kernel: Array) -> Array:
+        planes = blocks.conv_constant_planes(values, kernel[:, :, 3:], side, side)
+        return blocks.conv(image, kernel[:, :, :3]) + planes
+
+    def made(image: Array, values: Array, kernel: Array) -> Array:
+        planes = jnp.broadcast_to(values[:, None, None], (b, side, side, UNITS))
+        return blocks.conv(jnp.concatenate([image, planes], axis=-1), kernel)
+
+    fast, plain = both_passes(without), both_passes(made)
+    yield Pair("constant planes never made", fast, plain, (*args, kernel), True)
+
+
+def joint_heads(sizes: Sizes) -> Iterator[Pair]:
+    """Colour and attention: one convolution, or two."""
+    side, width, b = sizes.image_size, sizes.width, sizes.batch
+    args = noise(sizes, (b, side, side, 4), (b, side, side, width), (7, 7, width, 4))
+
+    def joint(x: Array, kernel: Array) -> Array:
+        return blocks.conv(x, kernel)
+
+    def apart(x: Array, kernel: Array) -> Array:
+        heads = blocks.conv(x, kernel[..., :3]), blocks.conv(x, kernel[..., 3:])
+        return jnp.concatenate(heads, axis=-1)
+
+    yield Pair("both heads as one convolution", both_passes(joint), both_passes(apart), args, True)
+
+
+def transposed(sizes: Sizes) -> Iterator[Pair]:
+    """Both transposed convolutions: sub-pixel, or XLA's own."""
+    fast = both_passes(blocks.conv_transpose_subpixel)
+    plain = both_passes(blocks.conv_transpose_direct)
+    for i, factor in enumerate((2, 1)):
+        side, out = sizes.image_size // (4 >> i), sizes.width * factor
+        shapes = (sizes.batch, 2 * side, 2 * side, out), (sizes.batch, side, side, 2 * out)
+        args = noise(sizes, *shapes, (4, 4, 2 * out, out))
+        yield Pair(f"up{i} as a sub-pixel convolution", fast, plain, args, on_cpu())
+
+
+def patches(sizes: Sizes) -> Iterator[Pair]:
+    """The critic's layers on small maps: patches @ kernel, or XLA's own convolution."""
+    fast = both_passes(lambda x, kernel: blocks.conv_patches(x, kernel, 2))
+    plain = both_passes(lambda x, kernel: blocks.conv_direct(x, kernel, 2))
+    for i in range(1, depth_for(sizes.image_size)):
+        side, out = sizes.image_size >> i, sizes.width << i
+        if side <= blocks.SMALL_MAP:
+            shapes = (sizes.batch, side // 2, side // 2, out), (sizes.batch, side, side, out // 2)
+            args = noise(sizes, *shapes, (4, 4, out // 2, out))
+            yield Pair(f"critic down{i} as patches @ kernel", fast, plain, args, on_cpu())
+
+
+def penalty(sizes: Sizes) -> Iterator[Pair]:
+    """The penalty's gradient to the critic: forward over reverse, or reverse over reverse."""
+    _, critic = workload.networks(sizes)
+    params = jax.device_put(workload.initial_state(sizes).critic.params)
+    side = sizes.image_size
+    (mixed,) = noise(sizes._replace(dtype="float32"), (sizes.batch, side, side, 3))
+
+    def score(params: Params, x: Array) -> Array:
+        scores, _ = critic.apply({"params": params}, x)
+        return scores.sum(axis=(1, 2))
+
+    def product(params: Params, mixed: Array) -> Array:
+        return losses.gradient_penalty(score, params, mixed)[0].mean()
+
+    def reverse(params: Params, mixed: Array) -> Array:
+        grads = jax.grad(lambda x: score(params, x).sum())(mixed)
+        norm = jnp.sqrt(jnp.square(grads).sum(axis=(1, 2, 3)) + 1e-12)
+        return jnp.square(norm - 1).mean()
+
+    name = "penalty forward over reverse"
+    yield Pair(name, jax.grad(product), jax.grad(reverse), (params, mixed), True)
+
+
+def unrolled(sizes: Sizes) -> Iterator[Pair]:
+    """The critic's updates: one after the other, or as a loop."""
+    method, optimizers = workload.build(sizes)
+    critic = jax.device_put(workload.initial_state(sizes).critic)
+    batch = Batch(**jax.device_put(workload.random_batch(sizes)))
+    batch = batch._replace(image=to_float(batch.image))
+    keys = jax.random.split(jax.random.key(0), sizes.n_critic)
+
+    def updates(unroll: int) -> Callable[..., Any]:
+        def run(critic: Any, batch: Any) -> Any:
+            def body(critic: Any, inputs: Any) -> Any:
+                # Noise for edits: only the critic's work counts here.
+                return engine.update_critic(method, optimizers.critic, critic, *inputs)
+
+            edited = batch.image[:, ::-1]
+            return jax.lax.scan(body, critic, (batch, edited, keys), unroll=unroll)[0].params
+
+        return run
+
+    fast, plain = updates(sizes.n_critic), updates(1)
+    yield Pair("critic updates unrolled", fast, plain, (critic, batch), on_cpu())
