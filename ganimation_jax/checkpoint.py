@@ -162,7 +162,9 @@ def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:
             log.error("CHECKPOINT %d IS DAMAGED (%s): trying the one before", step, damage)
             continue
         handlers = ocp.CompositeCheckpointHandler(
-            state=ocp.PyTreeCheckpointHandler(), note=ocp.JsonCheckpointHandler()
+            state=ocp.PyTreeCheckpointHandler(),
+            note=ocp.JsonCheckpointHandler(),
+            metrics=ocp.JsonCheckpointHandler(),  # not read, but Orbax warns of what it cannot
         )
         with ocp.Checkpointer(handlers) as reader:
             tree = reader.metadata(folder).item_metadata["state"].tree

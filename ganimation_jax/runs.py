@@ -48,7 +48,8 @@ def load_run(workdir: Path) -> Run:
         raise ValueError(
             f"{workdir}: method {config['method']!r} is not one of {', '.join(METHODS)}"
         )
-    # Imported weights come without training fields; of these the networks only need a dtype.
-    defaults = {"dtype": "float32", "loss": PAPER_WEIGHTS._asdict()}
-    method = METHODS[config["method"]](ConfigDict(defaults | config))
+    # Imported weights come without a dtype. Losses are not needed to use a run, and those of
+    # another version may not be known here.
+    used = {"dtype": "float32"} | config | {"loss": PAPER_WEIGHTS._asdict()}
+    method = METHODS[config["method"]](ConfigDict(used))
     return Run(note["step"], config, method, **weights)

@@ -2,9 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from conftest import N_CRITIC, assert_trees_close
+from conftest import N_CRITIC, UNITS, assert_trees_close
 
 from ganimation_jax import engine
+from ganimation_jax.methods.ganimation import ganimation
+from ganimation_jax.models.critic import Critic
+from ganimation_jax.models.generator import Generator
 from ganimation_jax.optimizers import decay_factor
 from ganimation_jax.types import Batch, Method, Optimizers, to_float, to_uint8
 
@@ -112,3 +115,16 @@ def test_image_forms():
 def test_learning_rate_is_linear_to_zero_over_the_last_epochs():
     got = [float(decay_factor(e, epochs=30, decay_epochs=10)) for e in (0, 20, 22.5, 25, 30, 31)]
     np.testing.assert_allclose(got, [1, 1, 0.75, 0.5, 0, 0])
+
+
+def test_bfloat16_trains_like_float32(optimizers, initial_state, batch, train_step):
+    fast = ganimation(
+        Generator(width=4, residual_blocks=1, dtype=jnp.bfloat16),
+        Critic(UNITS, width=4, dtype=jnp.bfloat16),
+    )
+    state, metrics = jax.jit(engine.make_train_step(fast, optimizers))(initial_state, batch, KEY)
+    _, exact = train_step(initial_state, batch, KEY)
+    assert {x.dtype for x in jax.tree.leaves(state.generator.params)} == {np.dtype("float32")}
+    for name, value in metrics.items():
+        assert value.dtype == np.float32
+        np.testing.assert_allclose(value, exact[name], rtol=0.05, atol=2e-3, err_msg=name)
