@@ -6,6 +6,7 @@ albertpumarola/GANimation, so that its weights fit.
 """
 
 import contextlib
+import functools
 from typing import NamedTuple
 
 import torch
@@ -122,16 +123,16 @@ class Trainer:
         for network in (self.generator, self.critic):
             initialise(network)
             network.to(self.device, memory_format=layout)
+        fused = options.fused_adam or None  # None: PyTorch's own choice
+        adam = functools.partial(torch.optim.Adam, lr=1e-4, betas=(0.5, 0.999), fused=fused)
         self.optimizers = {
-            name: torch.optim.Adam(network.parameters(), 1e-4, (0.5, 0.999), fused=fused)
-            for name, network, fused in (
-                ("generator", self.generator, options.fused_adam or None),
-                ("critic", self.critic, options.fused_adam or None),
-            )
+            "generator": adam(self.generator.parameters()),
+            "critic": adam(self.critic.parameters()),
         }
         # A compiled module has no second derivative: the penalty takes the critic as it is.
-        self.edit = torch.compile(self.generator) if options.compile else self.generator
-        self.judge = torch.compile(self.critic) if options.compile else self.critic
+        compiled = functools.partial(torch.compile, dynamic=False)  # each shape for itself
+        self.edit = compiled(self.generator) if options.compile else self.generator
+        self.judge = compiled(self.critic) if options.compile else self.critic
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16)

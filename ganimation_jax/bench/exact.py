@@ -67,7 +67,7 @@ def compare(pair: Pair, sizes: Sizes, repeats: int) -> dict[str, Any]:
 
 def relative_l2(a: Any, b: Any) -> float:
     """Of the difference of two trees to the second, as one vector."""
-    return float(optax.global_norm(jax.tree.map(jnp.subtract, a, b)) / optax.global_norm(b))
+    return float(optax.tree.norm(jax.tree.map(jnp.subtract, a, b)) / optax.tree.norm(b))
 
 
 def both_passes(fn: Callable[..., Array]) -> Callable[..., Any]:

@@ -1,0 +1,236 @@
+"""The measuring code: that it runs, counts rightly and compares like with like. No times."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import BATCH, N_CRITIC, ROOT, SIZE, UNITS
+
+from ganimation_jax import engine
+from ganimation_jax.bench import report, workload
+from ganimation_jax.bench.__main__ import main
+from ganimation_jax.bench.workload import Sizes
+from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
+from ganimation_jax.methods.ganimation import ganimation
+from ganimation_jax.types import GanState, NetState
+
+PEERS = ROOT / "experiments" / "bench_vs_torch"
+TINY = Sizes(SIZE, 4, BATCH, N_CRITIC, residual_blocks=1)
+FLAGS = [
+    f"--{name.replace('_', '-')}={value}"
+    for name, value in TINY._replace(n_critic=1)._asdict().items()
+    if name != "dtype"
+]
+SIZES = {*Sizes._fields}
+TIMES = {"median_ms", "min_ms", "max_ms"}
+TABLES = {
+    "step": {
+        "peak": {"dtype", "tflop_per_s"},
+        "step": SIZES
+        | TIMES
+        | {"images_per_s", "gflop_per_image", "tflop_per_s", "share_of_peak"}
+        | {"program_mib", "peak_rss_mib", "compile_s"},
+        "growth": {"field", "values", "time_grows_with_power"},
+    },
+    "inference": {
+        "peak": {"dtype", "tflop_per_s"},
+        "inference": TIMES
+        | {"batch", "image_size", "dtype", "images_per_s", "gflop_per_image", "share_of_peak"},
+    },
+    "compile": {"compile": SIZES | {"cache", "trace_s", "compile_s", "process_s"}},
+    "input": {
+        "input": {"source", "readers", "image_size", "first_s"}
+        | {"images_per_s", "slowest_images_per_s"}
+    },
+    "exact": {
+        "exact": {"reformulation", "in_use", "fast_ms", "plain_ms", "dtype"}
+        | {"plain_over_fast", "ratio_min", "ratio_max", "relative_difference"}
+    },
+}
+
+
+@pytest.mark.parametrize("what", TABLES)
+def test_each_measurement_runs_and_says_where_and_with_what(what, tmp_path, capsys):
+    path = tmp_path / "bench.json"
+    few = ["--repeats=1", "--matrix-size=64", "--inference-batches", "1", "--workers", "0"]
+    few += {"step": ["--sweep-batch", "16"], "exact": ["--n-critic=2"]}.get(what, [])
+    assert main([what, f"--json={path}", *FLAGS, *few]) == 0
+    content = json.loads(path.read_text())
+    assert content["complete"]
+    assert f"bench {what} " in content["command"]
+    assert {"date", "versions", "notes", "machine"} < set(content)
+    assert content["machine"]["devices"] == jax.device_count()
+    assert {"jax", "python"} < set(content["versions"])
+    assert set(content["results"]) == set(TABLES[what])
+    printed = capsys.readouterr().out
+    for table, rows in content["results"].items():
+        assert table in printed
+        for row in rows:
+            assert set(row) == TABLES[what][table]
+            assert all(np.isfinite(v) for v in row.values() if isinstance(v, float))
+    if what == "step":
+        assert [row["batch"] for row in content["results"]["step"]] == [BATCH, 16]
+    if what == "exact":  # the plain forms are the product's equals
+        rows = content["results"]["exact"]
+        assert len(rows) == 9  # two transposed convolutions and two critic layers among them
+        assert max(row["relative_difference"] for row in rows) < 1e-4
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(capsys):
+    assert main(["step", "--batch=3", "--matrix-size=64", "--repeats=1", "--width=4"]) == 2
+    assert "--batch 3 is not divisible by 8 devices" in capsys.readouterr().err
+
+
+def test_a_run_cut_short_leaves_what_it_measured(tmp_path):
+    path = tmp_path / "bench.json"
+    report.Report(path, ["bench"]).add("step", {"median_ms": 1.0})
+    content = json.loads(path.read_text())
+    assert not content["complete"]
+    assert content["results"] == {"step": [{"median_ms": 1.0}]}
+
+
+def test_tables_are_aligned():
+    rows = [{"name": "one", "ms": 1234.5}, {"name": "three", "ms": 0.00123456, "more": True}]
+    assert report.table(rows).splitlines() == [
+        "name         ms  more",
+        "one       1,234",
+        "three  0.001235  True",
+    ]
+
+
+def taps(side, size, stride, pad):
+    """Products along one axis of a convolution, without those with padding."""
+    starts = range(-pad, side + pad - size + 1, stride)
+    return sum(0 <= start + i < side for start in starts for i in range(size))
+
+
+def test_flops_of_an_edit_are_those_of_the_published_network():
+    sizes = Sizes(batch=1)
+    convs = [  # input side, kernel, stride, padding, channels in and out, how many
+        (128, 7, 1, 3, 20, 64, 1),
+        (128, 4, 2, 1, 64, 128, 1),
+        (64, 4, 2, 1, 128, 256, 1),
+        (32, 3, 1, 1, 256, 256, 12),
+        (64, 4, 2, 1, 128, 256, 1),  # transposed: as the convolutions they are adjoint to
+        (128, 4, 2, 1, 64, 128, 1),
+        (128, 7, 1, 3, 64, 4, 1),
+    ]
+    published = sum(
+        2 * taps(side, size, stride, pad) ** 2 * i * o * count
+        for side, size, stride, pad, i, o, count in convs
+    )
+    np.testing.assert_allclose(published, 20.5e9, rtol=0.01)
+    # The planes of action units are never made; norms and activations add a little.
+    planes = 2 * taps(128, 7, 1, 3) ** 2 * UNITS * 64
+    np.testing.assert_allclose(workload.step_flops(sizes)["edit"], published - planes, rtol=0.01)
+
+
+def test_flops_of_the_updates_are_those_of_the_compiled_programs():
+    # Large enough that convolutions outweigh what XLA computes twice when it fuses.
+    sizes = Sizes(64, 32, batch=2, n_critic=3, residual_blocks=1)
+    counted = workload.step_flops(sizes)
+    method, optimizers = workload.build(sizes)
+    state = workload.state_shapes(sizes)
+    batch = jax.eval_shape(
+        lambda: jax.tree.map(lambda x: x[0], workload.Batch(**workload.random_batch(sizes)))
+    )
+    image = jax.ShapeDtypeStruct(batch.image.shape, jnp.float32)
+    batch = batch._replace(image=image)
+
+    def compiled(fn, *args):
+        return jax.jit(fn).lower(*args).compile().cost_analysis()["flops"]
+
+    critic = compiled(
+        lambda *args: engine.update_critic(method, optimizers.critic, *args),
+        *(state.critic, batch, image, workload.KEY),
+    )
+    np.testing.assert_allclose(counted["critic_update"], critic, rtol=0.03)
+    generator = compiled(
+        lambda *args: engine.update_generator(method, optimizers.generator, *args),
+        *(state.generator, state.critic.params, batch, workload.KEY),
+    )
+    np.testing.assert_allclose(counted["generator_update"], generator, rtol=0.03)
+    parts = 3 * (counted["edit"] + counted["critic_update"]) + counted["generator_update"]
+    assert counted["step"] == parts
+
+
+@pytest.fixture
+def torch_ganimation(monkeypatch):
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install '.[torch]'")
+    monkeypatch.syspath_prepend(str(PEERS))
+    import torch_ganimation
+
+    return torch_ganimation
+
+
+def strong(params):
+    """Noise that no term of the losses is faint with."""
+    rng = np.random.default_rng(1)
+
+    def draw(path, leaf):
+        mean = 1.0 if path[-1].key == "scale" else 0.0
+        return rng.normal(mean, 0.1, leaf.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, params)
+
+
+@pytest.mark.parametrize("hoist", [False, True])
+def test_both_statements_of_an_iteration_are_the_same_function(
+    torch_ganimation, hoist, initial_state, optimizers, batch
+):
+    import torch
+
+    shares = np.linspace(0.1, 0.9, BATCH, dtype=np.float32)
+    method = ganimation(*workload.networks(TINY), draw_shares=lambda key, size: jnp.array(shares))
+    generator, critic = strong(initial_state.generator.params), strong(initial_state.critic.params)
+    state = GanState(
+        step=jnp.zeros((), jnp.int32),
+        generator=NetState(generator, optimizers.generator.init(generator)),
+        critic=NetState(critic, optimizers.critic.init(critic)),
+        ema=generator,
+    )
+    _, want = jax.jit(engine.make_train_step(method, optimizers))(state, batch, jax.random.key(0))
+
+    options = torch_ganimation.PUBLISHED._replace(hoist=hoist)
+    trainer = torch_ganimation.Trainer(SIZE, TINY.width, TINY.residual_blocks, options=options)
+    for network, arrays in (
+        (trainer.generator, generator_to_state_dict(generator)),
+        (trainer.critic, critic_to_state_dict(critic)),
+    ):
+        network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+    got = trainer.iteration(
+        torch.tensor(np.moveaxis(batch.image, -1, -3)),
+        torch.tensor(batch.aus),
+        torch.tensor(batch.target_aus),
+        torch.tensor(shares).expand(N_CRITIC, -1),
+    )
+    # The sums and what is only watched have no counterpart.
+    assert set(want) - set(got) == {
+        *("critic/loss", "generator/loss", "critic/gradient_norm", "generator/attention_mean")
+    }
+    for name, value in got.items():
+        assert abs(want[name]) > 1e-4, f"{name} is too small to compare"
+        np.testing.assert_allclose(value, want[name], rtol=1e-4, err_msg=name)
+
+
+def test_peers_take_turns(torch_ganimation, tmp_path):
+    path = tmp_path / "compare.json"
+    few = ["--peers=torch,jax", "--repeats=2", f"--json={path}"]
+    run = subprocess.run(
+        [sys.executable, str(PEERS / "run.py"), *FLAGS, *few], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    content = json.loads(path.read_text())
+    assert content["problems"] == {}
+    rows = content["results"]["compare"]
+    assert [(row["part"], row["peer"]) for row in rows] == [
+        (part, peer) for part in ("step", "edit") for peer in ("torch", "jax")
+    ]
+    for row in rows:
+        assert row["samples"] == 2
+        assert row["min_ms"] <= row["median_ms"] <= row["max_ms"]
+        assert row["peak_mib"] > 0
