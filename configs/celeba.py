@@ -1,10 +1,11 @@
-"""GANimation on CelebA faces annotated by OpenFace, as ``ganimation_replicate`` trains it.
+"""GANimation on CelebA faces annotated by OpenFace.
 
     python -m ganimation_jax.prepare openface --images CROPS --csv OPENFACE --out DATA
     python -m ganimation_jax.main --config=configs/celeba.py --config.data.dir=DATA --workdir=RUN
 
 ``CROPS`` are square face crops: CelebA's own aligned pictures are 178x218.
-Presets are those of configs/emotionet.py; the paper's settings are the default.
+Presets are those of configs/emotionet.py: the paper's settings are the default, ``:replicate``
+is what ``ganimation_replicate`` trains on this set.
 """
 
 from ml_collections import ConfigDict

@@ -172,6 +172,7 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
             scores = scores_of(cfg, edit, read_aus, held_out_faces)
             writer.metrics(images, scores, CONSOLE_SCORES)
         if saving:
+            finite(images, jax.device_get(metrics))  # also when this step is not logged
             # The step is also the position in the data: no batch is drawn before it is kept.
             checkpoints.save(step + 1, state, config, scores)
 
@@ -278,7 +279,7 @@ def finite(images: int, metrics: dict[str, np.ndarray]) -> dict[str, float]:
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if broken:
         raise FloatingPointError(
-            f"not finite at {images:,} images: {', '.join(broken)}; the last checkpoint is whole. "
+            f"not finite at {images:,} images: {', '.join(broken)}; nothing was saved since. "
             "Try a smaller lr, or dtype=float32"
         )
     return values

@@ -135,6 +135,15 @@ def test_evaluation_of_a_finished_run(unbroken):
     assert f"{scores['critic_on_edits/mae']:.4f}" in output
 
 
+def test_a_broken_loss_is_told_and_never_saved(tmp_path):
+    # Nothing is logged before the end: the check must not wait for that.
+    output = run(tmp_path, *TINY, "--config.lr=1e30", "--config.every.log=10000", expect=2)
+    broken = int(re.search(r"not finite at (\d+) images: .*critic/", output)[1])
+    saved = [int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+    assert all(step * 16 < broken for step in saved)
+    assert "Traceback" not in output
+
+
 def test_evaluation_needs_a_checkpoint(tmp_path):
     output = run(tmp_path, *TINY, "--mode=eval", expect=2)
     assert "no checkpoint in" in output

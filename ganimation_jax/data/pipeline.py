@@ -146,7 +146,6 @@ def evaluation_batches(
     batch_size: int,
     examples: int,
     seed: int,
-    clip_targets: bool = True,
 ) -> grain.DatasetIterator:
     """The first ``examples`` faces in a fixed order, each with the target of a random face.
 
@@ -160,7 +159,7 @@ def evaluation_batches(
         grain.MapDataset.source(source)
         .seed(seed)[: min(examples, len(source))]
         .map(Decode(image_size, columns))
-        .random_map(Retarget(table, noise=0.0, clip=clip_targets, flip=False))
+        .random_map(Retarget(table, noise=0.0, clip=False, flip=False))
         .batch(batch_size, drop_remainder=False)
     )
     return iter(dataset)
