@@ -5,7 +5,7 @@ Callers average over the batch and weight. ``norm`` chooses between the paper's 
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -68,11 +68,32 @@ def gradient_penalty(
     that of the directional derivative of the score along v, ``v . g(params)``, which one
     ``jvp`` gives. Reversing through ``jax.grad`` instead costs twice as much.
     """
-    frozen = jax.lax.stop_gradient(params)
-    mixed = jax.lax.stop_gradient(mixed)
-    grads = jax.grad(lambda x: score(frozen, x).sum())(mixed).astype(jnp.float32)
-    norm = jnp.sqrt(jnp.square(grads).sum(axis=(1, 2, 3)) + 1e-12)
-    penalty = jnp.square(norm - 1)
-    cotangent = (2 * (norm - 1) / norm).reshape(-1, 1, 1, 1) * grads  # d penalty / d grads
-    _, along = jax.jvp(lambda x: score(params, x), (mixed,), (cotangent.astype(mixed.dtype),))
-    return penalty + along - jax.lax.stop_gradient(along), norm
+
+    def value(params: Params, mixed: Array) -> tuple[Array, Array, Array]:
+        grads = jax.grad(lambda x: score(params, x).sum())(mixed).astype(jnp.float32)
+        norm = jnp.sqrt(jnp.square(grads).sum(axis=(1, 2, 3)) + 1e-12)
+        return jnp.square(norm - 1), norm, grads
+
+    @jax.custom_vjp
+    def penalise(params: Params, mixed: Array) -> tuple[Array, Array]:
+        return value(params, mixed)[:2]
+
+    def forward(params: Params, mixed: Array) -> tuple[tuple[Array, Array], Any]:
+        penalty, norm, grads = value(params, mixed)
+        return (penalty, norm), (params, mixed, norm, grads)
+
+    def backward(saved: Any, cotangents: tuple[Array, Array]) -> tuple[Params, Array]:
+        params, mixed, norm, grads = saved
+        weight, _ = cotangents  # the norm is only reported
+        direction = (weight * 2 * (norm - 1) / norm).reshape(-1, 1, 1, 1) * grads
+        direction = direction.astype(mixed.dtype)
+
+        def along(params: Params) -> Array:
+            # The weight is in the direction, so that the way back through the critic starts
+            # from ones, as it did for the value: XLA finds it done and does not repeat it.
+            return jax.jvp(lambda x: score(params, x).sum(), (mixed,), (direction,))[1]
+
+        return jax.grad(along)(params), jnp.zeros_like(mixed)
+
+    penalise.defvjp(forward, backward)
+    return penalise(params, jax.lax.stop_gradient(mixed))

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganimation_jax.models import blocks
+from ganimation_jax.models import blocks, convolutions
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import Generator, blend
 from ganimation_jax.types import parameter_count
@@ -71,31 +71,50 @@ def second_derivatives(fn, x, kernel):
     return value, first, second
 
 
+def strided(fn, stride):
+    return lambda x, kernel: fn(x, kernel, stride)
+
+
+DIRECT, WINOGRAD = convolutions.direct, convolutions.winograd
+
+
 @pytest.mark.parametrize(
-    ("fast", "direct", "kernel_shape"),
+    ("fast", "direct", "size"),
     [
-        (
-            lambda x, k: blocks.conv_patches(x, k, 2),
-            lambda x, k: blocks.conv_direct(x, k, 2),
-            (4, 4, 3, 5),
-        ),
-        (blocks.conv_transpose_subpixel, blocks.conv_transpose_direct, (4, 4, 3, 5)),
+        (strided(convolutions.patches, 2), strided(DIRECT, 2), 4),
+        (strided(WINOGRAD, 1), strided(DIRECT, 1), 3),
+        (strided(WINOGRAD, 2), strided(DIRECT, 2), 4),
+        (convolutions.transposed_subpixel, convolutions.transposed, 4),
     ],
-    ids=["patches", "subpixel"],
+    ids=["patches", "winograd", "winograd-strided", "subpixel"],
 )
-def test_formulations_are_equal_to_second_derivatives(fast, direct, kernel_shape):
-    x, kernel = arrays((2, 6, 8, 3), kernel_shape)
+@pytest.mark.parametrize("map_shape", [(6, 8), (2, 10)])
+def test_statements_are_equal_to_second_derivatives(fast, direct, size, map_shape):
+    x, kernel = arrays((2, *map_shape, 3), (size, size, 3, 5))
     got = second_derivatives(fast, x, kernel)
     want = second_derivatives(direct, x, kernel)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
 
 
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (4, 2)])
+def test_winograd_of_odd_maps_against_float64(size, stride):
+    # 5 outputs a side: the last tile is half outside the map.
+    x, kernel = arrays((1, 5 * stride, 5 * stride, 2), (size, size, 2, 3))
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))).astype(np.float64)
+    want = np.empty((1, 5, 5, 3))
+    for i in range(5):
+        for j in range(5):
+            window = padded[0, stride * i : stride * i + size, stride * j : stride * j + size]
+            want[0, i, j] = np.einsum("yxi,yxio->o", window, kernel)
+    np.testing.assert_allclose(WINOGRAD(x, kernel, stride), want, rtol=1e-4, atol=1e-5)
+
+
 def test_transposed_convolution_is_the_adjoint_of_the_strided_one():
     x, y, kernel = arrays((1, 8, 8, 3), (1, 4, 4, 5), (4, 4, 3, 5))
-    down = blocks.conv_direct(x, kernel, 2)
+    down = convolutions.direct(x, kernel, 2)
     # Its adjoint: channels swapped, taps reversed.
-    up = blocks.conv_transpose_direct(y, kernel.transpose(0, 1, 3, 2)[::-1, ::-1])
+    up = convolutions.transposed(y, kernel.transpose(0, 1, 3, 2)[::-1, ::-1])
     np.testing.assert_allclose((down * y).sum(), (x * up).sum(), rtol=1e-4)
 
 
@@ -103,8 +122,8 @@ def test_transposed_convolution_is_the_adjoint_of_the_strided_one():
 def test_constant_planes_are_never_made_but_convolved(height, width):
     values, kernel = arrays((2, 4), (7, 7, 4, 5))
     planes = np.broadcast_to(values[:, None, None], (2, height, width, 4))
-    want = blocks.conv_direct(planes, kernel, 1)
-    got = blocks.conv_constant_planes(values, kernel, height, width)
+    want = convolutions.direct(planes, kernel, 1)
+    got = convolutions.constant_planes(values, kernel, height, width)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 

@@ -36,6 +36,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+# Against the same network in float64, PyTorch's colours are off by 8.5e-6 and ours by 3.1e-6.
+COLOR_ERROR = 1.2e-5
+
+
 class Golden:
     """One file, by name, in this library's layout of images."""
 
@@ -83,7 +87,7 @@ def test_generator(networks):
     golden, (generator, params), _ = networks
     attention, color = generator.apply({"params": params}, golden.image("image"), golden["aus"])
     assert greatest_error(attention, golden.image("attention")) < 1e-5
-    assert greatest_error(color, golden.image("color")) < 1e-5
+    assert greatest_error(color, golden.image("color")) < COLOR_ERROR
 
 
 def test_critic(networks):

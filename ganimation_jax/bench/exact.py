@@ -15,7 +15,7 @@ from jax import Array
 from ganimation_jax import engine, losses
 from ganimation_jax.bench import timing, workload
 from ganimation_jax.bench.workload import UNITS, Sizes
-from ganimation_jax.models import blocks
+from ganimation_jax.models import blocks, convolutions
 from ganimation_jax.models.critic import depth_for
 from ganimation_jax.types import Batch, Params, to_float
 
@@ -36,7 +36,10 @@ def run(sizes: Sizes, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
     Yields:
       Table and row.
     """
-    makers = (hoisted_edits, constant_planes, joint_heads, transposed, patches, penalty, unrolled)
+    makers = (
+        *(hoisted_edits, constant_planes, joint_heads, transposed, layers),
+        *(joint_judging, penalty, unrolled),
+    )
     for make in makers:
         for pair in make(sizes):
             yield "exact", compare(pair, sizes, repeats)
@@ -86,11 +89,6 @@ def noise(sizes: Sizes, *shapes: tuple[int, ...]) -> tuple[Array, ...]:
     return tuple(jax.random.normal(k, s, sizes.dtype) for k, s in zip(keys, shapes, strict=True))
 
 
-def on_cpu() -> bool:
-    """Where the product states some convolutions otherwise."""
-    return jax.default_backend() == "cpu"
-
-
 def hoisted_edits(sizes: Sizes) -> Iterator[Pair]:
     """The edits for all critic updates: one forward pass, or one in each update."""
     method, _ = workload.build(sizes)
@@ -106,7 +104,7 @@ def hoisted_edits(sizes: Sizes) -> Iterator[Pair]:
         def body(carry: None, one: Any) -> tuple[None, Array]:
             return carry, method.translate(params, one)
 
-        return jax.lax.scan(body, None, batch, unroll=sizes.n_critic if on_cpu() else 1)[1]
+        return jax.lax.scan(body, None, batch, unroll=sizes.n_critic if blocks.on_cpu() else 1)[1]
 
     yield Pair("edits hoisted out of the critic's loop", hoisted, in_loop, (params, batch), True)
 
@@ -118,7 +116,7 @@ def constant_planes(sizes: Sizes) -> Iterator[Pair]:
     (kernel,) = noise(sizes, (7, 7, 3 + UNITS, width))
 
     def without(image: Array, values: Array, kernel: Array) -> Array:
-        planes = blocks.conv_constant_planes(values, kernel[:, :, 3:], side, side)
+        planes = convolutions.constant_planes(values, kernel[:, :, 3:], side, side)
         return blocks.conv(image, kernel[:, :, :3]) + planes
 
     def made(image: Array, values: Array, kernel: Array) -> Array:
@@ -146,25 +144,76 @@ def joint_heads(sizes: Sizes) -> Iterator[Pair]:
 
 def transposed(sizes: Sizes) -> Iterator[Pair]:
     """Both transposed convolutions: sub-pixel, or XLA's own."""
-    fast = both_passes(blocks.conv_transpose_subpixel)
-    plain = both_passes(blocks.conv_transpose_direct)
+    fast = both_passes(convolutions.transposed_subpixel)
+    plain = both_passes(convolutions.transposed)
     for i, factor in enumerate((2, 1)):
         side, out = sizes.image_size // (4 >> i), sizes.width * factor
         shapes = (sizes.batch, 2 * side, 2 * side, out), (sizes.batch, side, side, 2 * out)
         args = noise(sizes, *shapes, (4, 4, 2 * out, out))
-        yield Pair(f"up{i} as a sub-pixel convolution", fast, plain, args, on_cpu())
+        yield Pair(f"up{i} as a sub-pixel convolution", fast, plain, args, blocks.on_cpu())
 
 
-def patches(sizes: Sizes) -> Iterator[Pair]:
-    """The critic's layers on small maps: patches @ kernel, or XLA's own convolution."""
-    fast = both_passes(lambda x, kernel: blocks.conv_patches(x, kernel, 2))
-    plain = both_passes(lambda x, kernel: blocks.conv_direct(x, kernel, 2))
-    for i in range(1, depth_for(sizes.image_size)):
-        side, out = sizes.image_size >> i, sizes.width << i
-        if side <= blocks.SMALL_MAP:
-            shapes = (sizes.batch, side // 2, side // 2, out), (sizes.batch, side, side, out // 2)
-            args = noise(sizes, *shapes, (4, 4, out // 2, out))
-            yield Pair(f"critic down{i} as patches @ kernel", fast, plain, args, on_cpu())
+class Layer(NamedTuple):
+    """A convolution of the networks."""
+
+    name: str
+    side: int  # of its map
+    channels: int
+    features: int
+    size: int  # of its kernel
+    stride: int
+
+
+def layers(sizes: Sizes) -> Iterator[Pair]:
+    """Layers for which there are other statements than XLA's own convolution."""
+    side, width = sizes.image_size, sizes.width
+    residual = Layer("residual", side // 4, 4 * width, 4 * width, 3, 1)
+    yield restated(residual, convolutions.winograd, sizes)
+    for i in range(1, depth_for(side)):
+        layer = Layer(f"critic down{i}", side >> i, width << (i - 1), width << i, 4, 2)
+        yield restated(layer, convolutions.winograd, sizes)
+        yield restated(layer, convolutions.patches, sizes)
+
+
+def restated(layer: Layer, statement: convolutions.Statement, sizes: Sizes) -> Pair:
+    """Both passes of a layer by ``statement``, and by XLA's own convolution."""
+    name, side, channels, features, size, stride = layer
+    out = side // stride
+    args = noise(
+        sizes,
+        (sizes.batch, out, out, features),
+        (sizes.batch, side, side, channels),
+        (size, size, channels, features),
+    )
+    return Pair(
+        f"{name} by {statement.__name__}",
+        both_passes(lambda x, kernel: statement(x, kernel, stride)),
+        both_passes(lambda x, kernel: convolutions.direct(x, kernel, stride)),
+        args,
+        blocks.statement_of(side, size, stride, channels, features) is statement,
+    )
+
+
+def joint_judging(sizes: Sizes) -> Iterator[Pair]:
+    """The critic on real and edited images: at once, or one after the other."""
+    _, critic = workload.networks(sizes)
+    params = jax.device_put(workload.initial_state(sizes).critic.params)
+    side = sizes.image_size
+    images = noise(sizes._replace(dtype="float32"), *[(sizes.batch, side, side, 3)] * 2)
+
+    def score(params: Params, x: Array) -> Array:
+        scores, _ = critic.apply({"params": params}, x)
+        return scores.mean(axis=(1, 2))
+
+    def joint(params: Params, real: Array, edited: Array) -> Array:
+        real_score, edited_score = jnp.split(score(params, jnp.concatenate([real, edited])), 2)
+        return (edited_score - real_score).mean()
+
+    def apart(params: Params, real: Array, edited: Array) -> Array:
+        return (score(params, edited) - score(params, real)).mean()
+
+    name = "real and edited images judged at once"
+    yield Pair(name, jax.grad(joint), jax.grad(apart), (params, *images), True)
 
 
 def penalty(sizes: Sizes) -> Iterator[Pair]:
@@ -210,4 +259,4 @@ def unrolled(sizes: Sizes) -> Iterator[Pair]:
         return run
 
     fast, plain = updates(sizes.n_critic), updates(1)
-    yield Pair("critic updates unrolled", fast, plain, (critic, batch), on_cpu())
+    yield Pair("critic updates unrolled", fast, plain, (critic, batch), blocks.on_cpu())

@@ -84,8 +84,9 @@ def ganimation(
         params: Params, batch: Batch, edited: Array, key: Array
     ) -> tuple[Array, Metrics]:
         del key
-        real_score, real_aus = judge(params, batch.image)
-        edited_score, _ = judge(params, edited)
+        # Both at once: no image depends on another, and the kernels are read once.
+        scores, aus = judge(params, jnp.concatenate([batch.image, edited]))
+        (real_score, edited_score), (real_aus, _) = jnp.split(scores, 2), jnp.split(aus, 2)
         terms = {
             "critic/real": -real_score.mean(),
             "critic/edited": edited_score.mean(),

@@ -1,9 +1,9 @@
-"""Layers of the networks, with the formulation of each convolution chosen in one place.
+"""Layers of the networks, with the statement of each convolution chosen in one place.
 
-Arrays are ``b h w c``, kernels ``kh kw in out``, whatever the formulation: it decides speed
-and nothing else. XLA's CPU convolutions have slow gradients in two cases, for which an
-exactly equal statement is many times faster (BUILD_NOTES.md has the measurements):
-transposed convolutions, and strided convolutions on small maps with many channels.
+Arrays are ``b h w c``, kernels ``kh kw in out``, whatever the statement: it decides speed and
+nothing else (``convolutions``; BUILD_NOTES.md has the measurements). XLA's own convolutions are
+used on accelerators. On a CPU their gradients are slow, and the products that minimal filtering
+saves are worth more than its additions cost.
 """
 
 import flax.linen as nn
@@ -12,7 +12,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from ganimation_jax.models import convolutions
+
 SMALL_MAP = 16  # pixels a side, up to which patches @ kernel wins on a CPU
+FEWEST_CHANNELS = 16  # from which minimal filtering saves more products than it adds sums
 
 INIT_STD = 0.02  # published: all kernels N(0, 0.02), biases 0
 kernel_init = nn.initializers.normal(INIT_STD)
@@ -20,91 +23,36 @@ kernel_init = nn.initializers.normal(INIT_STD)
 
 def conv(x: Array, kernel: Array, stride: int = 1) -> Array:
     """Convolution with zero padding that maps ``h`` to ``h / stride``. b h w i -> b h' w' o."""
-    if stride == 2 and _on_cpu() and x.shape[1] <= SMALL_MAP:
-        return conv_patches(x, kernel, stride)
-    return conv_direct(x, kernel, stride)
+    return statement_of(x.shape[1], kernel.shape[0], stride, *kernel.shape[2:])(x, kernel, stride)
+
+
+def statement_of(
+    side: int, size: int, stride: int, channels: int, features: int
+) -> convolutions.Statement:
+    """The fastest statement of a convolution on this backend.
+
+    Args:
+      side: of the map, in pixels.
+      size, stride: of the kernel.
+      channels, features: into it, and out.
+    """
+    if on_cpu():
+        if stride == 2 and side <= SMALL_MAP:
+            return convolutions.patches
+        if size in (3, 4) and min(channels, features) >= FEWEST_CHANNELS:
+            return convolutions.winograd
+    return convolutions.direct
 
 
 def conv_transpose(x: Array, kernel: Array) -> Array:
     """4x4 stride-2 transposed convolution, PyTorch's with padding 1. b h w i -> b 2h 2w o."""
-    return conv_transpose_subpixel(x, kernel) if _on_cpu() else conv_transpose_direct(x, kernel)
+    if on_cpu():
+        return convolutions.transposed_subpixel(x, kernel)
+    return convolutions.transposed(x, kernel)
 
 
-def conv_direct(x: Array, kernel: Array, stride: int) -> Array:
-    """``conv`` as XLA's own convolution."""
-    pad = (kernel.shape[0] - stride) // 2
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-def conv_patches(x: Array, kernel: Array, stride: int) -> Array:
-    """``conv`` as one matrix product of image patches and kernel."""
-    size, pad = kernel.shape[0], (kernel.shape[0] - stride) // 2
-    height, width = x.shape[1] // stride, x.shape[2] // stride
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    taps = [
-        x[:, i : i + stride * height : stride, j : j + stride * width : stride]
-        for i in range(size)
-        for j in range(size)
-    ]
-    return jnp.concatenate(taps, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
-
-
-def conv_transpose_direct(x: Array, kernel: Array) -> Array:
-    """``conv_transpose`` as XLA's own convolution of the dilated input."""
-    return lax.conv_transpose(
-        x, kernel, (2, 2), ((2, 2), (2, 2)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-def conv_transpose_subpixel(x: Array, kernel: Array) -> Array:
-    """``conv_transpose`` as four 2x2 convolutions, one per phase of the output, interleaved.
-
-    Output row 2m sees rows m-1 and m through taps 0 and 2; row 2m+1 sees m and m+1 through
-    taps 1 and 3. Columns likewise.
-    """
-
-    def phase(row: int, column: int) -> Array:
-        pads = ((1 - row, row), (1 - column, column))
-        taps = kernel[row::2, column::2]
-        return lax.conv_general_dilated(
-            x, taps, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-
-    b, h, w, _ = x.shape
-    rows = [jnp.stack([phase(row, 0), phase(row, 1)], axis=3) for row in (0, 1)]  # b h w 2 o
-    return jnp.stack(rows, axis=2).reshape(b, 2 * h, 2 * w, kernel.shape[-1])
-
-
-def conv_constant_planes(values: Array, kernel: Array, height: int, width: int) -> Array:
-    """``conv`` of images that are constant in every channel, without making them.
-
-    Args:
-      values: ``b n``, the constant of each plane.
-      kernel: ``k k n o``, k odd.
-      height, width: size of the planes, at least k.
-
-    Returns:
-      ``b h w o``. Only zero padding makes pixels differ: a k x k image holds one pixel of
-      every kind (near each border, and one inside), and the one inside is repeated.
-    """
-    size, pad = kernel.shape[0], kernel.shape[0] // 2
-    ones = jnp.ones((1, size, size, 1), kernel.dtype)
-    responses = conv_direct(ones, kernel.reshape(size, size, 1, -1), 1)
-    responses = responses.reshape(size, size, *kernel.shape[2:])  # k k n o
-    x = jnp.einsum("bn,yxno->byxo", values, responses)
-
-    def repeat_middle(x: Array, axis: int, length: int) -> Array:
-        before, middle, after = jnp.split(x, (pad, pad + 1), axis=axis)
-        shape = list(x.shape)
-        shape[axis] = length - 2 * pad
-        return jnp.concatenate([before, jnp.broadcast_to(middle, shape), after], axis=axis)
-
-    return repeat_middle(repeat_middle(x, 2, width), 1, height)
-
-
-def _on_cpu() -> bool:
+def on_cpu() -> bool:
+    """Whether the backend is one on which XLA's own convolutions are not the fastest."""
     return jax.default_backend() == "cpu"
 
 
@@ -144,7 +92,7 @@ class ConditionedConv(nn.Module):
     """Convolution of an image joined with one constant plane per condition value.
 
     The kernel is that of the published code, image channels first, but the planes are
-    never made: see ``conv_constant_planes``.
+    never made: see ``convolutions.constant_planes``.
     """
 
     features: int
@@ -159,7 +107,7 @@ class ConditionedConv(nn.Module):
         shape = (self.size, self.size, channels + values.shape[-1], self.features)
         kernel = self.param("kernel", kernel_init, shape).astype(self.dtype)
         x = conv(image.astype(self.dtype), kernel[:, :, :channels])
-        planes = conv_constant_planes(
+        planes = convolutions.constant_planes(
             values.astype(self.dtype), kernel[:, :, channels:], *image.shape[1:3]
         )
         return _add_bias(self, x + planes)
