@@ -66,6 +66,7 @@ def paper() -> ConfigDict:
     cfg.decay = "smooth"  # or by_epoch (official code), by_next_epoch (ganimation_replicate)
     cfg.batch_size = 25  # over all devices
     cfg.n_critic = 5  # critic updates to a generator update
+    cfg.steps_per_call = 1  # training steps in one call of the device: more for small models
     cfg.lr = 1e-4
     cfg.adam = (0.5, 0.999)
     cfg.ema_decay = 0.999
@@ -93,6 +94,7 @@ def paper() -> ConfigDict:
     cfg.data.target_noise = 0.1  # targets: a random face's AUs + U(-noise, noise)
     cfg.data.clip_targets = True
     cfg.data.workers = 0  # processes that decode; 0: threads
+    cfg.data.resident = False  # decode all faces once and keep them on the devices, as uint8
 
     cfg.mesh = ConfigDict({"fsdp": 1})  # devices that share one copy of the state
 

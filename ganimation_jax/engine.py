@@ -140,6 +140,33 @@ def make_train_step(
     return train_step
 
 
+def repeat(train_step: Callable[..., Any], *, unroll: bool = False) -> Callable[..., Any]:
+    """``train_step`` as many times as there are batches, in one call of the device.
+
+    Args:
+      train_step: what to repeat; its batches get one more leading axis, the steps.
+      unroll: as for ``make_train_step``.
+
+    Returns:
+      ``train_step`` for several steps, with the metrics averaged over them. Arguments after
+      the run key are the same in all.
+    """
+
+    def train_steps(
+        state: GanState, batches: Any, run_key: Array, *args: Any
+    ) -> tuple[GanState, Metrics]:
+        steps = batches.aus.shape[0]
+        state, metrics = jax.lax.scan(
+            lambda state, batch: train_step(state, batch, run_key, *args),
+            state,
+            batches,
+            unroll=steps if unroll or steps == 1 else 1,
+        )
+        return state, jax.tree.map(jnp.mean, metrics)
+
+    return train_steps
+
+
 def _merge(tree: Batch) -> Batch:
     # Example-major, so that an axis sharded over devices stays sharded: n b ... -> b*n ...
     return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), tree)

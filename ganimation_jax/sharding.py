@@ -8,9 +8,8 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-
-from ganimation_jax.types import Batch
 
 BATCH_AXES = ("data", "fsdp")
 LARGE = 2**16  # elements; smaller arrays cost more to gather than to hold
@@ -36,9 +35,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Leaves ``n_critic b ...``, split over the devices along ``b``."""
-    return NamedSharding(mesh, PartitionSpec(None, BATCH_AXES))
+def batch_sharding(mesh: Mesh, leading: int = 1) -> NamedSharding:
+    """Arrays such as ``n_critic b ...``, split over the devices after ``leading`` axes."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * leading, BATCH_AXES))
 
 
 def state_sharding(mesh: Mesh, state: Any) -> Any:
@@ -67,7 +66,10 @@ def with_sharding(shapes: Any, shardings: Any) -> Any:
     )
 
 
-def place_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> Batch:
+def place_batch(mesh: Mesh, batch: dict[str, np.ndarray], leading: int = 1) -> dict[str, Array]:
     """This process's part of a batch, as arrays over all devices of all processes."""
-    place = jax.make_array_from_process_local_data
-    return Batch(**{name: place(batch_sharding(mesh), leaf) for name, leaf in batch.items()})
+    placement = batch_sharding(mesh, leading)
+    return {
+        name: jax.make_array_from_process_local_data(placement, leaf)
+        for name, leaf in batch.items()
+    }

@@ -15,7 +15,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from ganimation_jax import engine, sharding
+from ganimation_jax import engine, resident, sharding
 from ganimation_jax.action_units import EXPRESSIONS, positions
 from ganimation_jax.checkpoint import Checkpoints
 from ganimation_jax.data.pipeline import (
@@ -33,6 +33,7 @@ from ganimation_jax.types import (
     Batch,
     Edit,
     Metrics,
+    ResidentBatch,
     parameter_count,
     to_float,
     to_uint8,
@@ -41,7 +42,7 @@ from ganimation_jax.writers import Writer, grid
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT = 2  # steps that the host runs ahead of the device
+IN_FLIGHT = 2  # calls that the host runs ahead of the device
 SAMPLE_FACES = 3
 SAMPLE_EXPRESSIONS = ("happy", "surprised", "angry", "sad", "disgusted")
 CONSOLE_SCORES = (
@@ -53,13 +54,15 @@ CONSOLE_SCORES = (
     "attention/mean",
 )
 POSITIVE = (
-    "batch_size", "n_critic", "epochs", "lr", "generator.width", "critic.width",
+    "batch_size", "n_critic", "steps_per_call", "epochs", "lr", "generator.width", "critic.width",
     "every.log", "every.sample", "every.evaluate", "every.checkpoint",
     "evaluate.examples", "evaluate.batch_size", "keep.latest",
 )  # fmt: skip
 # What may change when a run continues: nothing that state, data or schedule depend on.
 MODEL = ("method", "action_units", "image_size", "generator.", "critic.width", "critic.depth")
-FREE_TO_CHANGE = ("data.dir", "data.workers", "evaluate.", "every.", "keep.", "mesh.", "wandb.")
+FREE_TO_CHANGE = (
+    "data.dir", "data.resident", "data.workers", "evaluate.", "every.", "keep.", "mesh.", "wandb.",
+)  # fmt: skip
 
 
 def train(cfg: ConfigDict, workdir: Path) -> None:
@@ -74,7 +77,9 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
     faces, held_out_faces = build_source(cfg, "train"), build_source(cfg, "test")
     positions(cfg.action_units, faces.action_units)
     images_per_step = cfg.n_critic * cfg.batch_size
-    total_steps = math.ceil(cfg.epochs * len(faces) / images_per_step)
+    images_per_call = images_per_step * cfg.steps_per_call
+    calls = math.ceil(cfg.epochs * len(faces) / images_per_call)
+    total_steps = calls * cfg.steps_per_call
     total = total_steps * images_per_step
 
     method = METHODS[cfg.method](cfg)
@@ -84,15 +89,15 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
     shapes = jax.eval_shape(init, jax.random.key(0))
     state_sharding = sharding.state_sharding(mesh, shapes)
     replicated = sharding.replicated(mesh)
+    unroll = jax.default_backend() == "cpu"
+    train_step: Callable[..., Any] = engine.make_train_step(
+        method, optimizers, ema_decay=cfg.ema_decay, unroll=unroll
+    )
+    if cfg.data.resident:
+        train_step = resident.make_resident_step(train_step)
     step_fn = jax.jit(
-        engine.make_train_step(
-            method,
-            optimizers,
-            ema_decay=cfg.ema_decay,
-            unroll=jax.default_backend() == "cpu",
-        ),
+        engine.repeat(train_step, unroll=unroll),
         donate_argnums=0,
-        in_shardings=(state_sharding, sharding.batch_sharding(mesh), replicated),
         out_shardings=(state_sharding, replicated),
     )
     edit_fn, read_fn = jax.jit(method.edit), jax.jit(method.read_aus)
@@ -133,27 +138,31 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
         flip=cfg.data.flip,
         workers=cfg.data.workers,
         start=start,
+        steps=cfg.steps_per_call,
+        resident=cfg.data.resident,
         process=jax.process_index(),
         processes=jax.process_count(),
     )
-    run_key = jax.random.key(cfg.seed)
+    kind = ResidentBatch if cfg.data.resident else Batch
+    on_devices = (resident.load(mesh, faces, cfg.image_size),) if cfg.data.resident else ()
+    run_key = jax.device_put(jax.random.key(cfg.seed), replicated)
     in_flight: collections.deque[tuple[int, Metrics]] = collections.deque()
 
     def due(interval: int, images: int) -> bool:
-        return images % interval < images_per_step or images == total
+        return images % interval < images_per_call or images == total
 
     def retire(left: int) -> None:
-        """Wait until ``left`` steps are in flight; log those that ended if it is time."""
+        """Wait until ``left`` calls are in flight; log those that ended if it is time."""
         while len(in_flight) > left:
             images, metrics = in_flight.popleft()
             jax.block_until_ready(metrics)
             if due(cfg.every.log, images):
                 writer.metrics(images, finite(images, jax.device_get(metrics)))
 
-    for step in range(start, total_steps):
-        batch = sharding.place_batch(mesh, next(batches))
-        state, metrics = step_fn(state, batch, run_key)
-        images = (step + 1) * images_per_step
+    for step in range(start + cfg.steps_per_call, total_steps + 1, cfg.steps_per_call):
+        batch = kind(**sharding.place_batch(mesh, next(batches), leading=2))
+        state, metrics = step_fn(state, batch, run_key, *on_devices)
+        images = step * images_per_step
         in_flight.append((images, metrics))
         retire(IN_FLIGHT)
 
@@ -174,7 +183,7 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
         if saving:
             finite(images, jax.device_get(metrics))  # also when this step is not logged
             # The step is also the position in the data: no batch is drawn before it is kept.
-            checkpoints.save(step + 1, state, config, scores)
+            checkpoints.save(step, state, config, scores)
 
     batches.close()
     checkpoints.close()

@@ -28,6 +28,15 @@ class Batch(NamedTuple):
     target_aus: Array  # b n, float32, [0, 1]
 
 
+class ResidentBatch(NamedTuple):
+    """A ``Batch`` whose images are on the devices already: which, and which way round."""
+
+    face: Array  # b, int32, place among the resident faces
+    flip: Array  # b, bool, mirrored
+    aus: Array  # b n, float32, [0, 1]
+    target_aus: Array  # b n, float32, [0, 1]
+
+
 class Edit(NamedTuple):
     """What a generator makes of a face (paper, section 4.1)."""
 

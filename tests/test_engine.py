@@ -128,3 +128,21 @@ def test_bfloat16_trains_like_float32(optimizers, initial_state, batch, train_st
     for name, value in metrics.items():
         assert value.dtype == np.float32
         np.testing.assert_allclose(value, exact[name], rtol=0.05, atol=2e-3, err_msg=name)
+
+
+def test_repeated_steps_are_the_steps_one_by_one(
+    method, optimizers, initial_state, batch, train_step
+):
+    batches = jax.tree.map(lambda x: np.stack([x, x[:, ::-1]]), batch)
+    repeated = jax.jit(engine.repeat(engine.make_train_step(method, optimizers)))
+    got, metrics = repeated(initial_state, batches, jax.random.key(3))
+    want, each = initial_state, []
+    for i in range(2):
+        one = jax.tree.map(lambda x, i=i: x[i], batches)
+        want, terms = train_step(want, one, jax.random.key(3))
+        each.append(terms)
+    assert int(got.step) == 2
+    for name, value in metrics.items():
+        mean = np.mean([terms[name] for terms in each])
+        np.testing.assert_allclose(value, mean, rtol=1e-4, atol=1e-6, err_msg=name)
+    assert_trees_close(got.critic.params, want.critic.params, rtol=1e-4, atol=2e-5)

@@ -31,7 +31,7 @@ def stream(count, **options):
     batches = training_batches(Faces(), seed=options.pop("seed", 3), **options)
     taken = list(itertools.islice(batches, count))
     batches.close()
-    return {name: np.stack([batch[name] for batch in taken]) for name in taken[0]}
+    return {name: np.concatenate([batch[name] for batch in taken]) for name in taken[0]}
 
 
 def faces_of(batches):

@@ -27,7 +27,8 @@ def run_on(mesh, method, optimizers, initial_state, batch, steps=2):
     )
     state = jax.device_put(initial_state, placement)
     for _ in range(steps):
-        state, metrics = step(state, sharding.place_batch(mesh, batch._asdict()), KEY)
+        placed = Batch(**sharding.place_batch(mesh, batch._asdict()))
+        state, metrics = step(state, placed, KEY)
     return state, metrics
 
 
@@ -62,7 +63,7 @@ def test_eight_devices_equal_one(
 
 def test_batches_are_split_over_both_axes(batch):
     mesh = sharding.make_mesh(fsdp=2)
-    placed = sharding.place_batch(mesh, batch._asdict())
+    placed = Batch(**sharding.place_batch(mesh, batch._asdict()))
     assert isinstance(placed, Batch)
     shards = placed.aus.addressable_shards
     assert {shard.data.shape for shard in shards} == {(N_CRITIC, BATCH // 8, 17)}

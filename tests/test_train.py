@@ -113,6 +113,20 @@ def test_one_device_continues_what_eight_began(unbroken, tmp_path):
         assert last[0][name] == pytest.approx(last[1][name], rel=1e-3, abs=1e-4), name
 
 
+def test_resident_faces_and_several_steps_a_call_train_the_same(unbroken, tmp_path):
+    flags = ("--config.data.resident=True", "--config.steps_per_call=4")
+    output = run(tmp_path, *TINY, *flags)
+    assert "reading 256 faces onto the devices" in output
+    records = [
+        [json.loads(line) for line in (w / "metrics.jsonl").read_text().splitlines()]
+        for w in (tmp_path, unbroken)
+    ]
+    # A call of four steps reports their mean.
+    losses = [[r["critic/aus"] for r in record if "critic/aus" in r] for record in records]
+    assert len(losses[0]) == 4
+    np.testing.assert_allclose(losses[0], np.reshape(losses[1], (4, 4)).mean(axis=1), rtol=1e-3)
+
+
 def test_a_finished_run_is_left_as_it_is(unbroken):
     before = (unbroken / "metrics.jsonl").read_text()
     output = run(unbroken, *TINY)

@@ -41,6 +41,16 @@ class Source(Protocol):
         ...
 
 
+def decode(record: Element, size: int) -> np.ndarray:
+    """The picture of a record, uint8 ``size size 3``."""
+    image = record.get("image")
+    if image is None:
+        image = simplejpeg.decode_jpeg(record["jpeg"])
+    if image.shape[0] != size:
+        image = np.asarray(Image.fromarray(image).resize((size,) * 2, Image.Resampling.LANCZOS))
+    return image
+
+
 class Decode(grain.transforms.Map):
     """A record -> ``image`` uint8 ``size size 3`` and ``aus`` float32 ``n`` in [0, 1]."""
 
@@ -49,18 +59,23 @@ class Decode(grain.transforms.Map):
 
     def map(self, element: Element) -> Element:
         """Decode one record."""
-        image = element.get("image")
-        if image is None:
-            image = simplejpeg.decode_jpeg(element["jpeg"])
-        if image.shape[0] != self._size:
-            resized = Image.fromarray(image).resize((self._size,) * 2, Image.Resampling.LANCZOS)
-            image = np.asarray(resized)
         aus = element["aus"][self._columns] / np.float32(OPENFACE_MAXIMUM)
-        return {"image": image, "aus": aus}
+        return {"image": decode(element, self._size), "aus": aus}
+
+
+class Locate(grain.transforms.Map):
+    """A number -> itself as ``face``, and that face's ``aus``, float32 ``n`` in [0, 1]."""
+
+    def __init__(self, table: np.ndarray):
+        self._table = table
+
+    def map(self, index: int) -> Element:
+        """Read one row of the table, and no image."""
+        return {"face": np.int32(index), "aus": self._table[index]}
 
 
 class Retarget(grain.transforms.RandomMap):
-    """Add ``target_aus``, those of a random face plus noise, and flip half of the images.
+    """Add ``target_aus``, those of a random face plus noise, and ``flip``, true for half.
 
     Args:
       table: float32 ``len n`` in [0, 1], the faces' action units.
@@ -78,10 +93,17 @@ class Retarget(grain.transforms.RandomMap):
         target = target + rng.uniform(-self._noise, self._noise, target.shape)
         if self._clip:
             target = target.clip(0, 1)
-        image = element["image"]
-        if self._flip and rng.random() < 0.5:
-            image = image[:, ::-1]
-        return element | {"image": image, "target_aus": target.astype(np.float32)}
+        flip = np.bool_(self._flip and rng.random() < 0.5)
+        return element | {"target_aus": target.astype(np.float32), "flip": flip}
+
+
+class Mirror(grain.transforms.Map):
+    """Mirror the images that are to be flipped."""
+
+    def map(self, element: Element) -> Element:
+        """Mirror one image, or not."""
+        flip = element.pop("flip")
+        return element | {"image": element["image"][:, ::-1] if flip else element["image"]}
 
 
 def training_batches(
@@ -97,6 +119,8 @@ def training_batches(
     flip: bool = True,
     workers: int = 0,
     start: int = 0,
+    steps: int = 1,
+    resident: bool = False,
     process: int = 0,
     processes: int = 1,
 ) -> grain.DatasetIterator:
@@ -112,25 +136,35 @@ def training_batches(
       seed: of everything random.
       target_noise, clip_targets, flip: see ``Retarget``.
       workers: processes that decode; 0 decodes in threads.
-      start: elements to pass over, at no cost.
+      start: steps to pass over, at no cost.
+      steps: training steps in each yielded element, a leading axis of their own.
+      resident: images are on the devices already: only say which, in the same order.
       process, processes: this process among all.
 
     Yields:
-      ``image`` uint8 ``n_critic b h w 3``; ``aus`` and ``target_aus`` float32
-      ``n_critic b n``.
+      ``image`` uint8 ``steps n_critic b h w 3``; ``aus`` and ``target_aus`` float32
+      ``steps n_critic b n``. If ``resident``, in place of images ``face`` int32 and ``flip``
+      bool, ``steps n_critic b``.
     """
     columns = positions(action_units, source.action_units)
     table = source.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM)
+    faces = grain.MapDataset.source(range(len(source)) if resident else source)
+    read = Locate(table) if resident else Decode(image_size, columns)
     dataset = (
-        grain.MapDataset.source(source)
-        .seed(seed)
+        faces.seed(seed)
         .shuffle()
         .repeat()
-        .map(Decode(image_size, columns))
+        .map(read)
         .random_map(Retarget(table, target_noise, clip_targets, flip))
+    )
+    if not resident:
+        dataset = dataset.map(Mirror())
+    dataset = (
+        dataset
         # Whole batches only: there is no end, and counting a rest overflows.
         .batch(batch_size // processes, drop_remainder=True)[process::processes]
         .batch(n_critic, drop_remainder=True)[start:]
+        .batch(steps, drop_remainder=True)
         .to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=READ_AHEAD))
     )
     if workers:
@@ -150,8 +184,8 @@ def evaluation_batches(
     """The first ``examples`` faces in a fixed order, each with the target of a random face.
 
     Yields:
-      As ``training_batches``, without the ``n_critic`` axis, noise and flips; the last
-      batch may be short.
+      As ``training_batches``, without the leading axes, noise and flips; the last batch
+      may be short.
     """
     columns = positions(action_units, source.action_units)
     table = source.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM)
@@ -160,6 +194,7 @@ def evaluation_batches(
         .seed(seed)[: min(examples, len(source))]
         .map(Decode(image_size, columns))
         .random_map(Retarget(table, noise=0.0, clip=False, flip=False))
+        .map(Mirror())
         .batch(batch_size, drop_remainder=False)
     )
     return iter(dataset)
