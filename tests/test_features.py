@@ -1,0 +1,315 @@
+import itertools
+import pickle
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganimation_jax import pickles, weights
+from ganimation_jax.evaluation import identity
+from ganimation_jax.features import face_resnet, lpips, vgg16
+from ganimation_jax.features.batches import in_batches
+from ganimation_jax.features.layers import average_pool, make_layer, max_pool
+from ganimation_jax.types import to_float
+
+FACES = Path(__file__).parents[2] / "shared" / "data" / "lfw_openface"
+RNG = np.random.default_rng(0)
+
+
+def pattern(side, phase=0):
+    """A picture that is the same everywhere: the goldens below were made on it."""
+    y, x, c = np.ogrid[:side, :side, :3]
+    return ((x * x + 3 * y * y * (c + 1) + phase) // 97 % 256).astype(np.uint8)
+
+
+def available(asset):
+    try:
+        weights.locate(asset)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def needs(module):
+    """Skips where the weights are not; never downloads."""
+    found = available(module.ASSET._replace(url=""))
+    return pytest.mark.skipif(not found, reason=f"no weights: {module.ASSET.get}")
+
+
+# --- Pickles, layers, batches
+
+
+def test_pools_by_loops():
+    x = RNG.normal(size=(1, 5, 5, 2)).astype(np.float32)
+    highest, mean = np.empty((2, 1, 5, 5, 2))
+    for i in range(5):
+        for j in range(5):
+            window = x[0, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
+            highest[0, i, j], mean[0, i, j] = window.max((0, 1)), window.mean((0, 1))
+    np.testing.assert_allclose(max_pool(x, 3, 1, 1), highest)
+    np.testing.assert_allclose(average_pool(x, 3, 1, 1), mean, rtol=1e-5)
+    assert max_pool(x, 3, 2).shape == (1, 2, 2, 2)
+
+
+def test_any_number_of_examples_in_batches_of_one_shape():
+    seen = []
+
+    def add(a, b):
+        seen.append(a.shape)
+        return a + b
+
+    a, b = np.arange(14).reshape(7, 2), np.arange(7)[:, None]
+    np.testing.assert_array_equal(in_batches(add, a, b, size=3), a + b)
+    assert seen == [(3, 2)] * 3
+    with pytest.raises(ValueError, match=r"\[7, 6\]"):
+        in_batches(add, a, b[1:])
+    with pytest.raises(ValueError, match="0"):
+        in_batches(add, a[:0])
+
+
+def test_weights_cannot_run_code(tmp_path):
+    path = tmp_path / "vgg16.ckpt"
+    path.write_bytes(pickle.dumps({"VGG16_0": print}))
+    with pytest.raises(ValueError, match=r"builtins\.print"):
+        vgg16.read(path)
+    path.write_bytes(pickle.dumps({"VGG16_0": {"Conv_0": np.eye(2)}}))
+    np.testing.assert_array_equal(pickles.read(path)["VGG16_0"]["Conv_0"], np.eye(2))
+
+
+# --- PyTorch says the same, with random weights
+
+
+def random_layer(inside, outside, side):
+    kernel = RNG.normal(0, (2 / inside) ** 0.5 / side, (side, side, inside, outside))
+    return make_layer(kernel.astype(np.float32), RNG.normal(0, 0.1, outside).astype(np.float32))
+
+
+def torch_conv(layer, x, stride=1, padding=0):
+    torch = pytest.importorskip("torch")
+    kernel, bias = (torch.tensor(np.asarray(part)) for part in layer)
+    return torch.nn.functional.conv2d(x, kernel.permute(3, 2, 0, 1), bias, stride, padding)
+
+
+def torch_images(images):
+    return pytest.importorskip("torch").tensor(images).permute(0, 3, 1, 2)
+
+
+IMAGENET_SHIFT, IMAGENET_SCALE = (0.030, 0.088, 0.188), (0.458, 0.448, 0.450)  # LPIPS, in [-1, 1]
+
+
+def test_vgg16_against_torch():
+    torch = pytest.importorskip("torch")
+    sizes = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
+    layers = [random_layer(i, o, 3) for i, o in itertools.pairwise(sizes)]
+    images = RNG.uniform(-1, 1, (2, 35, 24, 3)).astype(np.float32)
+    x = torch_images((images + IMAGENET_SHIFT) / IMAGENET_SCALE).float()
+    for index, layer in enumerate(layers):
+        if index in (2, 4, 7):
+            x = torch.nn.functional.max_pool2d(x, 2)
+        x = torch_conv(layer, x, padding=1).relu()
+    got = jax.jit(vgg16.features)(tuple(layers), images)
+    np.testing.assert_allclose(got, x.mean((2, 3)), atol=1e-4 * float(x.mean()))
+
+
+def random_lpips():
+    sizes = ((3, 64, 11), (64, 192, 5), (192, 384, 3), (384, 256, 3), (256, 256, 3))
+    heads = tuple(jnp.asarray(RNG.random(o), jnp.float32) / o for _, o, _ in sizes)
+    return lpips.Params(tuple(random_layer(*size) for size in sizes), heads)
+
+
+def test_lpips_against_torch():
+    torch = pytest.importorskip("torch")
+    params = random_lpips()
+    a, b = RNG.uniform(-1, 1, (2, 2, 47, 40, 3)).astype(np.float32)
+    pairs, want = [], 0
+    for images in (a, b):
+        x, maps = torch_images((images + IMAGENET_SHIFT) / IMAGENET_SCALE).float(), []
+        for index, layer in enumerate(params.layers):
+            if index in (1, 2):
+                x = torch.nn.functional.max_pool2d(x, 3, 2)
+            x = torch_conv(layer, x, *((4, 2), (1, 2), (1, 1), (1, 1), (1, 1))[index]).relu()
+            maps.append(torch.nn.functional.normalize(x, dim=1, eps=1e-10))
+        pairs.append(maps)
+    for x, y, head in zip(*pairs, params.heads, strict=True):
+        want += torch.einsum("bchw,c->bhw", (x - y) ** 2, torch.tensor(np.array(head))).mean((1, 2))
+    np.testing.assert_allclose(jax.jit(lpips.distance)(params, a, b), want, rtol=2e-4)
+
+
+def random_resnet():
+    widths = (32,) * 6 + (64,) * 8 + (128,) * 6 + (256,) * 8
+    stem = random_layer(3, 32, 7)
+    pairs = zip((32, *widths[:-1]), widths, strict=True)
+    # Blocks add up: small steps keep the sum from growing.
+    blocks = [make_layer(0.3 * layer.kernel, layer.bias) for layer in
+              (random_layer(i, o, 3) for i, o in pairs)]  # fmt: skip
+    projection = jnp.asarray(RNG.normal(0, 0.1, (256, 128)), jnp.float32)
+    return face_resnet.Params((stem, *blocks), projection)
+
+
+def test_face_resnet_against_torch():
+    torch = pytest.importorskip("torch")
+    pool, pad = torch.nn.functional.avg_pool2d, torch.nn.functional.pad
+    params = random_resnet()
+    chips = RNG.integers(0, 256, (2, 150, 150, 3)).astype(np.uint8)
+    x = torch_images((chips - np.array([122.782, 117.001, 104.298])) / 256).float()
+    x = torch.nn.functional.max_pool2d(torch_conv(params.layers[0], x, 2).relu(), 3, 2)
+    sizes = [x.shape[-1]]
+    for block in range(14):
+        first, second = params.layers[1 + 2 * block : 3 + 2 * block]
+        down = block in (3, 7, 10, 13)
+        y = torch_conv(first, x, 2 if down else 1, 0 if down else 1).relu()
+        y = torch_conv(second, y, padding=1)
+        x = pool(x, 2) if down else x
+        more = [max(y.shape[i] - x.shape[i], 0) for i in (3, 2, 1)]
+        x = pad(x, (0, more[0], 0, more[1], 0, more[2]))
+        less = x.shape[-1] - y.shape[-1]  # one row and column, where the map is odd
+        x = (x + pad(y, (0, less, 0, less))).relu()
+        sizes.append(x.shape[-1])
+    assert sizes == [35] * 4 + [17] * 4 + [8] * 3 + [4] * 3 + [2]
+    want = x.mean((2, 3)) @ torch.tensor(np.array(params.projection))
+    got = jax.jit(face_resnet.describe)(params, to_float(jnp.asarray(chips)))
+    np.testing.assert_allclose(got, want, atol=1e-4 * float(want.std()))
+
+
+# --- The real weights say what the original programs say
+
+
+@needs(face_resnet)
+def test_face_descriptor_is_dlibs():
+    # dlib 20.0.1: face_recognition_model_v1(...).compute_face_descriptor(pattern(150))
+    want = [-0.06536783, 0.08278872, -0.03276376, -0.04714797, -0.0787377, -0.09263264]
+    params = face_resnet.read(weights.locate(face_resnet.ASSET))
+    got = face_resnet.describe(params, to_float(jnp.asarray(pattern(150)[None])))[0]
+    np.testing.assert_allclose(got[:6], want, atol=1e-6)
+    assert np.linalg.norm(got) == pytest.approx(1.34642544, abs=1e-5)
+
+
+@needs(face_resnet)
+def test_face_descriptors_of_dlib_itself():
+    dlib = pytest.importorskip("dlib", reason="dlib is not installed: pip install dlib-bin")
+    path = weights.locate(face_resnet.ASSET)
+    noise = RNG.integers(0, 256, (5, 5, 3), np.uint8)
+    smooth = np.asarray(Image.fromarray(noise).resize((150, 150), Image.Resampling.BICUBIC))
+    model = dlib.face_recognition_model_v1(str(path))
+    got = face_resnet.describe(face_resnet.read(path), to_float(jnp.asarray(smooth[None])))[0]
+    np.testing.assert_allclose(got, model.compute_face_descriptor(smooth), atol=1e-6)
+
+
+@needs(lpips)
+def test_lpips_is_the_authors():
+    distance = lpips.load()
+    a, b = pattern(64)[None], pattern(64, 5000)[None]
+    # The authors' package lpips 0.1.4 with these weights, on uint8 / 127.5 - 1.
+    np.testing.assert_allclose(distance(a, b), 0.21521038, atol=1e-5)
+    np.testing.assert_allclose(distance(b, a), distance(a, b), rtol=1e-5)
+    assert distance(a, a) == 0
+    a = to_float(jnp.asarray(a))
+    noisy = [distance(a, a + s * RNG.normal(size=a.shape)).item() for s in (0.02, 0.1, 0.5)]
+    assert noisy == sorted(noisy)
+    gradient = jax.grad(lambda x: distance(x, a).sum())(a)  # at its minimum, off square roots of 0
+    assert np.isfinite(gradient).all()
+
+
+@needs(vgg16)
+def test_vgg16_is_torchvisions():
+    # torchvision 0.28 with these weights, on the picture scaled as its documentation says.
+    want = [0.0, 0.29046002, 0.50939488, 0.0, 0.24800795, 2.46011233]
+    got = vgg16.load()(pattern(64)[None])[0]
+    np.testing.assert_allclose(got[:6], want, atol=1e-5)
+    assert np.linalg.norm(got) == pytest.approx(22.673704, rel=1e-5)
+
+
+# --- From our crops to dlib's chips
+
+
+def dots(side, points):
+    """White spots on black, [-1, 1]."""
+    y, x = np.mgrid[:side, :side] + 0.5
+    spots = sum(np.exp(-((x - px * side) ** 2 + (y - py * side) ** 2) / 18) for px, py in points)
+    return np.repeat(2 * spots[None, :, :, None] - 1, 3, axis=-1).astype(np.float32)
+
+
+def centre(picture):
+    """Of brightness, in pixels from the top left corner."""
+    weight = picture[..., 0] + 1
+    y, x = np.mgrid[: weight.shape[0], : weight.shape[1]] + 0.5
+    return (x * weight).sum() / weight.sum(), (y * weight).sum() / weight.sum()
+
+
+@pytest.mark.parametrize("side", [96, 240])
+@pytest.mark.parametrize("eyes", [face_resnet.CROP_EYES, ((0.30, 0.36), (0.69, 0.36))])
+def test_eyes_come_where_dlibs_chip_has_them(side, eyes):
+    chip = np.asarray(face_resnet.to_chip(dots(side, eyes), eyes))[0]
+    assert chip.shape == (150, 150, 3)
+    left, right = centre(chip[:, :75]), centre(chip[:, 75:])
+    # (mean face + 0.25) / 1.5 * 150
+    np.testing.assert_allclose(left, (47.73, 47.14), atol=0.2)
+    np.testing.assert_allclose((right[0] + 75, right[1]), (100.28, 47.12), atol=0.2)
+
+
+def test_chip_is_dlibs():
+    dlib = pytest.importorskip("dlib", reason="dlib is not installed: pip install dlib-bin")
+    noise = RNG.integers(0, 256, (7, 7, 3), np.uint8)
+    side, scale, left, top = 200, 100, 50, 50  # a chip of 150 pixels: nothing to smooth
+    image = np.asarray(Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC))
+    mean = np.array([(0.8595674595992, 0.2134981538014), (0.6460604764104, 0.2289674387677),
+                     (0.1205750620789, 0.2137274526848), (0.3340850613712, 0.2290642403242),
+                     (0.4901123135679, 0.6277975316475)])  # fmt: skip
+    marks = mean * scale + (left, top)  # dlib rounds to pixels
+    points = [dlib.point(*map(int, mark.round())) for mark in marks]
+    shape = dlib.full_object_detection(dlib.rectangle(0, 0, side, side), points)
+    want = dlib.get_face_chip(image, shape, 150, 0.25)
+    right_eye, left_eye = marks[:2].mean(axis=0), marks[2:4].mean(axis=0)
+    eyes = tuple(tuple((eye + 0.5) / side) for eye in (left_eye, right_eye))
+    got = (np.asarray(face_resnet.to_chip(image[None], eyes))[0] + 1) * 127.5
+    error = np.abs(got - want).mean()
+    assert error < 2  # of 255: rounded points, and dlib truncates colours
+    assert np.abs(got - np.roll(want, 1, axis=1)).mean() > 1.5 * error  # half a pixel would show
+
+
+def test_chip_beyond_the_picture_is_black_and_gradients_flow():
+    eyes = ((0.1, 0.1), (0.9, 0.1))
+    white = np.full((1, 50, 50, 3), 255, np.uint8)
+    chip = face_resnet.to_chip(white, eyes)
+    np.testing.assert_allclose(chip[0, :10], -1, atol=1e-5)
+    np.testing.assert_allclose(chip[0, 75, 75], 1, atol=1e-5)
+    gradient = jax.grad(lambda x: face_resnet.to_chip(x, eyes).sum())(to_float(jnp.asarray(white)))
+    assert gradient.min() > 0
+
+
+def test_what_cannot_be_looked_at_is_refused():
+    with pytest.raises(ValueError, match="level"):
+        face_resnet.load(eyes=((0.3, 0.3), (0.6, 0.4)))
+    with pytest.raises(ValueError, match="level"):
+        face_resnet.to_chip(np.zeros((1, 9, 9, 3)), ((0.6, 0.3), (0.3, 0.3)))
+    with pytest.raises(ValueError, match=r"31 pixels.*\(1, 30, 64, 3\)"):
+        lpips.distance(random_lpips(), *np.zeros((2, 1, 30, 64, 3)))
+    with pytest.raises(ValueError, match="b h w 3"):
+        face_resnet.to_chip(np.zeros((9, 9, 3)))
+
+
+@needs(face_resnet)
+@pytest.mark.skipif(not FACES.exists(), reason=f"no real faces at {FACES}")
+def test_real_people_are_told_apart():
+    rows = [line.split(",") for line in (FACES / "metadata.csv").read_text().splitlines()[1:]]
+    same, other = (pairs[:40] for pairs in identity.sample_pairs([row[2] for row in rows]))
+    # Where the eyes are in this set's crops, on average over poses.
+    embed = face_resnet.load(eyes=((0.303, 0.359), (0.688, 0.359)))
+
+    def distances(pairs):
+        def read(index):
+            with Image.open(FACES / "imgs" / f"{rows[index][0]}.jpg") as image:
+                return np.asarray(image.convert("RGB"))
+
+        first, second = (
+            in_batches(embed, np.stack([read(index) for index in side]), size=40)
+            for side in pairs.T
+        )
+        return np.linalg.norm(first - second, axis=1)
+
+    area, error = identity.auc(distances(same), distances(other))
+    assert area > 0.95
+    assert error < 0.03
