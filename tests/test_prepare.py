@@ -250,7 +250,7 @@ def test_every_bad_input_is_reported_and_the_rest_is_used(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("stage", "kilobytes", "size", "workers"),
-    [("crops", 1, 256, 1), ("crops", 1, 256, 2), ("packing", 40, 32, 1)],
+    [("crops", 1, 256, 1), ("crops", 1, 256, 2), ("packing", 55, 32, 1)],
 )
 def test_full_disk_stops_the_run_and_leaves_nothing_torn(tmp_path, stage, kilobytes, size, workers):
     """A limit on the size of files stands in for the disk."""

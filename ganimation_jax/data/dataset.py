@@ -17,9 +17,10 @@ import hashlib
 import io
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from unittest import mock
 
 import numpy as np
@@ -29,6 +30,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 NAME = "annotated_faces"
 VERSION = "1.0.0"
 SPLITS = ("train", "test")
+DESCRIPTION = "Face crops with the intensities of their facial action units (0-5)."
 
 
 class Face(NamedTuple):
@@ -46,6 +48,16 @@ class Face(NamedTuple):
     aus: Sequence[float]  # n, [0, 5]
     transform: Sequence[Sequence[float]]  # 2 3
     jpeg: Path  # square, RGB
+
+
+class Faces(Protocol):
+    """Faces that can be walked again and again: a list, or a file of them."""
+
+    def __iter__(self) -> Iterator[Face]: ...
+    def __len__(self) -> int: ...
+
+
+Progress = Callable[[Iterable[Face], int, str], Iterable[Face]]
 
 
 class FaceDataset:
@@ -71,7 +83,7 @@ class FaceDataset:
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"no dataset in {self.directory}; make one with: python -m ganimation_jax.prepare"
-                f" openface --images DIR --csv DIR --out {self.directory}"
+                f" photos --images DIR --out {self.directory}"
             )
         builder = tfds.builder_from_directory(folder)
         if split not in builder.info.splits:
@@ -108,12 +120,12 @@ class FaceDataset:
 
 def pack(
     out: Path,
-    faces: Sequence[Face],
+    faces: Faces,
     *,
     action_units: Sequence[str],
     image_size: int,
     annotator: str,
-    progress: Callable[[Sequence[Face]], Iterable[Face]] = iter,
+    progress: Progress = lambda faces, count, split: faces,
 ) -> bool:
     """Write ``faces`` as the dataset under ``out``, in place of the one there.
 
@@ -122,11 +134,13 @@ def pack(
 
     Args:
       out: directory of the dataset.
-      faces: what to pack, ids unique; a split without faces is not written.
+      faces: what to pack, ids unique; a split without faces is not written. They are
+        walked several times and never held (``FaceTable`` reads them from a file).
       action_units: codes of the columns of ``Face.aus``.
       image_size: the side of every picture in pixels.
       annotator: what measured the action units.
-      progress: wraps the faces of each split, to report on them as they pass.
+      progress: gets the faces of a split, their number and its name, and passes the
+        faces through, to report on them.
 
     Returns:
       False if the dataset there already holds exactly this, and was left alone.
@@ -186,50 +200,65 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
 
     def __init__(
         self,
-        faces: Sequence[Face],
+        faces: Faces,
         metadata: dict[str, Any],
-        progress: Callable[[Sequence[Face]], Iterable[Face]],
+        progress: Progress,
         **kwargs: Any,
     ):
         self._faces, self._metadata, self._progress = faces, metadata, progress
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        size = self._metadata["image_size"]
-        count = len(self._metadata["action_units"])
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Face crops with the intensities of their facial action units (0-5).",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg"),
-                    "aus": tfds.features.Tensor(shape=(count,), dtype=np.float32),
-                    "id": tfds.features.Text(),
-                    "person": tfds.features.Text(),
-                    "source": tfds.features.Text(),
-                    "transform": tfds.features.Tensor(shape=(2, 3), dtype=np.float32),
-                }
-            ),
+            description=DESCRIPTION,
+            features=features(self._metadata["image_size"], len(self._metadata["action_units"])),
             metadata=tfds.core.MetadataDict(self._metadata),
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-        present = {face.split for face in self._faces}
-        return {split: self._generate_examples(split) for split in SPLITS if split in present}
+        counts = Counter(face.split for face in self._faces)
+        return {
+            split: examples(self._progress(in_split(self._faces, split), counts[split], split))
+            for split in SPLITS
+            if counts[split]
+        }
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for face in self._progress([face for face in self._faces if face.split == split]):
-            yield (
-                face.id,
-                {
-                    "image": face.jpeg,  # a path: TFDS stores the file's bytes as they are
-                    "aus": np.asarray(face.aus, np.float32),
-                    "id": face.id,
-                    "person": face.person,
-                    "source": face.source,
-                    "transform": np.asarray(face.transform, np.float32),
-                },
-            )
+    def _generate_examples(self) -> Iterator:
+        raise NotImplementedError("the generators are made by _split_generators")
+
+
+def features(image_size: int, action_units: int) -> tfds.features.FeaturesDict:
+    """What a record holds."""
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(image_size, image_size, 3), encoding_format="jpeg"),
+            "aus": tfds.features.Tensor(shape=(action_units,), dtype=np.float32),
+            "id": tfds.features.Text(),
+            "person": tfds.features.Text(),
+            "source": tfds.features.Text(),
+            "transform": tfds.features.Tensor(shape=(2, 3), dtype=np.float32),
+        }
+    )
+
+
+def examples(faces: Iterable[Face]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Faces as TFDS wants them: key and record."""
+    for face in faces:
+        record = {
+            "image": face.jpeg,  # a path: TFDS stores the file's bytes as they are
+            "aus": np.asarray(face.aus, np.float32),
+            "id": face.id,
+            "person": face.person,
+            "source": face.source,
+            "transform": np.asarray(face.transform, np.float32),
+        }
+        yield face.id, record
+
+
+def in_split(faces: Iterable[Face], split: str) -> Iterator[Face]:
+    """Those of one split."""
+    return (face for face in faces if face.split == split)
 
 
 def _folder(directory: Path) -> Path:
@@ -245,11 +274,10 @@ def _serialize(serializer: ExampleSerializer, example: dict[str, Any]) -> bytes:
     return serializer.get_tf_example(example).SerializeToString(deterministic=True)
 
 
-def _fingerprint(faces: Sequence[Face]) -> str:
-    """Changes with anything in the records; a picture counts by its size and its date."""
+def _fingerprint(faces: Iterable[Face]) -> str:
+    """Changes with anything in the records."""
     digest = hashlib.sha256()
     for face in faces:
-        stat = face.jpeg.stat()
-        row = (*face._replace(jpeg=Path()), stat.st_size, stat.st_mtime_ns)
-        digest.update(repr(row).encode())
+        digest.update(repr(face._replace(jpeg=Path())).encode())
+        digest.update(hashlib.sha256(face.jpeg.read_bytes()).digest())
     return digest.hexdigest()

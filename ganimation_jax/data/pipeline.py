@@ -200,6 +200,18 @@ def evaluation_batches(
     return iter(dataset)
 
 
+def held_out_batches(cfg: ConfigDict, faces: Source) -> grain.DatasetIterator:
+    """The held-out faces that ``cfg`` asks to evaluate on: see ``evaluation_batches``."""
+    return evaluation_batches(
+        faces,
+        image_size=cfg.image_size,
+        action_units=cfg.action_units,
+        batch_size=cfg.evaluate.batch_size,
+        examples=cfg.evaluate.examples,
+        seed=cfg.seed,
+    )
+
+
 def build_source(cfg: ConfigDict, split: str) -> Source:
     """The faces that ``cfg`` names; ``split`` is "train" or "test".
 

@@ -1,10 +1,10 @@
-"""``python -m ganimation_jax.prepare``: make a dataset from pictures."""
+"""``python -m ganimation_jax.prepare COMMAND``: make a dataset from pictures."""
 
 import argparse
 import sys
 from concurrent.futures import BrokenExecutor
 
-from ganimation_jax.prepare import openface
+from ganimation_jax.prepare import celeba, emotionet, fit_readout, openface, photos
 from ganimation_jax.prepare.problems import UsageError
 
 
@@ -16,11 +16,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="ganimation_jax.prepare", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    openface.add_command(commands)
+    for command in (photos, openface, celeba, emotionet, fit_readout):
+        command.add_command(commands)
     args = parser.parse_args(argv)
     try:
         return args.run(args)
-    except UsageError as error:
+    except (UsageError, ImportError) as error:  # an extra that is not installed
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # what is wrong with an input file is reported, not raised

@@ -1,37 +1,50 @@
 """A map over processes, and the progress line of everything that takes a while."""
 
+import itertools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CHUNK = 32  # files handed to a process at a time
+AHEAD = 4  # chunks per process under way at once: none idles, and memory stays bounded
 
 
 def parallel_map(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    chunk: int,
+    apart: bool = False,
 ) -> Iterator[Result]:
-    """``map(function, items)`` in order, over ``workers`` processes."""
-    workers = min(workers, len(items) // CHUNK)  # a process costs more than a few files
-    if workers < 2:
+    """``map(function, items)`` in order, over ``workers`` processes, ``chunk`` items at a time.
+
+    Few items are done in this process, unless they must be done ``apart`` from it.
+    """
+    workers = min(workers, len(items) // chunk)  # a process costs more than a few files
+    if apart and items:
+        workers = max(workers, 1)
+    elif workers < 2:
         yield from map(function, items)
         return
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_obey_parent
     )
+    pending: deque[Future[list[Result]]] = deque()
     try:
-        # In slices, for the pool would hold every item as a pending task at once.
-        for start in range(0, len(items), 1000 * CHUNK):
-            part = items[start : start + 1000 * CHUNK]
-            yield from pool.map(function, part, chunksize=CHUNK)
+        for start in range(0, len(items), chunk):
+            pending.append(pool.submit(_each, function, items[start : start + chunk]))
+            if len(pending) >= AHEAD * workers:
+                yield from pending.popleft().result()
+        yield from itertools.chain.from_iterable(future.result() for future in pending)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -41,15 +54,19 @@ def progress(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
     live = sys.stderr.isatty()
     start = shown = time.monotonic()
     for count, item in enumerate(items, 1):
-        yield item
         now = time.monotonic()
         if count == total or now - shown > (0.5 if live else 10):
             shown = now
             speed = count / max(now - start, 1e-9)
             left = time.strftime("%H:%M:%S", time.gmtime((total - count) / speed))
-            line = f"{label} {count}/{total}  {speed:.0f}/s  {left} left"
+            line = f"{label} {count}/{total}  {speed:.1f}/s  {left} left"
             end = "\r" if live and count < total else "\n"
             print(f"{line:<60}" if live else line, end=end, file=sys.stderr, flush=True)
+        yield item
+
+
+def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
 
 
 def _obey_parent() -> None:

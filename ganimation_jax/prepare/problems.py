@@ -1,14 +1,11 @@
 """What can be wrong with the input: with one file, or with the command."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
-
-Result = TypeVar("Result")
+from typing import NamedTuple
 
 
 class Skip(NamedTuple):
-    """One file left out of the dataset: a line of ``skipped.csv``."""
+    """One file or face left out of the dataset: a line of ``skipped.csv``."""
 
     file: str
     reason: str  # one of few, to be counted
@@ -18,18 +15,14 @@ class Skip(NamedTuple):
 class UnusableFile(Exception):
     """This file cannot be used; the others can."""
 
-    def __init__(self, reason: str, detail: str):
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
+    def __init__(self, reason: str, detail: str, file: Path | None = None):
+        super().__init__(reason, detail, file)
+        self.reason, self.detail, self.file = reason, detail, file
+
+    def skip(self, file: str) -> Skip:
+        """The line for ``skipped.csv``; ``file`` where the error names no other."""
+        return Skip(str(self.file or file), self.reason, self.detail)
 
 
 class UsageError(Exception):
     """The command cannot run as given; the message says why."""
-
-
-def unless_unusable(function: Callable[..., Result], file: Path, **kwargs) -> Result | Skip:
-    """``function(file, **kwargs)``, or the line for ``skipped.csv`` if the file is unusable."""
-    try:
-        return function(file, **kwargs)
-    except UnusableFile as error:
-        return Skip(str(file), error.reason, error.detail)

@@ -2,13 +2,12 @@
 
 import csv
 import hashlib
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from ganimation_jax.prepare.pictures import IMAGE_SUFFIXES
 from ganimation_jax.prepare.problems import UsageError
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 class SplitRule(NamedTuple):
@@ -18,6 +17,10 @@ class SplitRule(NamedTuple):
     test_ids: Set[str] | None
     people: Mapping[str, str]  # id -> person
     test_fraction: float  # [0, 1]
+
+    def listed(self) -> Set[str]:
+        """All ids that a list has."""
+        return (self.train_ids or set()) | (self.test_ids or set())
 
     def covers(self, face_id: str) -> bool:
         """False for an id that neither list has, where both are given."""
@@ -36,40 +39,55 @@ class SplitRule(NamedTuple):
         return "test" if place < self.test_fraction else "train"
 
 
-def split_rule(
-    train_ids: Path | None, test_ids: Path | None, people: Path | None, test_fraction: float
-) -> SplitRule:
-    """Read the lists.
-
-    Raises:
-      UsageError: a list cannot be read, or an id is in both.
-    """
-    train = None if train_ids is None else _read_ids(train_ids)
-    test = None if test_ids is None else _read_ids(test_ids)
-    if both := (train or set()) & (test or set()):
-        raise UsageError(f"{len(both)} ids are in both {train_ids} and {test_ids}: {min(both)} ...")
-    return SplitRule(train, test, {} if people is None else _read_people(people), test_fraction)
-
-
 def face_id(name: str) -> str:
     """``a.b.jpg`` -> ``a.b``, and ``a.b`` stays: an id may contain dots."""
     path = PurePath(name.strip())
     return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
 
 
-def _read_ids(path: Path) -> set[str]:
-    return {face_id(line) for line in _read_text(path).splitlines() if line.strip()}
+def split_rule(
+    train_ids: Path | None,
+    test_ids: Path | None,
+    people: Path | None,
+    test_fraction: float,
+    to_id: Callable[[str], str] = face_id,
+) -> SplitRule:
+    """Read the lists; ``to_id`` makes an id of what a line of them says.
+
+    Raises:
+      UsageError: a list cannot be read, or an id is in both.
+    """
+    train = None if train_ids is None else _read_ids(train_ids, to_id)
+    test = None if test_ids is None else _read_ids(test_ids, to_id)
+    if both := (train or set()) & (test or set()):
+        raise UsageError(f"{len(both)} ids are in both {train_ids} and {test_ids}: {min(both)} ...")
+    known = {} if people is None else read_people(people, to_id)
+    return SplitRule(train, test, known, test_fraction)
 
 
-def _read_people(path: Path) -> dict[str, str]:
-    rows = csv.DictReader(_read_text(path).splitlines(), skipinitialspace=True)
+def read_people(path: Path, to_id: Callable[[str], str] = face_id) -> dict[str, str]:
+    """Id -> person, of a CSV file with these columns.
+
+    Raises:
+      UsageError: it cannot be read, or has no such columns.
+    """
+    rows = csv.DictReader(read_text(path).splitlines(), skipinitialspace=True)
     if not {"id", "person"} <= set(rows.fieldnames or ()):
         raise UsageError(f"{path} needs the columns id and person; it has {rows.fieldnames}")
-    return {face_id(row["id"]): (row["person"] or "").strip() for row in rows if row["id"]}
+    return {to_id(row["id"]): (row["person"] or "").strip() for row in rows if row["id"]}
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A text file, with a byte-order mark or without.
+
+    Raises:
+      UsageError: it cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
+
+
+def _read_ids(path: Path, to_id: Callable[[str], str]) -> set[str]:
+    return {to_id(line.strip()) for line in read_text(path).splitlines() if line.strip()}

@@ -1,0 +1,153 @@
+"""Flags that several subcommands have."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add_output(parser: argparse.ArgumentParser, duplicates: str) -> None:
+    """Where the dataset goes, how large the crops are, what is said about it."""
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="where the dataset goes")
+    add("--size", type=number(int, 1, 4096), default=128, help="side in pixels (%(default)s)")
+    add("--licence", default="not stated", metavar="TEXT", help="of the pictures, for the card")
+    add("--origin", default="", metavar="TEXT", help="where they are from, for the card")
+    add(
+        "--duplicates",
+        choices=("keep", "drop"),
+        default=duplicates,
+        help="crops that look the same (%(default)s)",
+    )
+
+
+def add_filters(
+    parser: argparse.ArgumentParser, *, min_side: float, max_turn: float, blur: float
+) -> None:
+    """Which faces are fit; the defaults differ."""
+    add = parser.add_argument
+    add(
+        "--min-side",
+        type=number(float, 0, 1e6),
+        default=min_side,
+        metavar="PX",
+        help="least side of a crop, in pixels of the picture (%(default)s)",
+    )
+    add(
+        "--max-turn",
+        type=number(float, 0, 180),
+        default=max_turn,
+        metavar="DEG",
+        help="how far a head may look away, sideways or up (%(default)s)",
+    )
+    add(
+        "--blur",
+        type=number(float, 0, 1e9),
+        default=blur,
+        metavar="X",
+        help="least sharpness, the variance of the Laplacian of the crop (%(default)s)",
+    )
+
+
+def add_splits(parser: argparse.ArgumentParser) -> None:
+    """Who is held out."""
+    add = parser.add_argument
+    add("--train-ids", type=Path, metavar="FILE", help="one id or file name a line")
+    add("--test-ids", type=Path, metavar="FILE", help="likewise; all others are for training")
+    add("--people", type=Path, metavar="FILE", help="CSV with columns id, person")
+    add(
+        "--test-fraction",
+        type=probability,
+        default=0.1,
+        metavar="X",
+        help="held out when no list says which, by person if known (%(default)s)",
+    )
+
+
+def add_detection(parser: argparse.ArgumentParser) -> None:
+    """How MediaPipe looks for faces."""
+    add = parser.add_argument
+    add(
+        "--tiles",
+        type=number(int, 1, 10),
+        nargs="+",
+        default=[1],
+        metavar="N",
+        help="look at parts of the picture, N a side; 1 2 3 5 finds small faces (1)",
+    )
+    add(
+        "--readout",
+        type=Path,
+        metavar="FILE",
+        help="what fit-readout wrote, in place of the built-in reading of action units",
+    )
+    add(
+        "--min-confidence",
+        type=probability,
+        default=0.5,
+        metavar="X",
+        help="of MediaPipe in what it finds, below which it is no face (%(default)s)",
+    )
+    add_model(parser)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Where MediaPipe's model is."""
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", help="face_landmarker.task, if not found by itself"
+    )
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """How the work is done: nothing here changes the result."""
+    add = parser.add_argument
+    add(
+        "--workers",
+        type=number(int, 1, 1024),
+        default=os.cpu_count(),
+        metavar="N",
+        help="processes (%(default)s)",
+    )
+
+
+def add_shards(parser: argparse.ArgumentParser) -> None:
+    """How the work is parted."""
+    add = parser.add_argument
+    add(
+        "--shard-size",
+        type=number(int, 1, 1_000_000),
+        default=1000,
+        metavar="N",
+        help="pictures that a killed run may have to do again (%(default)s)",
+    )
+    add(
+        "--shard",
+        type=share,
+        metavar="I/N",
+        help="do only every N-th shard, from the I-th, counted from 0, and stop: for many"
+        " machines on one folder; the same command without --shard puts all together",
+    )
+
+
+def number(kind: type, low: float, high: float) -> Callable[[str], float]:
+    """A checked number for argparse."""
+
+    def convert(text: str) -> float:
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        return value
+
+    convert.__name__ = kind.__name__  # argparse names it when the text is no number
+    return convert
+
+
+probability = number(float, 0, 1)
+
+
+def share(text: str) -> tuple[int, int]:
+    """``2/8`` -> (2, 8)."""
+    first, _, count = text.partition("/")
+    if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 0 to N - 1")
+    return int(first), int(count)

@@ -1,0 +1,142 @@
+"""A linear readout of action units from MediaPipe's measurements, fitted to OpenFace's labels.
+
+Features of a face are the 52 blendshapes, the places of the mesh's points in the
+canonical crop (so with rotation, scale and shift taken out), and the head's yaw and
+pitch with their squares and product, by which the ridge regression takes out what a
+turn of the head does to the rest.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
+from ganimation_jax.faces.alignment import apply, transform_of
+from ganimation_jax.faces.landmarker import DetectedFace
+from ganimation_jax.prepare.problems import UsageError
+
+RIDGES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1, 1.0)  # penalties tried, per example
+
+
+class Fit(NamedTuple):
+    """``predicted = features @ weights + bias``."""
+
+    weights: np.ndarray  # f a
+    bias: np.ndarray  # a
+
+
+class Agreement(NamedTuple):
+    """Predictions against labels, one number an action unit."""
+
+    r: np.ndarray  # Pearson's correlation
+    ccc: np.ndarray  # Lin's concordance: correlation, less for an offset or another spread
+    mae: np.ndarray  # 0-5
+
+
+class Readout(NamedTuple):
+    """What ``fit-readout`` writes and ``photos --readout`` uses."""
+
+    action_units: tuple[str, ...]
+    fit: Fit
+    about: dict[str, Any]  # agreement when cross-validated, number of faces
+
+    def read(self, face: DetectedFace) -> dict[str, float]:
+        """Action unit -> intensity in [0, 5]."""
+        aus = predict(self.fit, features(face)[None])[0]
+        return dict(zip(self.action_units, aus.tolist(), strict=True))
+
+    def save(self, path: Path) -> None:
+        """Write as ``.npz``."""
+        about = json.dumps({"action_units": self.action_units, **self.about})
+        with path.open("wb") as file:
+            np.savez(file, weights=self.fit.weights, bias=self.fit.bias, about=about)
+
+    @classmethod
+    def load(cls, path: Path) -> "Readout":
+        """Read what ``save`` wrote.
+
+        Raises:
+          UsageError: it is something else.
+        """
+        try:
+            with np.load(path) as file:
+                about = json.loads(str(file["about"]))
+                fit = Fit(file["weights"], file["bias"])
+            codes = tuple(about.pop("action_units"))
+            positions(codes)
+        except (OSError, ValueError, KeyError) as error:
+            raise UsageError(f"{path} is no readout of fit-readout: {error}") from error
+        if fit.weights.shape[1:] != (len(codes),) or fit.bias.shape != (len(codes),):
+            raise UsageError(f"{path} is no readout of fit-readout: shapes do not agree")
+        return cls(codes, fit, about)
+
+
+def features(face: DetectedFace) -> np.ndarray:
+    """Float64 ``f``, see above."""
+    points = apply(transform_of(face, 1), face.points)
+    yaw, pitch = np.radians((face.pose.yaw, face.pose.pitch))
+    turn = (yaw, pitch, yaw * yaw, pitch * pitch, yaw * pitch)
+    return np.concatenate([face.blendshapes, points.ravel(), turn])
+
+
+def ridge(x: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> list[Fit]:
+    """Ridge regression of ``y`` (``n a``) on the standardised ``x`` (``n f``), a fit a penalty.
+
+    Minimises ``mean(|y - x w - b|^2) + penalty * |w|^2`` for each action unit.
+    """
+    mean, scale = x.mean(axis=0), x.std(axis=0)
+    scale = np.where(scale > 0, scale, np.inf)  # what never changes tells nothing
+    z = (x - mean) / scale
+    values, vectors = np.linalg.eigh(z.T @ z / len(z))
+    moments = vectors.T @ (z.T @ (y - y.mean(axis=0)) / len(z))
+    fits = []
+    for penalty in penalties:
+        weights = (vectors @ (moments / (values + penalty)[:, None])) / scale[:, None]
+        fits.append(Fit(weights, y.mean(axis=0) - mean @ weights))
+    return fits
+
+
+def predict(fit: Fit, x: np.ndarray) -> np.ndarray:
+    """Intensities ``n a`` in [0, 5] from features ``n f``."""
+    return np.clip(x @ fit.weights + fit.bias, 0, OPENFACE_MAXIMUM)
+
+
+def agreement(predicted: np.ndarray, truth: np.ndarray) -> Agreement:
+    """Of ``n a`` with ``n a``; where one of them never changes, r and CCC are 0."""
+    a, b = predicted - predicted.mean(axis=0), truth - truth.mean(axis=0)
+    covariance = (a * b).mean(axis=0)
+    spread = a.std(axis=0) * b.std(axis=0)
+    distance = np.square(predicted.mean(axis=0) - truth.mean(axis=0))
+    total = a.var(axis=0) + b.var(axis=0) + distance
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r, ccc = covariance / spread, 2 * covariance / total
+    return Agreement(np.nan_to_num(r), np.nan_to_num(ccc), np.abs(predicted - truth).mean(axis=0))
+
+
+def cross_validate(
+    x: np.ndarray, y: np.ndarray, people: Sequence[str], folds: int
+) -> tuple[Fit, float, Agreement]:
+    """Fit on everybody with the penalty that errs least on people left out.
+
+    Returns:
+      The fit, its penalty, and the agreement of the ``folds`` fits, each on the
+      people that it has not seen. (The penalty is one number chosen among
+      ``RIDGES`` on the same faces.)
+
+    Raises:
+      UsageError: there are fewer people than folds.
+    """
+    names, person = np.unique(people, return_inverse=True)
+    if len(names) < folds:
+        raise UsageError(f"{len(names)} people cannot be parted into {folds} folds")
+    fold = np.random.default_rng(0).permutation(len(names))[person] % folds
+    predicted = np.empty((len(RIDGES), *y.shape))
+    for held_out in range(folds):
+        seen = fold != held_out
+        for number, fit in enumerate(ridge(x[seen], y[seen], RIDGES)):
+            predicted[number, ~seen] = predict(fit, x[~seen])
+    best = int(np.argmin(np.square(predicted - y).mean(axis=(1, 2))))
+    return ridge(x, y, RIDGES[best : best + 1])[0], RIDGES[best], agreement(predicted[best], y)

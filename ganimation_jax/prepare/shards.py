@@ -1,0 +1,125 @@
+"""Work in shards: bounded pieces, each done once, whoever stops the run and when.
+
+A shard's file ``OUT/shards/<name>.jsonl`` holds a line for every face and every skip
+of some thousand items. Its name is a hash of all that decides its content, so that a
+file that exists is one that need not be made again.
+"""
+
+import functools
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ganimation_jax.prepare.annotations import Rows
+from ganimation_jax.prepare.parallel import parallel_map, progress
+from ganimation_jax.prepare.pictures import write_whole
+from ganimation_jax.prepare.problems import Skip
+from ganimation_jax.prepare.sources import Item
+from ganimation_jax.prepare.work import Plan, Record, process
+
+FORMAT = 1  # raise it when the same input comes to give another result
+VIDEO_WEIGHT = 60  # pictures that a piece of a video counts for
+
+
+class Shard(NamedTuple):
+    """Some items, and the file for what became of them."""
+
+    path: Path
+    items: list[Item]
+
+
+def plan_shards(items: Sequence[Item], plan: Plan, folder: Path, size: int) -> list[Shard]:
+    """Cut the items, sorted by id, into shards of about ``size`` pictures, at most four times so.
+
+    Cuts fall behind items that a hash picks: one file more changes one shard, not all
+    that follow it.
+    """
+    shards, part, weight = [], [], 0.0
+    for number, item in enumerate(items, 1):
+        own = 1 if item.span is None else VIDEO_WEIGHT
+        part.append(item)
+        weight += own
+        draw = int.from_bytes(hashlib.sha256(item.id.encode()).digest()[:8], "big") / 2**64
+        if draw < own / size or weight >= 4 * size or number == len(items):
+            shards.append(Shard(folder / f"{_name(part, plan)}.jsonl", part))
+            part, weight = [], 0.0
+    return shards
+
+
+def run_shards(shards: Sequence[Shard], plan: Plan, crops: Path, workers: int) -> None:
+    """Do what is not done yet.
+
+    Raises:
+      OSError: a file cannot be written; shards that are complete stay so.
+    """
+    todo = [shard for shard in shards if not _complete(shard.path, crops)]
+    if done := len(shards) - len(todo):
+        print(f"{done} of {len(shards)} shards are there already")
+    items = [item for shard in todo for item in shard.items]
+    # Crops are resized in a millisecond: hand out many at a time. Detection is slower.
+    chunk = 32 if plan.search.by in ("square", "celeba") else 4
+    if any(item.span for item in items) or len(items) < 100:
+        chunk = 1
+    work = functools.partial(process, plan=plan, crops=crops)
+    apart = plan.search.by == "mediapipe"  # which ends well in processes of its own only
+    results = progress(parallel_map(work, items, workers, chunk, apart), len(items), "crops")
+    for shard in todo:
+        lines = list(itertools.chain.from_iterable(itertools.islice(results, len(shard.items))))
+        text = "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
+        write_whole(shard.path, text.encode())
+
+
+def read_shards(paths: Sequence[Path]) -> Iterator[Record | Skip]:
+    """Everything in the shards' files, in order."""
+    for path in paths:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                fields = json.loads(line)
+                yield Record(**fields) if "id" in fields else Skip(**fields)
+
+
+def sweep(folder: Path, crops: Path, current: Sequence[Shard]) -> None:
+    """Remove shards that no longer count, and the crops that only they had."""
+    paths = [shard.path for shard in current]
+    if stale := sorted(set(folder.glob("*.jsonl")) - set(paths)):
+        used = {record.id for record in read_shards(paths) if isinstance(record, Record)}
+        for path in stale:
+            for record in read_shards([path]):
+                if isinstance(record, Record) and record.id not in used:
+                    (crops / f"{record.id}.jpg").unlink(missing_ok=True)
+            path.unlink()
+
+
+def _complete(path: Path, crops: Path) -> bool:
+    """Is the shard's file there, with every crop in its full length?"""
+    try:
+        return all(
+            (crops / f"{record.id}.jpg").stat().st_size == record.bytes
+            for record in read_shards([path])
+            if isinstance(record, Record)
+        )
+    except (FileNotFoundError, json.JSONDecodeError):  # or what a power cut left of it
+        return False
+
+
+def _name(items: Sequence[Item], plan: Plan) -> str:
+    readout = plan.search.readout
+    search = plan.search._replace(model=None, readout=None)  # the model is always the same one
+    digest = hashlib.sha256(repr((FORMAT, plan._replace(search=search))).encode())
+    digest.update(readout.read_bytes() if readout else b"")
+    for item in items:
+        label = item.label.path if isinstance(item.label, Rows) else None
+        stamps = (_stamp(item.path), label and _stamp(label))
+        digest.update(repr((item._replace(path=Path()), stamps)).encode())
+    return digest.hexdigest()[:20]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:  # reading it will say why
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns

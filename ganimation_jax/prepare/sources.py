@@ -1,0 +1,166 @@
+"""What there is: the pictures and pieces of videos in a folder, in a fixed order."""
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ganimation_jax.prepare.annotations import Rows, Values
+from ganimation_jax.prepare.pictures import IMAGE_SUFFIXES
+from ganimation_jax.prepare.problems import Skip, UnusableFile, UsageError
+from ganimation_jax.prepare.video import SEGMENT, VIDEO_SUFFIXES, probe
+
+LONGEST = 60  # characters, each up to 4 bytes of the 255 that a file name may have
+OURS = {".csv"}  # annotations, which may lie among pictures
+
+
+class Span(NamedTuple):
+    """A piece of a video, in seconds."""
+
+    start: float
+    stop: float
+
+
+class Item(NamedTuple):
+    """One piece of work: a picture, or some seconds of a video."""
+
+    id: str  # unique, fit for a file name
+    group: str  # what lists and splits speak of: the picture, or the whole video
+    path: Path
+    source: str  # the path from the folder given, for the table
+    label: Rows | Values | None = None  # None: to be measured
+    span: Span | None = None
+
+
+def walk(folder: Path) -> tuple[list[Path], list[Skip]]:
+    """All files at any depth, sorted; hidden ones are not looked at.
+
+    Symbolic links are followed; a folder that comes a second time, by a link to it
+    or by a loop, is not entered again.
+
+    Raises:
+      UsageError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"no directory {folder}")
+    files: list[Path] = []
+    skips: list[Skip] = []
+    seen: set[tuple[int, int]] = set()
+
+    def enter(place: Path) -> None:
+        stat = place.stat()
+        if (stat.st_dev, stat.st_ino) in seen:
+            skips.append(Skip(printable(place), "folder seen before", str(place.resolve())))
+            return
+        seen.add((stat.st_dev, stat.st_ino))
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: (entry.is_symlink(), entry.name))
+        except OSError as error:
+            skips.append(Skip(printable(place), "unreadable folder", str(error)))
+            return
+        for entry in entries:
+            path = place / entry.name
+            if entry.name.startswith("."):
+                continue
+            if printable(path) != str(path):
+                skips.append(Skip(printable(path), "file name is not UTF-8", "rename it"))
+            elif path.is_dir():
+                enter(path)
+            else:
+                files.append(path)
+
+    enter(folder)
+    return sorted(files), skips
+
+
+def of_kind(
+    files: Iterable[Path], suffixes: Iterable[str], ignored: Iterable[str] = OURS
+) -> tuple[list[Path], list[Skip]]:
+    """The files with one of these suffixes; a line for each other that is not to be ignored."""
+    chosen, skips = [], []
+    for path in files:
+        suffix = path.suffix.lower()
+        if suffix in suffixes:
+            chosen.append(path)
+        elif suffix not in ignored:
+            skips.append(Skip(str(path), "not a picture", f"type {path.suffix or 'unknown'}"))
+    return chosen, skips
+
+
+def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[Skip]]:
+    """Files by their name without suffix, wherever they lie.
+
+    Which of two files of one name is meant, nobody can tell: neither is used.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        found.setdefault(path.stem, []).append(path)
+    skips = []
+    for paths in found.values():
+        if len(paths) > 1:
+            twins = " and ".join(str(path) for path in paths)
+            skips += [Skip(str(path), "two files of one id", twins) for path in paths]
+    return {stem: paths[0] for stem, paths in found.items() if len(paths) == 1}, skips
+
+
+def photo_id(source: str) -> str:
+    """An id from a path: ``a/b.jpg`` -> ``a__b``; depends on no other file.
+
+    Where that would be ambiguous, too long or hard to type, a hash of the path is added.
+    """
+    plain = source.removesuffix(".jpg").replace("/", "__")
+    safe = re.sub(r"[^\w.-]", "_", plain)[:LONGEST]
+    if safe == plain and "__" not in source:
+        return safe
+    return f"{safe}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+
+def photo_items(folder: Path) -> tuple[list[Item], list[Skip]]:
+    """Every picture and video in a folder.
+
+    Raises:
+      UsageError: there is none.
+      ImportError: there are videos, and what reads them is not installed.
+    """
+    files, skips = walk(folder)
+    chosen, others = of_kind(files, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+    skips += others
+    if not chosen:
+        raise UsageError(f"no pictures or videos in {folder}")
+    items = []
+    for path in chosen:
+        source = path.relative_to(folder).as_posix()
+        item = Item(photo_id(source), photo_id(source), path, source)
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            try:
+                items += spans(item)
+            except UnusableFile as error:
+                skips.append(error.skip(str(path)))
+        else:
+            items.append(item)
+    return items, skips
+
+
+def spans(video: Item) -> list[Item]:
+    """A video in pieces, for several processes.
+
+    Raises:
+      UnusableFile: it is no video.
+    """
+    length = probe(video.path).seconds
+    count = 1 if length is None else max(1, math.ceil(length / SEGMENT))
+    starts = [number * SEGMENT for number in range(count)]
+    # The last is open: a file may be longer than it says.
+    stops = [*starts[1:], float("inf")]
+    return [
+        video._replace(id=f"{video.id}+{number:04d}", span=Span(start, stop))
+        for number, (start, stop) in enumerate(zip(starts, stops, strict=True))
+    ]
+
+
+def printable(path: Path) -> str:
+    """The path as text that can be written; bytes that are no UTF-8 become ``\\xNN``."""
+    return os.fsencode(path).decode(errors="backslashreplace")

@@ -1,0 +1,110 @@
+"""Figures and examples of a dataset, gathered face by face, for its report and its card."""
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ganimation_jax.action_units import OPENFACE_MAXIMUM
+from ganimation_jax.data.dataset import SPLITS
+from ganimation_jax.data.table import Row
+
+SHEET = 60  # faces on the contact sheet
+EXTREMES = 10  # faces shown at either end of an action unit
+BINS = 25  # of the histograms
+ACTIVE = 1.0  # from this intensity an action unit counts as active
+
+
+class Example(NamedTuple):
+    """A face to show. The order is by ``rank``, then by a hash: as good as random, and fixed."""
+
+    rank: float
+    draw: str
+    id: str
+    aus: tuple[float, ...]
+
+
+class Survey:
+    """Sums, histograms and a few examples: the same size for any number of faces."""
+
+    def __init__(self, action_units: Sequence[str]):
+        self.action_units = tuple(action_units)
+        n = len(self.action_units)
+        self.count = 0
+        self.splits: Counter[str] = Counter()
+        self.people: dict[str, set[str]] = {split: set() for split in SPLITS}
+        self.sides: Counter[int] = Counter()  # by powers of two: 64 stands for 64-127 pixels
+        self.histogram = np.zeros((n, BINS), np.int64)
+        self._active = np.zeros(n, np.int64)
+        self._sum = np.zeros(n)
+        self._products = np.zeros((n, n))
+        self._sheet: list[Example] = []
+        self._high: list[list[Example]] = [[] for _ in self.action_units]
+        self._low: list[list[Example]] = [[] for _ in self.action_units]
+
+    def add(self, row: Row) -> None:
+        """Count one face."""
+        face, aus = row.face, np.asarray(row.face.aus)
+        self.count += 1
+        self.splits[face.split] += 1
+        if face.person:
+            self.people[face.split].add(face.person)
+        self.sides[1 << (max(int(row.side), 1).bit_length() - 1)] += 1
+        places = np.minimum((aus / OPENFACE_MAXIMUM * BINS).astype(int), BINS - 1)
+        self.histogram[np.arange(len(aus)), places] += 1
+        self._active += aus >= ACTIVE
+        self._sum += aus
+        self._products += np.outer(aus, aus)
+        draw = hashlib.sha256(face.id.encode()).hexdigest()
+        _offer(self._sheet, Example(0.0, draw, face.id, tuple(face.aus)), SHEET)
+        for unit, value in enumerate(face.aus):
+            # Another order for each, or the same faces would stand for 0 everywhere.
+            example = Example(value, draw[unit:], face.id, tuple(face.aus))
+            _offer(self._high[unit], example, EXTREMES)
+            _offer(self._low[unit], example._replace(rank=-value), EXTREMES)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Of each action unit, [0, 5]."""
+        return self._sum / self.count
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of each action unit."""
+        return np.sqrt(np.maximum(np.diag(self._products) / self.count - self.mean**2, 0))
+
+    @property
+    def active(self) -> np.ndarray:
+        """Share of the faces in which each action unit is at least ``ACTIVE``."""
+        return self._active / self.count
+
+    @property
+    def correlation(self) -> np.ndarray:
+        """Of each action unit with each; NaN for one that never changes."""
+        covariance = self._products / self.count - np.outer(self.mean, self.mean)
+        spread = np.outer(self.deviation, self.deviation)
+        return np.divide(covariance, spread, out=np.full_like(spread, np.nan), where=spread > 1e-9)
+
+    @property
+    def sheet(self) -> list[Example]:
+        """Random faces."""
+        return sorted(self._sheet)
+
+    def high(self, unit: int) -> list[Example]:
+        """The faces with most of an action unit, the most first."""
+        return sorted(self._high[unit], reverse=True)
+
+    def low(self, unit: int) -> list[Example]:
+        """The faces with least of an action unit, the least first."""
+        return sorted(self._low[unit], reverse=True)
+
+
+def _offer(heap: list[Example], example: Example, size: int) -> None:
+    """Keep the ``size`` greatest."""
+    if len(heap) < size:
+        heapq.heappush(heap, example)
+    else:
+        heapq.heappushpop(heap, example)

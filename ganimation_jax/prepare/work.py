@@ -1,0 +1,171 @@
+"""What a process does with one item: read it, find its faces, judge, cut and write them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ganimation_jax.prepare.annotations import (
+    Measured,
+    Rows,
+    Values,
+    from_values,
+    measure,
+    read_rows,
+)
+from ganimation_jax.prepare.filters import check_face, perceptual_hash, sharpness_of
+from ganimation_jax.prepare.finders import FINDERS, Found, Search, side_of
+from ganimation_jax.prepare.pictures import Picture, encode_jpeg, read_picture, write_whole
+from ganimation_jax.prepare.problems import Skip, UnusableFile
+from ganimation_jax.prepare.sources import Item
+from ganimation_jax.prepare.video import frames
+
+
+class Plan(NamedTuple):
+    """Everything that decides what becomes of an item."""
+
+    search: Search
+    min_confidence: float = 0.0
+    min_side: float = 0.0  # pixels of the picture
+    max_turn: float = 180.0  # degrees
+    blur: float = 0.0  # least sharpness
+    every: int = 1  # frames of a video, one of so many
+
+
+class Record(NamedTuple):
+    """One face of the dataset, as a shard's file keeps it."""
+
+    id: str
+    group: str  # what lists and splits speak of
+    source: str
+    label: str  # the file with the annotation; empty where there is none
+    aus: dict[str, float]
+    confidence: float | None  # None where unknown
+    transform: list[list[float]]  # 2 3
+    side: float
+    turn: float | None
+    sharpness: float
+    hash: str  # perceptual, hexadecimal
+    bytes: int  # of the crop's file: one of another length is not whole
+
+
+class _View(NamedTuple):
+    """One picture of an item, with what is known of it."""
+
+    id: str
+    source: str
+    picture: Picture
+    labels: list[Measured]
+
+
+def process(item: Item, plan: Plan, crops: Path) -> list[Record | Skip]:
+    """All faces of one item, written to ``crops``, and why there are not more.
+
+    Raises:
+      OSError: a crop cannot be written.
+      ImportError: what is needed for this item is not installed.
+    """
+    results: list[Record | Skip] = []
+    try:
+        labels, problems = _labels(item, plan)
+        results += problems
+        if item.label is not None and not labels:
+            return results
+        for view in _views(item, labels, plan.every):
+            try:
+                found = FINDERS[plan.search.by](view.picture, view.labels, plan.search)
+            except UnusableFile as error:
+                results.append(error.skip(_place(item, view)))
+                continue
+            results += _keep(item, view, found, plan, crops)
+    except UnusableFile as error:
+        results.append(error.skip(str(item.path)))
+    return results
+
+
+def _labels(item: Item, plan: Plan) -> tuple[list[Measured], list[Skip]]:
+    """What is written of this item, and the rows that say nothing usable."""
+    if isinstance(item.label, Values):
+        return [from_values(item.label)], []
+    labels: list[Measured] = []
+    skips: list[Skip] = []
+    if isinstance(item.label, Rows):
+        rows = read_rows(item.label)
+        if len(rows) > 1 and plan.search.by != "openface":  # only that tells faces apart
+            detail = f"{len(rows)} rows; keep one: a picture, a face, a file"
+            raise UnusableFile("more than one face in CSV", detail, item.label.path)
+        for row in rows:
+            try:
+                labels.append(measure(row, item.label.path, plan.min_confidence))
+            except UnusableFile as error:
+                skip = error.skip(str(item.path))
+                where = f" in frame {row['frame']}" if len(rows) > 1 and "frame" in row else ""
+                skips.append(skip._replace(detail=skip.detail + where))
+    return labels, skips
+
+
+def _views(item: Item, labels: list[Measured], every: int) -> Iterator[_View]:
+    if item.span is None:
+        yield _View(item.id, item.source, read_picture(item.path), labels)
+        return
+    first = item.label.first if isinstance(item.label, Rows) else 0
+    by_frame: dict[int, list[Measured]] = {}
+    for label in labels:
+        by_frame.setdefault((label.frame or 0) - first, []).append(label)
+    for number, image in frames(item.path, *item.span, every):
+        if item.label is None or number in by_frame:
+            name = f"{item.group}+f{number:06d}"
+            source = f"{item.source}#{number}"
+            yield _View(name, source, Picture(image, None), by_frame.pop(number, []))
+    if by_frame:
+        detail = f"the video has no frames {min(by_frame)} to {max(by_frame)}"
+        raise UnusableFile("annotation without picture", detail)
+
+
+def _keep(
+    item: Item, view: _View, found: Sequence[Found], plan: Plan, crops: Path
+) -> list[Record | Skip]:
+    results: list[Record | Skip] = []
+    for number, face in enumerate(found):
+        place = _place(item, view) + (f" face {number + 1}" if number else "")
+        if number and not plan.search.every_face:
+            results.append(Skip(place, "another face", "the largest is used; --faces all uses all"))
+            continue
+        try:
+            results.append(_write(item, view, face, number, plan, crops))
+        except UnusableFile as error:
+            results.append(error.skip(place))
+    return results
+
+
+def _write(item: Item, view: _View, face: Found, number: int, plan: Plan, crops: Path) -> Record:
+    side, sharpness = side_of(face.transform, plan.search.size), sharpness_of(face.crop)
+    turn = face.measured.turn
+    check_face(
+        side, turn, sharpness, min_side=plan.min_side, max_turn=plan.max_turn, blur=plan.blur
+    )
+    jpeg = face.jpeg.read_bytes() if face.jpeg else encode_jpeg(face.crop)
+    name = f"{view.id}+{number}" if number else view.id
+    write_whole(crops / f"{name}.jpg", jpeg)
+    confidence = face.measured.confidence
+    return Record(
+        id=name,
+        group=item.group,
+        source=view.source,
+        label=str(item.label.path) if isinstance(item.label, Rows) else "",
+        aus=face.measured.aus,
+        confidence=_or_none(confidence),
+        transform=face.transform.tolist(),
+        side=round(side, 2),
+        turn=_or_none(round(turn, 2)),
+        sharpness=round(sharpness, 2),
+        hash=perceptual_hash(face.crop).hex(),
+        bytes=len(jpeg),
+    )
+
+
+def _place(item: Item, view: _View) -> str:
+    return str(item.path) if item.span is None else f"{item.path}{view.source[len(item.source) :]}"
+
+
+def _or_none(value: float) -> Any:
+    return None if value != value else value  # NaN is no JSON
