@@ -102,6 +102,11 @@ def paper() -> ConfigDict:
         {"log": 5_000, "sample": 100_000, "evaluate": 200_000, "checkpoint": 200_000}
     )
     cfg.keep = ConfigDict({"latest": 3, "best": 1, "metric": "critic_on_edits/mae"})
-    cfg.evaluate = ConfigDict({"examples": 512, "batch_size": 32})
+    cfg.evaluate = ConfigDict()
+    cfg.evaluate.examples = 512
+    cfg.evaluate.batch_size = 32
+    cfg.evaluate.controlled_faces = 16  # on which each action unit is tried alone
+    # Where the eyes are in the crops, (x, y) of either from 0 to 1: those that `prepare` cuts.
+    cfg.evaluate.eyes = ((0.351, 0.396), (0.646, 0.397))
     cfg.wandb = ConfigDict({"mode": "auto", "project": "ganimation", "group": "", "name": ""})
     return cfg

@@ -23,6 +23,7 @@ def get_config(preset: str = "published") -> ConfigDict:
     cfg = emotionet.get_config()
     cfg.epochs = 200.0  # 5,360 faces: about a million images
     cfg.decay_epochs = 60.0
+    cfg.evaluate.eyes = ((0.303, 0.359), (0.688, 0.359))  # measured: these crops are tighter
     if preset == "cpu":
         cfg.image_size = 64
         cfg.generator.update(width=24, residual_blocks=4)

@@ -20,6 +20,11 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; made if absent")
 COMPILATION_CACHE = Path.home() / ".cache" / "ganimation_jax" / "xla"
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "what to do")
+OPENFACE = flags.DEFINE_string("openface", None, "eval: OpenFace's FaceLandmarkImg, as a judge")
+OPENFACE_CSV = flags.DEFINE_string(
+    "openface_csv", None, "eval: folder with OpenFace's CSV files of WORKDIR/edits"
+)
+WRITE_EDITS = flags.DEFINE_bool("write_edits", False, "eval: write the edits to WORKDIR/edits")
 
 
 def main(argv: list[str]) -> None:
@@ -30,7 +35,7 @@ def main(argv: list[str]) -> None:
         _refuse("give --config=configs/NAME.py and --workdir=DIR")
     import jax  # after the flags, so that --help is quick
 
-    from ganimation_jax import train
+    from ganimation_jax import evaluate, train
 
     _show_progress()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -41,8 +46,14 @@ def main(argv: list[str]) -> None:
         if MODE.value == "train":
             train.train(CONFIG.value, workdir)
         else:
-            for name, value in train.evaluate(CONFIG.value, workdir).items():
-                print(f"{name:32s} {value:.4f}")
+            lines = evaluate.evaluate(
+                CONFIG.value,
+                workdir,
+                openface=Path(OPENFACE.value) if OPENFACE.value else None,
+                openface_csvs=Path(OPENFACE_CSV.value) if OPENFACE_CSV.value else None,
+                write_edits=WRITE_EDITS.value,
+            )
+            print("\n".join(lines))
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         _refuse(str(error))
 

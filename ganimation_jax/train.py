@@ -10,41 +10,35 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from ganimation_jax import engine, resident, sharding
-from ganimation_jax.action_units import EXPRESSIONS, positions
+from ganimation_jax import engine, resident, samples, sharding
+from ganimation_jax.action_units import positions
 from ganimation_jax.checkpoint import Checkpoints
 from ganimation_jax.data.pipeline import (
-    Source,
     build_source,
     evaluation_batches,
+    held_out_batches,
     training_batches,
 )
 from ganimation_jax.evaluation import held_out
 from ganimation_jax.methods import METHODS
 from ganimation_jax.models.critic import depth_for
 from ganimation_jax.optimizers import DECAYS, build_optimizers
-from ganimation_jax.runs import load_run
 from ganimation_jax.types import (
     Batch,
-    Edit,
     Metrics,
     ResidentBatch,
     parameter_count,
-    to_float,
-    to_uint8,
 )
-from ganimation_jax.writers import Writer, grid
+from ganimation_jax.writers import Writer
 
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 2  # calls that the host runs ahead of the device
 SAMPLE_FACES = 3
-SAMPLE_EXPRESSIONS = ("happy", "surprised", "angry", "sad", "disgusted")
 CONSOLE_SCORES = (
     "critic_on_real/mae",
     "critic_on_edits/mae",
@@ -145,6 +139,16 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
     )
     kind = ResidentBatch if cfg.data.resident else Batch
     on_devices = (resident.load(mesh, faces, cfg.image_size),) if cfg.data.resident else ()
+    shown = next(
+        evaluation_batches(
+            held_out_faces,
+            image_size=cfg.image_size,
+            action_units=cfg.action_units,
+            batch_size=SAMPLE_FACES,
+            examples=SAMPLE_FACES,
+            seed=cfg.seed,
+        )
+    )
     run_key = jax.device_put(jax.random.key(cfg.seed), replicated)
     in_flight: collections.deque[tuple[int, Metrics]] = collections.deque()
 
@@ -174,11 +178,17 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
             retire(0)
         edit = functools.partial(edit_fn, state.ema)
         if sampling:
-            writer.picture(images, "samples", draw_samples(cfg, edit, held_out_faces))
+            writer.picture(
+                images,
+                "samples",
+                samples.expressions(edit, shown["image"], shown["aus"], cfg.action_units),
+            )
         scores = None
         if evaluating:
             read_aus = functools.partial(read_fn, state.critic.params)
-            scores = scores_of(cfg, edit, read_aus, held_out_faces)
+            seen = held_out.look(held_out_batches(cfg, held_out_faces), edit, read_aus)
+            found = held_out.evaluate(seen, held_out_faces, cfg.action_units)
+            scores = {name: value for name, value in found if not name.endswith("/se")}
             writer.metrics(images, scores, CONSOLE_SCORES)
         if saving:
             finite(images, jax.device_get(metrics))  # also when this step is not logged
@@ -189,93 +199,6 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
     checkpoints.close()
     writer.close()
     log.info("finished: %s", workdir)
-
-
-def evaluate(cfg: ConfigDict, workdir: Path) -> dict[str, float]:
-    """Score the newest checkpoint of ``workdir`` on held-out faces; writes ``scores.json``.
-
-    The model is the run's own; of ``cfg`` only the data and ``evaluate`` matter.
-
-    Raises:
-      FileNotFoundError: there is no checkpoint, or no data.
-    """
-    run = load_run(workdir)
-    cfg = cfg.copy_and_resolve_references()
-    cfg.image_size, cfg.action_units = run.image_size, run.action_units
-    edit = functools.partial(jax.jit(run.method.edit), run.ema)
-    read_aus = functools.partial(jax.jit(run.method.read_aus), run.critic)
-    scores = scores_of(cfg, edit, read_aus, build_source(cfg, "test"))
-    text = json.dumps({"step": run.step} | scores, indent=2)
-    (workdir / "scores.json").write_text(text + "\n")
-    return scores
-
-
-def scores_of(
-    cfg: ConfigDict,
-    edit: Callable[[jax.Array, jax.Array], Edit],
-    read_aus: Callable[[jax.Array], jax.Array],
-    faces: Source,
-) -> dict[str, float]:
-    """Run every evaluator on held-out faces."""
-    batches = evaluation_batches(
-        faces,
-        image_size=cfg.image_size,
-        action_units=cfg.action_units,
-        batch_size=cfg.evaluate.batch_size,
-        examples=cfg.evaluate.examples,
-        seed=cfg.seed,
-    )
-    floats = (Batch(**batch)._replace(image=to_float(batch["image"])) for batch in batches)
-    return dict(held_out.evaluate(held_out.look(floats, edit, read_aus), cfg.action_units))
-
-
-def draw_samples(
-    cfg: ConfigDict, edit: Callable[[jax.Array, jax.Array], Edit], faces: Source
-) -> np.ndarray:
-    """A grid, uint8 ``H W 3``: a column for each target expression, a block for each face.
-
-    The rows of a block: the edit, its attention and colour, and the edit undone.
-    """
-    batch = next(
-        evaluation_batches(
-            faces,
-            image_size=cfg.image_size,
-            action_units=cfg.action_units,
-            batch_size=SAMPLE_FACES,
-            examples=SAMPLE_FACES,
-            seed=cfg.seed,
-        )
-    )
-    image = to_float(batch["image"])
-    targets = sample_targets(cfg.action_units)
-    columns = []
-    for target in targets.values():
-        there = edit(image, jnp.tile(target, (len(image), 1)))
-        back = edit(there.image, batch["aus"])
-        attention = np.repeat(to_uint8(there.attention * 2 - 1), 3, axis=-1)
-        columns.append(
-            (to_uint8(there.image), attention, to_uint8(there.color), to_uint8(back.image))
-        )
-    cells = []
-    for face, source in enumerate(batch["image"]):
-        blank = np.full_like(source, 255)
-        for row in range(4):
-            first = source if row == 0 else blank
-            cells.append([first, *(np.asarray(column[row][face]) for column in columns)])
-    labels = ["edited", "attention", "colour", "undone"] * len(image)
-    return grid(cells, labels, ["source", *targets])
-
-
-def sample_targets(action_units: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Expressions to show: float32 ``n`` each, by name. Units that are not there are left out."""
-    targets = {}
-    for name in SAMPLE_EXPRESSIONS:
-        units = [unit for unit in EXPRESSIONS[name] if unit in action_units]
-        if units:
-            target = np.zeros(len(action_units), np.float32)
-            target[positions(units, action_units)] = 0.8
-            targets[name] = target
-    return targets or {"all": np.full(len(action_units), 0.8, np.float32)}
 
 
 def finite(images: int, metrics: dict[str, np.ndarray]) -> dict[str, float]:

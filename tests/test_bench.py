@@ -16,6 +16,7 @@ from ganimation_jax.bench.__main__ import main
 from ganimation_jax.bench.workload import Sizes
 from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
 from ganimation_jax.methods.ganimation import ganimation
+from ganimation_jax.models import blocks
 from ganimation_jax.types import GanState, NetState
 
 PEERS = ROOT / "experiments" / "bench_vs_torch"
@@ -76,7 +77,9 @@ def test_each_measurement_runs_and_says_where_and_with_what(what, tmp_path, caps
         assert [row["batch"] for row in content["results"]["step"]] == [BATCH, 16]
     if what == "exact":  # the plain forms are the product's equals
         rows = content["results"]["exact"]
-        assert len(rows) == 13  # two transposed convolutions, one restated residual, two critic layers twice
+        assert (
+            len(rows) == 13
+        )  # two transposed convolutions, one restated residual, two critic layers twice
         assert max(row["relative_difference"] for row in rows) < 1e-4
 
 

@@ -7,7 +7,8 @@ from ganimation_jax import engine
 from ganimation_jax.data.pipeline import build_source
 from ganimation_jax.methods import METHODS
 from ganimation_jax.optimizers import build_optimizers
-from ganimation_jax.train import check, check_continues, json_config, sample_targets
+from ganimation_jax.samples import expression_targets
+from ganimation_jax.train import check, check_continues, json_config
 from ganimation_jax.types import Batch
 
 CONFIGS = {
@@ -83,7 +84,7 @@ def test_missing_data_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"--config.data.dir=DIR"):
         build_source(cfg, "train")
     cfg.data.dir = str(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"python -m ganimation_jax.prepare openface"):
+    with pytest.raises(FileNotFoundError, match=r"python -m ganimation_jax.prepare photos"):
         build_source(cfg, "train")
     cfg.data.source = "web"
     with pytest.raises(ValueError, match="data.source 'web'"):
@@ -122,8 +123,8 @@ def test_imported_weights_need_only_the_same_model(tmp_path):
 
 
 def test_sample_targets_use_the_units_there_are():
-    targets = sample_targets(("AU12", "AU04"))
+    targets = expression_targets(("AU12", "AU04"))
     np.testing.assert_allclose(targets["happy"], [0.8, 0])
     np.testing.assert_allclose(targets["angry"], [0, 0.8])
     assert "surprised" not in targets
-    np.testing.assert_allclose(sample_targets(("AU45",))["all"], [0.8])
+    np.testing.assert_allclose(expression_targets(("AU45",))["all"], [0.8])

@@ -9,7 +9,7 @@ import pytest
 from ganimation_jax import resident, sharding
 from ganimation_jax.data.pipeline import training_batches
 from ganimation_jax.data.synthetic import SyntheticFaces
-from ganimation_jax.types import Batch, ResidentBatch, to_float
+from ganimation_jax.types import ResidentBatch, to_float
 
 FACES = SyntheticFaces(21, 16)  # not a multiple of the eight devices
 OPTIONS = {"image_size": 16, "batch_size": 8, "n_critic": 2, "seed": 3, "steps": 2}

@@ -15,6 +15,9 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.evaluation.results import from_json
+
 TINY = (
     "--config=configs/synthetic.py:smoke",
     "--config.image_size=16",
@@ -27,6 +30,8 @@ TINY = (
     "--config.every.sample=10000",
     "--config.every.evaluate=10000",
     "--config.keep.latest=20",
+    "--config.evaluate.examples=8",
+    "--config.evaluate.controlled_faces=2",
     "--config.wandb.mode=disabled",
 )
 ONE_DEVICE = {"XLA_FLAGS": os.environ["XLA_FLAGS"].replace("count=8", "count=1")}
@@ -114,17 +119,17 @@ def test_one_device_continues_what_eight_began(unbroken, tmp_path):
 
 
 def test_resident_faces_and_several_steps_a_call_train_the_same(unbroken, tmp_path):
-    flags = ("--config.data.resident=True", "--config.steps_per_call=4")
+    flags = ("--config.data.resident=True", "--config.steps_per_call=2")
     output = run(tmp_path, *TINY, *flags)
     assert "reading 256 faces onto the devices" in output
     records = [
         [json.loads(line) for line in (w / "metrics.jsonl").read_text().splitlines()]
         for w in (tmp_path, unbroken)
     ]
-    # A call of four steps reports their mean.
+    # A call of two steps reports their mean.
     losses = [[r["critic/aus"] for r in record if "critic/aus" in r] for record in records]
-    assert len(losses[0]) == 4
-    np.testing.assert_allclose(losses[0], np.reshape(losses[1], (4, 4)).mean(axis=1), rtol=1e-3)
+    assert len(losses[0]) == 8
+    np.testing.assert_allclose(losses[0], np.reshape(losses[1], (8, 2)).mean(axis=1), rtol=1e-3)
 
 
 def test_a_finished_run_is_left_as_it_is(unbroken):
@@ -140,13 +145,38 @@ def test_another_config_is_refused(unbroken):
     assert "Traceback" not in output
 
 
-def test_evaluation_of_a_finished_run(unbroken):
-    output = run(unbroken, *TINY, "--mode=eval")
-    scores = json.loads((unbroken / "scores.json").read_text())
-    assert scores["step"] == 16
+def test_evaluation_of_a_finished_run(unbroken, tmp_path):
+    csvs = tmp_path / "csvs"
+    csvs.mkdir()
+    for i in range(8):  # what OpenFace would have written for the edits
+        header = ", ".join(["face", "confidence", *(f"{unit}_r" for unit in ACTION_UNITS)])
+        row = ", ".join(["0", "0.95", *(f"{(i + n) % 6}" for n in range(len(ACTION_UNITS)))])
+        (csvs / f"{i:05}.csv").write_text(f"{header}\n{row}\n")
+    flags = ("--mode=eval", "--write_edits", f"--openface_csv={csvs}")
+    output = run(unbroken, *TINY, *flags)
+    found = from_json((unbroken / "report" / "report.json").read_text())
+    sections = {section.name: section for section in found.sections}
+    assert found.facts["step"] == 16
+    assert found.facts["data"] == "synthetic"
     trained = json.loads((unbroken / "metrics.jsonl").read_text().splitlines()[-1])
-    assert scores["critic_on_edits/mae"] == pytest.approx(trained["critic_on_edits/mae"], rel=1e-5)
-    assert f"{scores['critic_on_edits/mae']:.4f}" in output
+    for section, name in (
+        ("critic_on_edits", "critic_on_edits/mae"),
+        ("truth", "truth/psnr"),
+        ("attention", "attention/mean"),
+    ):
+        assert sections[section].scores[name] == pytest.approx(trained[name], rel=1e-5)
+    assert sections["truth_on_edits"].scores["truth_on_edits/mae/copy_target"] == 0
+    assert len(list((unbroken / "edits").glob("*.png"))) == 8
+    assert np.isfinite(sections["openface_on_edits"].scores["openface_on_edits/mae"])
+    # Everything is measured, or the report says what it would take.
+    for section in sections.values():
+        assert bool(section.scores) != bool(section.missing), section.name
+    assert {"identity", "lpips", "vgg16", "inception", "mediapipe_on_edits"} <= sections.keys()
+    assert "controllability_critic" in sections
+    assert "PSNR to the true edit" in output
+    page = (unbroken / "report" / "index.html").read_text()
+    assert page.count("<img") == 2
+    assert "AU12" in page
 
 
 def test_a_broken_loss_is_told_and_never_saved(tmp_path):

@@ -3,6 +3,9 @@
 #
 #   experiments/bench_vs_torch/run_gpu.sh [PART ...]     parts: the names below; default: all
 #
+# DATA=DIR, a prepared dataset, adds the part `train`: the command line itself, with loader, logging
+# and checkpoints. SIZES="--image-size 32 --width 8 --batch 8" tries the script where there is no GPU.
+#
 # Each part has its own time limit and keeps what it has when that strikes; a part that fails
 # does not stop the others, and the exit code counts those that did.
 set -uo pipefail
@@ -15,7 +18,8 @@ export JAX_PLATFORMS=${JAX_PLATFORMS:-cuda,cpu}
 # What one part compiles the next need not: its compilation is measured in a cache of its own.
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$(mktemp -d)}
 export PYTHONUNBUFFERED=1
-parts=${*:-step_float32 step_bfloat16 compare inference exact compile}
+read -ra sizes <<<"${SIZES:-}"
+parts=${*:-train step_float32 step_bfloat16 compare inference exact compile}
 failed=0
 
 part() { # name, seconds, command...
@@ -33,12 +37,32 @@ part() { # name, seconds, command...
   fi
 }
 
-bench() { part "$1" "$2" "$PYTHON" -m ganimation_jax.bench "${@:3}"; }
+bench() { part "$1" "$2" "$PYTHON" -m ganimation_jax.bench "${@:3}" "${sizes[@]}"; }
+
+train() { # name, more flags...: prints progress with images/s, and writes metrics as JSON lines
+  [[ " $parts " == *" train "* && -n ${DATA:-} ]] || return 0
+  echo "== $1, at most 60 s" >&2
+  local run
+  run=$(mktemp -d)
+  timeout 60 "$PYTHON" -m ganimation_jax.main --config=configs/emotionet.py \
+    --config.data.dir="$DATA" --config.dtype=bfloat16 --config.wandb.mode=disabled \
+    --config.every.log=12500 --config.every.checkpoint=50000 "${@:2}" \
+    --workdir="$run" 2>&1 | tee "$OUT/$1.txt"
+  local code=${PIPESTATUS[0]}
+  cp "$run/metrics.jsonl" "$OUT/$1.jsonl"
+  rm -rf "$run"
+  # 124: the time was up, as meant; the paper's schedule takes longer.
+  ((code == 0 || code == 124)) || failed=$((failed + 1))
+}
+
+read -ra train_flags <<<"${TRAIN_FLAGS:-}"
+train train_loader "${train_flags[@]}"
+train train_resident --config.data.resident=True "${train_flags[@]}"
 
 bench step_float32 90 step --repeats 10
 bench step_bfloat16 80 step --dtype bfloat16 --repeats 10
 part compare 150 "$PYTHON" experiments/bench_vs_torch/run.py \
-  --peers torch,jax,jax-bfloat16,torch-best --repeats 10 --minutes 2.3
+  --peers "${PEERS:-torch,jax,jax-bfloat16,torch-best}" --repeats 10 --minutes 2.3 "${sizes[@]}"
 bench inference 40 inference --dtype bfloat16 --repeats 10
 bench exact 60 exact --dtype bfloat16 --n-critic 2 --repeats 5
 bench compile 55 compile --dtype bfloat16

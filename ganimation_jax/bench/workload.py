@@ -125,7 +125,7 @@ def count_flops(fn: Callable[..., Any], *args: Any) -> float:
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args)
     with (
         jax.default_device(jax.local_devices(backend="cpu")[0]),
-        mock.patch.object(blocks, "on_cpu", lambda: False),
+        mock.patch.object(blocks, "on_cpu", return_value=False),
     ):
         # A function of its own, for jit would remember the statements of an earlier trace.
         cost: Any = jax.jit(lambda *args: fn(*args)).lower(*shapes).cost_analysis()

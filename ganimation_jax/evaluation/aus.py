@@ -1,37 +1,53 @@
 """How well action units are read, and how well edits obey.
 
-The judge here is the run's own critic, which the generator was trained to please: use it to
-see whether training works, not to compare methods.
+The run's own critic is a judge that the generator was trained to please: use it to see
+whether training works, and the others in ``judges`` to compare methods.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-Values = Iterator[tuple[str, float]]
+from ganimation_jax.evaluation.means import Figures, Values, by_unit, defined_mean, over_faces
 
 
 def agreement(
-    name: str, action_units: Sequence[str], read: np.ndarray, wanted: np.ndarray
+    name: str,
+    action_units: Sequence[str],
+    read: np.ndarray,
+    wanted: np.ndarray,
+    quality: Mapping[str, str] | None = None,
 ) -> Values:
-    """Mean absolute error and Pearson correlation, per action unit and on average.
+    """Mean absolute error, Pearson correlation and ICC(3,1), per action unit and on average.
 
     Args:
       name: of the comparison; metrics are ``name/mae``, ``name/mae/AU12``, ...
       action_units: names of the n columns.
-      read, wanted: ``b n``, in [0, 1].
+      read, wanted: ``b n``, in [0, 1]. A row of NaN is a face that was not read, a column an
+        action unit that is not served; neither enters any figure.
+      quality: of the judge in each action unit, see ``means.by_unit``; by default all good.
 
     Yields:
-      An action unit that does not vary in ``read`` or ``wanted`` has no correlation: it is
-      NaN, and the average is over the others.
+      ``name/unread``, the share of faces not read. Then ``name/mae``, ``name/r`` and
+      ``name/icc``: the mean over good units, ``/low_confidence`` over low ones, each unit,
+      each with ``/se``. An action unit that does not vary in ``read`` or ``wanted`` has no
+      correlation: it is NaN, and the average is over the others.
+
+    Raises:
+      ValueError: ``read`` and ``wanted`` are not of one shape.
     """
-    errors = np.abs(read - wanted).mean(axis=0)
-    correlations = correlation(read, wanted)
-    yield f"{name}/mae", float(errors.mean())
-    yield f"{name}/r", _mean_of_defined(correlations)
-    for unit, error, r in zip(action_units, errors, correlations, strict=True):
-        yield f"{name}/mae/{unit}", float(error)
-        yield f"{name}/r/{unit}", float(r)
+    if read.shape != wanted.shape:
+        raise ValueError(f"read {read.shape} and wanted {wanted.shape} differ in shape")
+    pairs = np.stack([read, wanted]).astype(np.float64)
+    pairs[:, ~np.isfinite(pairs).all(axis=0)] = np.nan
+    yield f"{name}/unread", float((~np.isfinite(read)).all(axis=1).mean())
+    figures = {
+        "mae": over_faces(np.abs(pairs[0] - pairs[1])),
+        "r": _pearson(pairs),
+        "icc": consistency(pairs),
+    }
+    for measure, by in figures.items():
+        yield from by_unit(f"{name}/{measure}", action_units, by, quality or {})
 
 
 def change_correlation(read_change: np.ndarray, wanted_change: np.ndarray) -> Values:
@@ -42,12 +58,54 @@ def change_correlation(read_change: np.ndarray, wanted_change: np.ndarray) -> Va
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Pearson correlation of columns, ``b n, b n -> n``; NaN where a column is constant."""
-    varies = (np.ptp(a, axis=0) > 0) & (np.ptp(b, axis=0) > 0)
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    scale = np.sqrt(np.square(a).sum(axis=0) * np.square(b).sum(axis=0))
-    return np.divide((a * b).sum(axis=0), scale, out=np.full_like(scale, np.nan), where=varies)
+    pairs = np.stack([a, b]).astype(np.float64)
+    pairs[:, ~np.isfinite(pairs).all(axis=0)] = np.nan
+    return _pearson(pairs).value
 
 
-def _mean_of_defined(values: np.ndarray) -> float:
-    defined = values[np.isfinite(values)]
-    return float(defined.mean()) if defined.size else float("nan")
+def consistency(ratings: np.ndarray) -> Figures:
+    """ICC(3,1) of Shrout and Fleiss (1979): how far judges agree up to a constant each.
+
+    ``(BMS - EMS) / (BMS + (k - 1) EMS)`` of the two-way analysis of variance, which is the
+    mean covariance of two judges over the mean variance of one.
+
+    Args:
+      ratings: ``k b n``, of k judges; NaN in all of them or in none.
+
+    Returns:
+      n values in [-1 / (k - 1), 1]; NaN where no judge's ratings vary.
+    """
+    count = len(ratings)
+    centred = ratings - np.stack([defined_mean(judge) for judge in ratings])[:, None]
+    squares = np.square(centred).sum(axis=0)
+    variance = squares / count  # b n: of each face
+    covariance = (np.square(centred.sum(axis=0)) - squares) / (count * (count - 1))
+    value = _ratio(
+        defined_mean(covariance), defined_mean(variance), np.any(_varies(ratings), axis=0)
+    )
+    return Figures(value, (covariance - value * variance) / _positive(defined_mean(variance)))
+
+
+def _pearson(pairs: np.ndarray) -> Figures:
+    """2 b n, NaN in both or in neither -> figures of n units."""
+    a, b = pairs - np.stack([defined_mean(judge) for judge in pairs])[:, None]
+    scale = np.sqrt(defined_mean(a * a) * defined_mean(b * b))
+    value = _ratio(defined_mean(a * b), scale, np.all(_varies(pairs), axis=0))
+    z_a, z_b = (x / _positive(np.sqrt(defined_mean(x * x))) for x in (a, b))
+    return Figures(value, z_a * z_b - value / 2 * (z_a**2 + z_b**2))
+
+
+def _varies(ratings: np.ndarray) -> np.ndarray:
+    """Asked of the values, for the variance of equal ones is only nearly 0. k b n -> k n."""
+    present = np.isfinite(ratings)
+    highest = np.where(present, ratings, -np.inf).max(axis=1)
+    return highest > np.where(present, ratings, np.inf).min(axis=1)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray, where: np.ndarray) -> np.ndarray:
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=where)
+
+
+def _positive(x: np.ndarray) -> np.ndarray:
+    """Divisors: what is 0 or NaN is so where the value is NaN anyway."""
+    return np.where(x > 0, x, np.nan)

@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ganimation_jax.evaluation import attention, aus, quality
-from ganimation_jax.types import Batch, Edit
+from ganimation_jax.data.pipeline import Source
+from ganimation_jax.data.synthetic import SyntheticFaces
+from ganimation_jax.evaluation import attention, aus, quality, truth
+from ganimation_jax.types import Batch, Edit, to_float
 
 
 class HeldOut(NamedTuple):
@@ -24,19 +27,21 @@ class HeldOut(NamedTuple):
 
 
 def look(
-    batches: Iterable[Batch],
+    batches: Iterable[dict[str, np.ndarray]],
     edit: Callable[[jax.Array, jax.Array], Edit],
     read_aus: Callable[[jax.Array], jax.Array],
 ) -> HeldOut:
     """Edit held-out faces there and back.
 
     Args:
-      batches: with float images.
+      batches: of ``data.pipeline.evaluation_batches``.
       edit: image, aus -> Edit; compiled.
       read_aus: image -> aus; compiled.
     """
     parts = []
-    for batch in batches:
+    for arrays in batches:
+        batch = Batch(**{name: jnp.asarray(array) for name, array in arrays.items()})
+        batch = batch._replace(image=to_float(batch.image))
         there = edit(batch.image, batch.target_aus)
         back = edit(there.image, batch.aus)
         part = {
@@ -53,8 +58,16 @@ def look(
     return HeldOut(*(np.concatenate(leaves) for leaves in zip(*parts, strict=True)))
 
 
-def evaluate(held_out: HeldOut, action_units: tuple[str, ...]) -> Iterator[tuple[str, float]]:
-    """All evaluators in turn: ``(name, value)``."""
+def evaluate(
+    held_out: HeldOut, faces: Source, action_units: tuple[str, ...]
+) -> Iterator[tuple[str, float]]:
+    """The evaluators that are quick enough to run during training: ``(name, value)``.
+
+    Args:
+      held_out: what was seen.
+      faces: where it comes from: drawn ones have a true edit.
+      action_units: names of the n action units.
+    """
     h = held_out
     yield from aus.agreement("critic_on_real", action_units, h.aus_read, h.aus)
     yield from aus.agreement("critic_on_edits", action_units, h.edited_aus_read, h.target_aus)
@@ -62,3 +75,7 @@ def evaluate(held_out: HeldOut, action_units: tuple[str, ...]) -> Iterator[tuple
     yield from attention.health(h.attention)
     yield from quality.reconstruction(h.reconstructed, h.image)
     yield from quality.change(h.edited, h.image)
+    if isinstance(faces, SyntheticFaces):
+        yield from truth.evaluate(
+            truth.of(faces, action_units, h.target_aus), h.image, h.edited, h.attention
+        )

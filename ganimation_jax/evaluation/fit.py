@@ -1,0 +1,92 @@
+"""Action units of a synthetic face by exact fit: which of its renderings is this picture?"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ganimation_jax.data.face import render
+from ganimation_jax.data.identity import Identity
+
+STEP = 0.05  # to either side, of the numeric derivatives: bytes are too coarse for much less
+DONE = 0.01  # a step below which the fit has converged: its error is then half as large
+ITERATIONS = 12
+DAMPING = (1e-4, 1e4)  # of the normal equations: first, and when there is nothing left to try
+
+
+class _Point(NamedTuple):
+    aus: np.ndarray  # 17
+    residual: np.ndarray  # of all pixels, [-2, 2]
+    cost: float
+
+
+def fit_aus(image: np.ndarray, identity: Identity, start: np.ndarray) -> np.ndarray:
+    """The action units whose rendering is nearest to a picture.
+
+    Least squares over pixels by Levenberg and Marquardt's method, projected onto the box [0, 1]
+    (Kanzow, Yamashita and Fukushima 2004). What a picture does not show, such as a lifted lid
+    when eyes are shut, stays near ``start``.
+
+    Args:
+      image: ``h h 3`` in [-1, 1].
+      identity: who it is.
+      start: 17 in [0, 1], where to begin; a face's own action units favour no edit.
+
+    Returns:
+      17 in [0, 1].
+    """
+
+    def at(aus: np.ndarray) -> _Point:
+        residual = (_draw(identity, aus, len(image)) - image).ravel()
+        return _Point(aus, residual, float(np.square(residual).sum()))
+
+    here, damping = at(np.clip(start, 0, 1).astype(np.float64)), DAMPING[0]
+    for _ in range(ITERATIONS):
+        slope = _derivatives(identity, here.aus, len(image))
+        # Not `@`: for products this small, starting the threads of BLAS takes longer.
+        gradient = np.einsum("up,p->u", slope, here.residual)
+        curvature = np.einsum("up,vp->uv", slope, slope)
+        while damping < DAMPING[1]:
+            there = at(_step(here.aus, gradient, curvature, damping))
+            if there.cost < here.cost:
+                break
+            damping *= 10
+        else:
+            return here.aus
+        moved = np.abs(there.aus - here.aus).max()
+        here, damping = there, max(damping / 10, DAMPING[0])
+        if moved < DONE:
+            break
+    return here.aus
+
+
+def _step(
+    aus: np.ndarray, gradient: np.ndarray, curvature: np.ndarray, damping: float
+) -> np.ndarray:
+    """Damped Gauss-Newton in the units that are free to move; the others are at a bound."""
+    free = ~((aus <= 0) & (gradient > 0) | (aus >= 1) & (gradient < 0))
+    system = curvature[np.ix_(free, free)]
+    # Marquardt's scaling, with a floor for units that the picture does not show.
+    system = system + damping * np.diag(np.diag(system) + 1e-3 * np.trace(curvature) / len(aus))
+    moved = aus.copy()
+    moved[free] -= np.linalg.solve(system, gradient[free])
+    return np.clip(moved, 0, 1)
+
+
+def _derivatives(identity: Identity, aus: np.ndarray, size: int) -> np.ndarray:
+    """Of all pixels by each action unit: central differences, within the bounds. 17 pixels."""
+    rows = []
+    for unit, value in enumerate(aus):
+        ends = max(value - STEP, 0), min(value + STEP, 1)
+        below, above = (_draw(identity, _with(aus, unit, end), size) for end in ends)
+        rows.append((above - below).ravel() / (ends[1] - ends[0]))
+    return np.stack(rows)
+
+
+def _with(aus: np.ndarray, unit: int, value: float) -> np.ndarray:
+    moved = aus.copy()
+    moved[unit] = value
+    return moved
+
+
+def _draw(identity: Identity, aus: np.ndarray, size: int) -> np.ndarray:
+    return render(identity, aus, size) / 127.5 - 1

@@ -1,0 +1,155 @@
+"""Edits of synthetic faces against the true edit: the same person, drawn with the target.
+
+Each figure stands next to what two do-nothings score: 'no edit' returns the source, 'copy
+target' the target expression on somebody else's face. An edit worth having is nearer to the
+truth than both.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
+from ganimation_jax.data.face import render
+from ganimation_jax.data.identity import Identity
+from ganimation_jax.data.synthetic import SyntheticFaces
+from ganimation_jax.evaluation import quality
+from ganimation_jax.evaluation.aus import agreement
+from ganimation_jax.evaluation.fit import fit_aus
+from ganimation_jax.evaluation.judges import Judge
+from ganimation_jax.evaluation.means import Values, mean
+
+CHANGED = 8 / 127.5  # of a colour, 8 levels of 255: what the eye sees of a change
+FITTED = 32  # faces whose action units are fitted: 0.65 s each at 64 pixels, 1.2 s at 128
+
+
+class Truth(NamedTuple):
+    """The first b faces of a source and their true edits; images float32 in [-1, 1]."""
+
+    identities: tuple[Identity, ...]
+    aus: np.ndarray  # b 17, shown in `image`
+    target_aus: np.ndarray  # b 17; the face's own where the run has no such action unit
+    image: np.ndarray  # b h h 3
+    target: np.ndarray  # b h h 3, the true edit
+    copy: np.ndarray  # b h h 3, the target expression on the next face
+    changed: np.ndarray  # b h h, where image and target differ visibly
+
+
+def of(faces: SyntheticFaces, action_units: Sequence[str], target_aus: np.ndarray) -> Truth:
+    """Draw the true edits of the first faces, the order of ``evaluation_batches``.
+
+    Args:
+      faces: at least two.
+      action_units: of the run.
+      target_aus: ``b n``, [0, 1], asked of faces 0 to b - 1.
+
+    Raises:
+      ValueError: fewer faces than targets, or only one.
+    """
+    count = len(target_aus)
+    if len(faces) < max(count, 2):
+        raise ValueError(f"{count} targets for {len(faces)} faces: need as many, and two at least")
+    shown = [faces[i] for i in range(count)]
+    aus = np.stack([face["aus"] for face in shown]) / np.float32(OPENFACE_MAXIMUM)
+    wanted = aus.copy()
+    wanted[:, positions(action_units)] = target_aus
+    identities = tuple(faces.identity(i) for i in range(count))
+    others = [faces.identity((i + 1) % len(faces)) for i in range(count)]
+
+    def drawn(people: Sequence[Identity]) -> np.ndarray:
+        pairs = zip(people, wanted, strict=True)
+        return _floats([render(who, expression, faces.image_size) for who, expression in pairs])
+
+    image, target = _floats([face["image"] for face in shown]), drawn(identities)
+    changed = np.abs(target - image).max(axis=-1) > CHANGED
+    return Truth(identities, aus, wanted, image, target, drawn(others), changed)
+
+
+def evaluate(truth: Truth, image: np.ndarray, edited: np.ndarray, attention: np.ndarray) -> Values:
+    """How near edits come to the truth in pixels, and whether attention is where it should be.
+
+    Args:
+      image: ``b h h 3``, what was edited: the faces of ``truth``.
+      edited: ``b h h 3``.
+      attention: ``b h h 1`` in [0, 1], the share of the source that is kept.
+
+    Yields:
+      ``truth/psnr`` and ``truth/ssim`` to the true edit; ``truth/psnr_changed``, over the pixels
+      that truly change; each also of the baselines, ``/no_edit`` and ``/copy_target``.
+      ``truth/attention_iou``, of the pixels that are mostly painted anew with those that change,
+      and if ``/everything`` were painted. All are means over faces with ``/se``; a face in
+      which nothing is to change has no ``psnr_changed``, and no IoU where nothing is painted.
+
+    Raises:
+      ValueError: ``image`` is not that of ``truth``.
+    """
+    if image.shape != truth.image.shape or np.abs(image - truth.image).max() > 1e-3:
+        raise ValueError("the edited faces are not those whose true edits were drawn")
+    pictures = {"": edited, "/no_edit": image, "/copy_target": truth.copy}
+    for suffix, picture in pictures.items():
+        yield from mean(f"truth/psnr{suffix}", quality.psnr(picture, truth.target))
+        yield from mean(f"truth/psnr_changed{suffix}", _psnr_changed(picture, truth))
+        yield from mean(f"truth/ssim{suffix}", quality.ssim(picture, truth.target))
+    painted = 1 - attention[..., 0] > 0.5
+    yield from mean("truth/attention_iou", _iou(painted, truth.changed))
+    everything = np.ones_like(truth.changed)
+    yield from mean("truth/attention_iou/everything", _iou(everything, truth.changed))
+
+
+def evaluate_aus(
+    truth: Truth, edited: np.ndarray, action_units: Sequence[str], fitted: int = FITTED
+) -> Values:
+    """``truth_on_edits``: the action units that edits show, by exact fit, against the target.
+
+    Args:
+      edited: ``b h h 3``.
+      action_units: of the run.
+      fitted: the first so many faces are looked at; a fit draws some 250 faces.
+
+    Yields:
+      As ``aus.agreement``; and the means of ``mae``, ``r`` and ``icc`` of the baselines, which
+      need no fit: ``/no_edit`` shows the face's own, ``/copy_target`` exactly the target.
+    """
+    columns, fitted = positions(action_units), min(fitted, len(edited))
+    own, wanted = truth.aus[:fitted, columns], truth.target_aus[:fitted, columns]
+    read = judge(truth, action_units).read(edited[:fitted])
+    yield from agreement("truth_on_edits", action_units, read, wanted)
+    for baseline, shown in (("no_edit", own), ("copy_target", wanted)):
+        scores = dict(agreement("baseline", action_units, shown, wanted))
+        for measure in ("mae", "r", "icc"):
+            for suffix in ("", "/se"):
+                value = scores[f"baseline/{measure}{suffix}"]
+                yield f"truth_on_edits/{measure}/{baseline}{suffix}", value
+
+
+def judge(truth: Truth, action_units: Sequence[str]) -> Judge:
+    """Reads edits of the first faces of ``truth``, in order, by exact fit from their own units."""
+    columns = positions(action_units)
+
+    def read(images: np.ndarray) -> np.ndarray:
+        first = slice(len(images))
+        faces = zip(images, truth.identities[first], truth.aus[first], strict=True)
+        return np.stack([fit_aus(image, who, own)[columns] for image, who, own in faces])
+
+    return Judge("truth", read, dict.fromkeys(action_units, "good"))
+
+
+def _floats(images: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack(images).astype(np.float32) / 127.5 - 1
+
+
+def _psnr_changed(picture: np.ndarray, truth: Truth) -> np.ndarray:
+    """As ``quality.psnr``, over the pixels that truly change; NaN if none does. -> b."""
+    error = np.square(picture.astype(np.float64) - truth.target).mean(axis=-1)
+    total = np.where(truth.changed, error, 0).sum(axis=(1, 2))
+    count = truth.changed.sum(axis=(1, 2))
+    error = np.divide(total, count, out=np.full(len(picture), np.nan), where=count > 0)
+    return 10 * np.log10(4 / np.maximum(error, 4e-10))
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of masks; NaN where both are empty. b h w -> b."""
+    union = (a | b).sum(axis=(1, 2))
+    both = (a & b).sum(axis=(1, 2))
+    return np.divide(both, union, out=np.full(len(a), np.nan), where=union > 0)
