@@ -4,6 +4,7 @@ The engine knows no method: everything about networks and losses is in the ``Met
 it is given.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -122,12 +123,8 @@ def make_train_step(
         def critic_step(critic: NetState, inputs: tuple[Batch, Array, Array]):
             return update_critic(method, optimizers.critic, critic, *inputs)
 
-        critic, critic_metrics = jax.lax.scan(
-            critic_step,
-            state.critic,
-            (batch, edited, critic_keys),
-            unroll=n_critic if unroll else 1,
-        )
+        inputs = (batch, edited, critic_keys)
+        critic, critic_metrics = _scan(critic_step, state.critic, inputs, unroll)
         last = jax.tree.map(lambda x: x[-1], batch)
         generator, generator_metrics = update_generator(
             method, optimizers.generator, state.generator, critic.params, last, generator_key
@@ -155,16 +152,25 @@ def repeat(train_step: Callable[..., Any], *, unroll: bool = False) -> Callable[
     def train_steps(
         state: GanState, batches: Any, run_key: Array, *args: Any
     ) -> tuple[GanState, Metrics]:
-        steps = batches.aus.shape[0]
-        state, metrics = jax.lax.scan(
-            lambda state, batch: train_step(state, batch, run_key, *args),
-            state,
-            batches,
-            unroll=steps if unroll or steps == 1 else 1,
-        )
+        def one(state: GanState, batch: Any) -> tuple[GanState, Metrics]:
+            return train_step(state, batch, run_key, *args)
+
+        state, metrics = _scan(one, state, batches, unroll)
         return state, jax.tree.map(jnp.mean, metrics)
 
     return train_steps
+
+
+def _scan(body: Callable[..., Any], carry: Any, inputs: Any, unroll: bool) -> tuple[Any, Any]:
+    """``jax.lax.scan``; unrolled, or of one step, surely no loop (scan keeps one of length 1)."""
+    length = jax.tree.leaves(inputs)[0].shape[0]
+    if not unroll and length > 1:
+        return jax.lax.scan(body, carry, inputs)
+    results = []
+    for i in range(length):
+        carry, result = body(carry, jax.tree.map(operator.itemgetter(i), inputs))
+        results.append(result)
+    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
 
 def _merge(tree: Batch) -> Batch:

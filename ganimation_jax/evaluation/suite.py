@@ -32,6 +32,7 @@ from ganimation_jax.evaluation.means import mean
 from ganimation_jax.evaluation.results import Response, Section
 from ganimation_jax.features import face_resnet, inception, lpips, vgg16
 from ganimation_jax.features.batches import in_batches
+from ganimation_jax.features.layers import TooSmall
 from ganimation_jax.types import Edit
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ def measured(name: str, title: str, about: str, values: Callable[[], Values]) ->
     """A section of what ``values`` yields, or of the reason why it cannot."""
     try:
         return Section(name, title, about, dict(values()))
-    except (ImportError, FileNotFoundError, judges.OpenFaceError) as error:
+    except (ImportError, FileNotFoundError, TooSmall, judges.OpenFaceError) as error:
         log.warning("%s: not measured: %s", title, error)
         return Section(name, title, about, {}, missing=str(error))
 

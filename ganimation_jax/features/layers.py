@@ -57,14 +57,18 @@ def imagenet_scale(image: Array) -> Array:
     return ((to_float(image) + 1) / 2 - mean) / std
 
 
+class TooSmall(ValueError):
+    """Images smaller than a network can look at."""
+
+
 def need(image: Array, side: int, network: str) -> None:
     """Refuse images that a network's pooling would shrink to nothing.
 
     Raises:
-      ValueError: an image is not ``b h w 3`` with both sides at least ``side``.
+      TooSmall: an image is not ``b h w 3`` with both sides at least ``side``.
     """
     if image.ndim != 4 or image.shape[-1] != 3 or min(image.shape[1:3]) < side:
-        raise ValueError(
+        raise TooSmall(
             f"{network} needs images b h w 3 of at least {side} pixels a side: {image.shape}"
         )
 
