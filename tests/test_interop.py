@@ -38,7 +38,7 @@ FILES = {
 SYNTHETIC = (
     "--config.data.source=synthetic", "--config.data.size=16", "--config.batch_size=8",
     "--config.n_critic=1", "--config.epochs=1.0", "--config.evaluate.examples=8",
-    "--config.evaluate.batch_size=8", "--config.wandb.mode=disabled",
+    "--config.evaluate.batch_size=8", "--config.evaluate.controlled_faces=2", "--config.wandb.mode=disabled",
 )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def test_a_real_command_makes_a_run_that_trains_and_evaluates(files, layout, tmp
     assert words[-1] == "--config.data.dir=DIR"
     done = command(*words[1:-1], *SYNTHETIC, "--mode=eval")
     assert done.returncode == 0, done.stderr
-    assert (run / "scores.json").exists()
+    assert (run / "report" / "report.json").exists()
     if layout == "replicate":
         return  # one training is enough: compilation is dear
 

@@ -12,16 +12,7 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
-PANELS = {
-    "critic: edited - real score": ("critic/wasserstein",),
-    "critic: input gradient norm": ("critic/gradient_norm",),
-    "AU loss": ("critic/aus", "generator/aus"),
-    "cycle loss": ("generator/cycle",),
-    "attention (share kept)": ("generator/attention_mean",),
-    "held-out: requested vs read change, r": ("edit_response/r",),
-    "held-out: critic's AU reading of real faces, r": ("critic_on_real/r",),
-    "held-out: mean pixel change of an edit (0-255)": ("edit_response/pixels",),
-}
+from ganimation_jax.evaluation.report import PANELS
 
 
 def main():

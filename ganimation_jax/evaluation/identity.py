@@ -1,10 +1,10 @@
 """Does the person stay the same? Distances of face descriptors, next to those without edits."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-Values = Iterator[tuple[str, float]]
+from ganimation_jax.evaluation.means import Values, mean
 
 
 def evaluate(
@@ -41,14 +41,14 @@ def evaluate(
     source = np.asarray(embed(image), np.float64)
     moved = np.linalg.norm(source - np.asarray(embed(edited), np.float64), axis=1)
     same, other = (_distances(source, pairs) for pairs in sample_pairs(persons, seed))
-    yield from _mean("identity/distance", moved)
-    yield from _mean("identity/same_person", same)
+    yield from mean("identity/distance", moved)
+    yield from mean("identity/same_person", same)
     yield "identity/same_person/pairs", len(same)
-    yield from _mean("identity/other_person", other)
+    yield from mean("identity/other_person", other)
     yield "identity/other_person/pairs", len(other)
-    yield from _mean("identity/verified", moved < threshold)
-    yield from _mean("identity/verified/same_person", same < threshold)
-    yield from _mean("identity/verified/other_person", other < threshold)
+    yield from mean("identity/verified", moved < threshold)
+    yield from mean("identity/verified/same_person", same < threshold)
+    yield from mean("identity/verified/other_person", other < threshold)
     area, error = auc(same, other)
     yield "identity/auc", area
     yield "identity/auc/se", error
@@ -95,10 +95,3 @@ def auc(same: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
 def _distances(descriptors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return np.linalg.norm(descriptors[pairs[:, 0]] - descriptors[pairs[:, 1]], axis=1)
-
-
-def _mean(name: str, values: np.ndarray) -> Values:
-    """Mean and standard error; NaN where there are too few values for it."""
-    count = len(values)
-    yield name, float(np.mean(values)) if count else float("nan")
-    yield f"{name}/se", float(np.std(values, ddof=1) / count**0.5) if count > 1 else float("nan")
