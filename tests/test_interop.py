@@ -38,7 +38,8 @@ FILES = {
 SYNTHETIC = (
     "--config.data.source=synthetic", "--config.data.size=16", "--config.batch_size=8",
     "--config.n_critic=1", "--config.epochs=1.0", "--config.evaluate.examples=8",
-    "--config.evaluate.batch_size=8", "--config.evaluate.controlled_faces=2", "--config.wandb.mode=disabled",
+    "--config.evaluate.batch_size=8", "--config.evaluate.controlled_faces=2",
+    "--config.wandb.mode=disabled",
 )  # fmt: skip
 
 
