@@ -4,6 +4,7 @@ import datetime
 import functools
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from ganimation_jax.evaluation import held_out, judges, suite
 from ganimation_jax.evaluation.headlines import headlines
 from ganimation_jax.evaluation.report import write_report
 from ganimation_jax.evaluation.results import Result
-from ganimation_jax.interop.torch_files import read_state_dict
+from ganimation_jax.features import inception
+from ganimation_jax.interop.torch_files import read_state_dict, require_torch
 from ganimation_jax.runs import Run, load_run
 from ganimation_jax.types import to_uint8
 from ganimation_jax.version import __version__
@@ -69,7 +71,7 @@ def evaluate(
     subject = suite.Subject(seen, faces, run.action_units, edit, read_aus)
     left, right = (tuple(point) for point in cfg.evaluate.eyes)
     tools = suite.Instruments(
-        read_state_dict,
+        load_inception,
         openface,
         openface_csvs,
         eyes=(left, right),
@@ -91,6 +93,17 @@ def evaluate(
     page = write_report(workdir, result, pictures, [json.loads(record) for record in records])
     lines = [f"{one.score.value:10.4f}  {one.title}: {one.reading}" for one in headlines(result)]
     return [*lines, f"report: {page}"]
+
+
+def load_inception() -> Callable[[jax.Array], jax.Array]:
+    """Features for FID.
+
+    Raises:
+      ImportError: torch is not installed, which is said before 95 MB are downloaded.
+      FileNotFoundError: the weights cannot be had.
+    """
+    require_torch()
+    return inception.load(read_state_dict)
 
 
 def facts_of(run: Run, cfg: ConfigDict, workdir: Path, examples: int) -> dict[str, Any]:

@@ -38,7 +38,7 @@ ALLOWED = {
     "train": FOUNDATION
     | {"engine", "sharding", "optimizers", "checkpoint", "data", "evaluation", "methods"}
     | {"models", "resident", "samples", "writers"},
-    "evaluate": FOUNDATION | {"data", "evaluation", "interop", "runs", "samples"},
+    "evaluate": FOUNDATION | {"data", "evaluation", "features", "interop", "runs", "samples"},
     "main": {"evaluate", "train"},
     "bench": FOUNDATION | {"methods", "models", "engine", "losses", "data", "sharding"},
 }

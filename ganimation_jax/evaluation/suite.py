@@ -8,9 +8,9 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
@@ -30,7 +30,7 @@ from ganimation_jax.evaluation.held_out import HeldOut
 from ganimation_jax.evaluation.judges import Judge
 from ganimation_jax.evaluation.means import mean
 from ganimation_jax.evaluation.results import Response, Section
-from ganimation_jax.features import face_resnet, inception, lpips, vgg16
+from ganimation_jax.features import face_resnet, lpips, vgg16
 from ganimation_jax.features.batches import in_batches
 from ganimation_jax.features.layers import TooSmall
 from ganimation_jax.types import Edit
@@ -54,7 +54,7 @@ class Subject(NamedTuple):
 class Instruments(NamedTuple):
     """What the user brings to the measurement."""
 
-    read_state_dict: Callable[[Path], Mapping[str, Any]]  # of a PyTorch file
+    load_inception: Callable[[], Callable]  # its features; needs PyTorch to read the weights
     openface: Path | None = None  # its FaceLandmarkImg
     openface_csvs: Path | None = None  # what it wrote for the edits
     eyes: face_resnet.Eyes = face_resnet.CROP_EYES  # in the crops: (x, y) of either, in [0, 1]
@@ -283,7 +283,7 @@ def _networks(subject: Subject, tools: Instruments) -> Iterator[Section]:
         "inception",
         "Edits among real faces: Inception",
         about.format("Inception-v3 (pool3), whose Frechet distance is called FID"),
-        lambda: compare("Inception", lambda: inception.load(tools.read_state_dict)),
+        lambda: compare("Inception", tools.load_inception),
     )
 
 

@@ -26,7 +26,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
       ImportError: torch is not installed.
       ValueError: not a state dict; the message says what it is.
     """
-    torch = _torch()
+    torch = require_torch()
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
@@ -58,13 +58,18 @@ def write_state_dict(path: Path, state: Mapping[str, np.ndarray]) -> None:
     Raises:
       ImportError: torch is not installed.
     """
-    torch = _torch()
+    torch = require_torch()
     path.parent.mkdir(parents=True, exist_ok=True)
     # Copies: restored arrays may be read-only, which torch warns about.
     torch.save({name: torch.tensor(array) for name, array in state.items()}, path)
 
 
-def _torch() -> ModuleType:
+def require_torch() -> ModuleType:
+    """PyTorch.
+
+    Raises:
+      ImportError: it is not installed; the message names the extra.
+    """
     try:
         import torch
     except ImportError as error:
