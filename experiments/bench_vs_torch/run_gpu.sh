@@ -3,8 +3,9 @@
 #
 #   experiments/bench_vs_torch/run_gpu.sh [PART ...]     parts: the names below; default: all
 #
-# DATA=DIR, a prepared dataset, adds the part `train`: the command line itself, with loader, logging
-# and checkpoints. SIZES="--image-size 32 --width 8 --batch 8" tries the script where there is no GPU.
+# DATA=DIR, a prepared dataset, adds the part `train`, two minutes more: the command line, with
+# loader, logging and checkpoints. SIZES="--image-size 32 --width 8 --batch 8" with
+# JAX_PLATFORMS=cpu tries the script where there is no GPU.
 #
 # Each part has its own time limit and keeps what it has when that strikes; a part that fails
 # does not stop the others, and the exit code counts those that did.
