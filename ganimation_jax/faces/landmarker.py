@@ -230,12 +230,13 @@ def _quiet() -> Iterator[None]:
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
+        failed = True
         try:
             yield
-        except BaseException:
-            file.seek(0)
-            os.write(kept, file.read())
-            raise
+            failed = False
         finally:
             os.dup2(kept, 2)
+            if failed:
+                file.seek(0)
+                os.write(kept, file.read())
             os.close(kept)
