@@ -126,7 +126,7 @@ def test_unknown_split_lists_those_there(packed):
 
 def test_a_split_without_faces_is_absent(tmp_path):
     pack_faces(tmp_path, make_faces(tmp_path / "crops", train=2, test=0))
-    with pytest.raises(ValueError, match=r"it has: train$"):
+    with pytest.raises(ValueError, match=r"it has: train\. Prepare it again"):
         FaceDataset(tmp_path, "test")
 
 

@@ -88,3 +88,20 @@ def test_small_arrays_are_replicated_and_large_ones_split():
 def test_impossible_meshes_are_refused(fsdp):
     with pytest.raises(ValueError, match=f"mesh.fsdp {fsdp} does not divide 8 devices"):
         sharding.make_mesh(fsdp)
+
+
+def test_devices_exchange_sums_and_no_images(method, optimizers, initial_state, batch):
+    # Each device edits and judges its own examples; gradients and metrics are summed.
+    mesh = sharding.make_mesh()
+    step = jax.jit(
+        engine.make_train_step(method, optimizers),
+        in_shardings=(
+            sharding.state_sharding(mesh, initial_state),
+            sharding.batch_sharding(mesh),
+            sharding.replicated(mesh),
+        ),
+    )
+    text = step.lower(initial_state, batch, KEY).compile().as_text()
+    assert "all-reduce" in text
+    for exchange in ("all-gather", "all-to-all", "collective-permute"):
+        assert exchange not in text, exchange

@@ -88,7 +88,10 @@ class FaceDataset:
         builder = tfds.builder_from_directory(folder)
         if split not in builder.info.splits:
             splits = ", ".join(builder.info.splits)
-            raise ValueError(f"{self.directory} has no split {split!r}; it has: {splits}")
+            raise ValueError(
+                f"{self.directory} has no split {split!r}; it has: {splits}. Prepare it again with "
+                "another --test-fraction, or with --test-ids"
+            )
         metadata = builder.info.metadata
         self.action_units: tuple[str, ...] = tuple(metadata["action_units"])
         self.image_size: int = metadata["image_size"]

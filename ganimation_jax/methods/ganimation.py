@@ -84,9 +84,12 @@ def ganimation(
         params: Params, batch: Batch, edited: Array, key: Array
     ) -> tuple[Array, Metrics]:
         del key
-        # Both at once: no image depends on another, and the kernels are read once.
-        scores, aus = judge(params, jnp.concatenate([batch.image, edited]))
-        (real_score, edited_score), (real_aus, _) = jnp.split(scores, 2), jnp.split(aus, 2)
+        # Both at once: no image depends on another, and the kernels are read once. In pairs,
+        # so that an axis sharded over devices stays sharded.
+        pairs = jnp.stack([batch.image, edited], axis=1)  # b 2 h w 3
+        scores, aus = judge(params, pairs.reshape(-1, *pairs.shape[2:]))
+        real_score, edited_score = scores[0::2], scores[1::2]
+        real_aus = aus[0::2]
         terms = {
             "critic/real": -real_score.mean(),
             "critic/edited": edited_score.mean(),
