@@ -69,7 +69,7 @@ def evaluate(
         judges.write_images(workdir / EDITS, seen.edited)
         log.info("%d edits in %s", len(seen.edited), workdir / EDITS)
     subject = suite.Subject(seen, faces, run.action_units, edit, read_aus)
-    left, right = (tuple(point) for point in cfg.evaluate.eyes)
+    left, right = (tuple(point) for point in cfg.data.eyes)
     tools = suite.Instruments(
         load_inception,
         openface,

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ganimation_jax import pickles, weights
+from ganimation_jax.crops import CANONICAL_EYES
 from ganimation_jax.evaluation import identity
 from ganimation_jax.features import face_resnet, lpips, vgg16
 from ganimation_jax.features.batches import in_batches
@@ -240,7 +241,7 @@ def centre(picture):
 
 
 @pytest.mark.parametrize("side", [96, 240])
-@pytest.mark.parametrize("eyes", [face_resnet.CROP_EYES, ((0.30, 0.36), (0.69, 0.36))])
+@pytest.mark.parametrize("eyes", [CANONICAL_EYES, ((0.30, 0.36), (0.69, 0.36))])
 def test_eyes_come_where_dlibs_chip_has_them(side, eyes):
     chip = np.asarray(face_resnet.to_chip(dots(side, eyes), eyes))[0]
     assert chip.shape == (150, 150, 3)

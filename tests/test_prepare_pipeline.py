@@ -26,6 +26,7 @@ from test_prepare import (
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.dataset import Face
 from ganimation_jax.data.table import FaceTable, Row, write_table
+from ganimation_jax.media.unusable import UnusableFile
 from ganimation_jax.prepare.filters import (
     ALIKE,
     check_face,
@@ -34,7 +35,6 @@ from ganimation_jax.prepare.filters import (
     sharpness_of,
 )
 from ganimation_jax.prepare.finders import Search
-from ganimation_jax.prepare.problems import UnusableFile
 from ganimation_jax.prepare.shards import plan_shards
 from ganimation_jax.prepare.sources import Item
 from ganimation_jax.prepare.survey import Survey

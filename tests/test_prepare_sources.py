@@ -14,10 +14,10 @@ from test_prepare import draw, intensities, look, read_rows, records, write_csv
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.faces.openface_points import CANONICAL, POINTS
+from ganimation_jax.media.pictures import read_picture
+from ganimation_jax.media.unusable import UnusableFile
 from ganimation_jax.prepare.__main__ import main
 from ganimation_jax.prepare.emotionet import listed_items
-from ganimation_jax.prepare.pictures import read_picture
-from ganimation_jax.prepare.problems import UnusableFile
 from ganimation_jax.prepare.sources import photo_id, photo_items, walk
 
 SIZE = 32
@@ -189,7 +189,7 @@ def test_what_may_not_be_read_is_told(tmp_path):
     script = (
         "import os, pathlib; from PIL import Image; Image.init()\n"
         "from ganimation_jax.prepare.sources import walk\n"
-        "from ganimation_jax.prepare.pictures import read_picture\n"
+        "from ganimation_jax.media.pictures import read_picture\n"
         "os.setuid(65534)\n"
         "files, skips = walk(pathlib.Path('.')); print(files, skips)\n"
         "try: read_picture(files[0])\n"
@@ -344,7 +344,7 @@ def write_video(path, count, rate=25, size=(96, 64)):
 
 def test_frames_are_the_same_wherever_reading_starts(tmp_path):
     write_video(tmp_path / "v.mp4", 50)
-    from ganimation_jax.prepare.video import frames, probe
+    from ganimation_jax.media.video import frames, probe
 
     def read(start, stop, every=1):
         return {
@@ -368,7 +368,7 @@ def test_a_video_that_breaks_off_is_told(tmp_path):
     write_video(tmp_path / "v.avi", 50)
     content = (tmp_path / "v.avi").read_bytes()
     (tmp_path / "v.avi").write_bytes(b"no video" + content[:100])
-    from ganimation_jax.prepare.video import probe
+    from ganimation_jax.media.video import probe
 
     with pytest.raises(UnusableFile, match="unreadable video"):
         probe(tmp_path / "v.avi")

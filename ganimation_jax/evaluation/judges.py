@@ -19,8 +19,8 @@ from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.faces import blendshapes
 from ganimation_jax.faces.landmarker import Landmarker
 from ganimation_jax.features.batches import in_batches
+from ganimation_jax.media.unusable import UnusableFile
 from ganimation_jax.prepare.annotations import Rows, measure, read_rows
-from ganimation_jax.prepare.problems import UnusableFile
 
 OPENFACE_SIDE = 256  # pixels: smaller crops are enlarged, for its detector misses small faces
 OPENFACE_CONFIDENCE = 0.7  # below which its landmarks are off: as when a dataset is prepared

@@ -2,7 +2,6 @@
 
 import html
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,7 +117,8 @@ def controllability(
 
 def training_curves(history: History) -> str:
     """The course of training, panel by panel, over thousands of images."""
-    records = [dict(record) for record in history]
+    # What was not finite is null there.
+    records = [{k: v for k, v in record.items() if v is not None} for record in history]
     for record in records:
         if "critic/real" in record and "critic/edited" in record:
             record["critic/wasserstein"] = record["critic/real"] + record["critic/edited"]
@@ -139,8 +139,7 @@ def training_curves(history: History) -> str:
 
 def _curve(records: History, name: str, style: int) -> charts.Line:
     points = [(record["images"], record[name]) for record in records if name in record]
-    known = [point for point in points if math.isfinite(point[1])]
-    x, y = np.array(known, np.float64).reshape(-1, 2).T
+    x, y = np.array(points, np.float64).reshape(-1, 2).T
     return charts.Line(x, y, style)
 
 

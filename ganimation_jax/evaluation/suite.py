@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 
+from ganimation_jax.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.data.pipeline import Source
 from ganimation_jax.data.synthetic import SyntheticFaces
 from ganimation_jax.evaluation import (
@@ -57,7 +58,7 @@ class Instruments(NamedTuple):
     load_inception: Callable[[], Callable]  # its features; needs PyTorch to read the weights
     openface: Path | None = None  # its FaceLandmarkImg
     openface_csvs: Path | None = None  # what it wrote for the edits
-    eyes: face_resnet.Eyes = face_resnet.CROP_EYES  # in the crops: (x, y) of either, in [0, 1]
+    eyes: Eyes = CANONICAL_EYES  # in the crops: (x, y) of either, in [0, 1]
     controlled_faces: int = 16  # on which each action unit is tried alone
 
 

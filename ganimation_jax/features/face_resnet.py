@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, nn
 
+from ganimation_jax.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.features.layers import (
     PRECISION,
     Layer,
@@ -38,11 +39,6 @@ ASSET = Asset(
 THRESHOLD = 0.6  # dlib's: below it, the same person
 CHIP = 150  # pixels a side of the aligned face that the network takes
 
-Point = tuple[float, float]  # x right, y down; (0, 0) and (1, 1) are corners of the picture
-Eyes = tuple[Point, Point]  # centres between the corners of each eye, the picture's left first
-
-# Of this library's aligned crops (prepare).
-CROP_EYES: Eyes = ((0.351, 0.396), (0.646, 0.397))
 # Of dlib's chip: corners of the eyes in the mean face of dlib's get_face_chip_details, put into
 # the chip with a padding of 0.25.
 _LEFT = ((0.1205750620789, 0.2137274526848), (0.3340850613712, 0.2290642403242))
@@ -67,7 +63,7 @@ class Params(NamedTuple):
     projection: Array  # 256 128
 
 
-def load(path: Path | str | None = None, eyes: Eyes = CROP_EYES) -> Callable[[Array], Array]:
+def load(path: Path | str | None = None, eyes: Eyes = CANONICAL_EYES) -> Callable[[Array], Array]:
     """A compiled ``embed``: images ``b h w 3``, uint8 or [-1, 1], to descriptors ``b 128``.
 
     Args:
@@ -83,7 +79,7 @@ def load(path: Path | str | None = None, eyes: Eyes = CROP_EYES) -> Callable[[Ar
     return partial(embed, params)
 
 
-def to_chip(images: Array, eyes: Eyes = CROP_EYES) -> Array:
+def to_chip(images: Array, eyes: Eyes = CANONICAL_EYES) -> Array:
     """Zoom and shift so that the eyes come where dlib's chips have them; differentiable.
 
     Args:

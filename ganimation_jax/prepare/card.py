@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from ganimation_jax.action_units import ANATOMY
 from ganimation_jax.faces.blendshapes import QUALITY
+from ganimation_jax.media.pictures import write_whole
 from ganimation_jax.prepare.merge import Merged
-from ganimation_jax.prepare.pictures import write_whole
 from ganimation_jax.prepare.work import Plan
 from ganimation_jax.version import __version__
 

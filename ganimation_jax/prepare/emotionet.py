@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from ganimation_jax.media.pictures import IMAGE_SUFFIXES
 from ganimation_jax.prepare.card import About
 from ganimation_jax.prepare.openface import lists_beside, pickle_items
 from ganimation_jax.prepare.options import (
@@ -27,7 +28,6 @@ from ganimation_jax.prepare.options import (
     add_splits,
 )
 from ganimation_jax.prepare.photos import about_mediapipe, search_by
-from ganimation_jax.prepare.pictures import IMAGE_SUFFIXES
 from ganimation_jax.prepare.pipeline import prepare
 from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.sources import Item, by_stem, of_kind, walk

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
+from ganimation_jax.crops import CANONICAL_EYES
 from ganimation_jax.faces import alignment
 from ganimation_jax.faces.blendshapes import read_aus
 from ganimation_jax.faces.landmarker import (
@@ -21,16 +22,16 @@ from ganimation_jax.faces.landmarker import (
     Landmarker,
 )
 from ganimation_jax.faces.openface_points import transform_of_openface
+from ganimation_jax.media.pictures import Picture
+from ganimation_jax.media.unusable import UnusableFile
 from ganimation_jax.prepare.annotations import Measured
-from ganimation_jax.prepare.pictures import Picture
-from ganimation_jax.prepare.problems import UnusableFile, UsageError
+from ganimation_jax.prepare.problems import UsageError
 from ganimation_jax.prepare.readout import Readout
 from ganimation_jax.weights import locate
 
 # CelebA's own alignment (img_align_celeba): its picture size and the centres of the eyes in it.
 CELEBA_SIZE = (178, 218)
 CELEBA_EYES = ((69.5, 111.5), (108.5, 111.5))
-CANONICAL_EYES = ((0.351, 0.396), (0.646, 0.397))
 
 
 class Search(NamedTuple):

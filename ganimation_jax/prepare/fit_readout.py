@@ -20,13 +20,14 @@ import numpy as np
 from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
 from ganimation_jax.faces import alignment
 from ganimation_jax.faces.blendshapes import read_aus
+from ganimation_jax.media.pictures import read_picture
+from ganimation_jax.media.unusable import UnusableFile
 from ganimation_jax.prepare.annotations import Rows, measure, read_rows
 from ganimation_jax.prepare.finders import landmarker_of_process, mediapipe_search
 from ganimation_jax.prepare.openface import picture_items
 from ganimation_jax.prepare.options import add_common, add_model, number, probability
 from ganimation_jax.prepare.parallel import parallel_map, progress
-from ganimation_jax.prepare.pictures import read_picture
-from ganimation_jax.prepare.problems import Skip, UnusableFile, UsageError
+from ganimation_jax.prepare.problems import Skip, UsageError, skip_of
 from ganimation_jax.prepare.readout import Agreement, Readout, agreement, cross_validate, features
 from ganimation_jax.prepare.sources import Item
 from ganimation_jax.prepare.splits import read_people
@@ -137,6 +138,6 @@ def measure_both(item: Item, model: Path | None, min_confidence: float) -> Examp
             raise UnusableFile("no face", "")
         face = faces[0].face
     except UnusableFile as error:
-        return error.skip(str(item.path))
+        return skip_of(error, str(item.path))
     plain = read_aus(face.blendshapes) * OPENFACE_MAXIMUM
     return Example(item.group, features(face), plain, label.aus)

@@ -19,9 +19,11 @@ import argparse
 from collections.abc import Mapping, Set
 from pathlib import Path
 
+from ganimation_jax.media.pictures import IMAGE_SUFFIXES
+from ganimation_jax.media.video import VIDEO_SUFFIXES
 from ganimation_jax.prepare.annotations import Rows, Values
 from ganimation_jax.prepare.card import About
-from ganimation_jax.prepare.finders import Search
+from ganimation_jax.prepare.finders import Search, mediapipe_search
 from ganimation_jax.prepare.options import (
     add_common,
     add_filters,
@@ -31,13 +33,11 @@ from ganimation_jax.prepare.options import (
     probability,
 )
 from ganimation_jax.prepare.pickles import read_aus_pickle
-from ganimation_jax.prepare.pictures import IMAGE_SUFFIXES
 from ganimation_jax.prepare.pipeline import prepare
 from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.sequences import match_sequences
 from ganimation_jax.prepare.sources import OURS, Item, by_stem, of_kind, walk
 from ganimation_jax.prepare.splits import face_id, split_rule
-from ganimation_jax.prepare.video import VIDEO_SUFFIXES
 from ganimation_jax.prepare.work import Plan
 
 
@@ -59,7 +59,13 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="aus_openface.pkl; train_ids.csv and test_ids.csv beside it are used",
     )
-    add("--align", action="store_true", help="cut faces out by the landmarks in the CSV files")
+    add(
+        "--align",
+        nargs="?",
+        const="openface",
+        choices=("openface", "mediapipe"),
+        help="cut faces out, by the landmarks in the CSV files or by MediaPipe's (openface)",
+    )
     add(
         "--faces",
         choices=("largest", "all"),
@@ -86,19 +92,29 @@ def run(args: argparse.Namespace) -> int:
     for folder in filter(None, (args.images, args.csv)):
         if args.out.resolve().is_relative_to(folder.resolve()):
             raise UsageError(f"--out {args.out} is inside {folder}: what it gets would be read too")
-    if args.pkl and args.align:
+    if args.pkl and args.align == "openface":
         raise UsageError("--align needs --csv: a pickle has no landmarks")
+    if args.align == "mediapipe" and args.faces == "all":
+        raise UsageError("--faces all: of several faces that MediaPipe finds, none is annotated")
     if args.pkl and not (args.train_ids or args.test_ids):
         args.train_ids, args.test_ids = lists_beside(args.pkl)
     rule = split_rule(args.train_ids, args.test_ids, args.people, args.test_fraction)
     if args.pkl:
         items, skips = pickle_items(args.images, args.pkl)
     else:
-        items, skips = picture_items(args.images, args.csv, videos=args.align)
-    search = Search("openface" if args.align else "square", args.size, args.faces == "all")
+        items, skips = picture_items(args.images, args.csv, videos=args.align == "openface")
+    search = search_by(args.align, args.size, every_face=args.faces == "all")
     plan = Plan(search, args.min_confidence, args.min_side, args.max_turn, args.blur)
     about = About("OpenFace", args.origin or str(args.images.name), args.licence)
     return prepare(args, items, skips, plan, rule, about)
+
+
+def search_by(align: str | None, size: int, every_face: bool) -> Search:
+    """The search that ``--align`` asks for."""
+    if align == "mediapipe":
+        # The annotation is of one face: which of several, nothing would say.
+        return mediapipe_search(size, model=None)
+    return Search(align or "square", size, every_face)
 
 
 def picture_items(images: Path, csv: Path, videos: bool = False) -> tuple[list[Item], list[Skip]]:

@@ -15,6 +15,8 @@ once without. Stopped at any point, the same command goes on.
 import argparse
 from pathlib import Path
 
+from ganimation_jax.media.pictures import IMAGE_SUFFIXES
+from ganimation_jax.media.video import VIDEO_SUFFIXES
 from ganimation_jax.prepare.card import About, mediapipe_quality
 from ganimation_jax.prepare.finders import Search, mediapipe_search
 from ganimation_jax.prepare.options import (
@@ -26,13 +28,11 @@ from ganimation_jax.prepare.options import (
     add_splits,
     number,
 )
-from ganimation_jax.prepare.pictures import IMAGE_SUFFIXES
 from ganimation_jax.prepare.pipeline import prepare
 from ganimation_jax.prepare.problems import UsageError
 from ganimation_jax.prepare.readout import Readout
 from ganimation_jax.prepare.sources import photo_id, photo_items
 from ganimation_jax.prepare.splits import split_rule
-from ganimation_jax.prepare.video import VIDEO_SUFFIXES
 from ganimation_jax.prepare.work import Plan
 
 

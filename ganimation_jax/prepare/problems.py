@@ -1,7 +1,8 @@
 """What can be wrong with the input: with one file, or with the command."""
 
-from pathlib import Path
 from typing import NamedTuple
+
+from ganimation_jax.media.unusable import UnusableFile
 
 
 class Skip(NamedTuple):
@@ -12,16 +13,9 @@ class Skip(NamedTuple):
     detail: str  # for this file, what was found or what to do
 
 
-class UnusableFile(Exception):
-    """This file cannot be used; the others can."""
-
-    def __init__(self, reason: str, detail: str, file: Path | None = None):
-        super().__init__(reason, detail, file)
-        self.reason, self.detail, self.file = reason, detail, file
-
-    def skip(self, file: str) -> Skip:
-        """The line for ``skipped.csv``; ``file`` where the error names no other."""
-        return Skip(str(self.file or file), self.reason, self.detail)
+def skip_of(error: UnusableFile, file: str) -> Skip:
+    """The line for ``skipped.csv``; ``file`` where the error names no other."""
+    return Skip(str(error.file or file), error.reason, error.detail)
 
 
 class UsageError(Exception):

@@ -10,10 +10,10 @@ from PIL import Image
 
 from ganimation_jax.action_units import ANATOMY
 from ganimation_jax.data.dataset import SPLITS
+from ganimation_jax.media.pictures import write_whole
 from ganimation_jax.prepare import svg
 from ganimation_jax.prepare.card import About
 from ganimation_jax.prepare.merge import Merged
-from ganimation_jax.prepare.pictures import write_whole
 from ganimation_jax.prepare.survey import ACTIVE, Example, Survey
 
 THUMB = 96  # pixels

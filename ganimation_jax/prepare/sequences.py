@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.media.video import VIDEO_SUFFIXES, frame_range, probe
 from ganimation_jax.prepare.annotations import RowKey, Rows, index_rows
-from ganimation_jax.prepare.problems import Skip, UnusableFile
+from ganimation_jax.prepare.problems import Skip, skip_of
 from ganimation_jax.prepare.sources import Item, by_stem, spans
 from ganimation_jax.prepare.splits import face_id
-from ganimation_jax.prepare.video import VIDEO_SUFFIXES, frame_range, probe
 
 # OpenFace's own crops: of a sequence (face, frame), of a single picture (face).
 _CROP = re.compile(r"(?:frame_det_(?P<id>\d+)_(?P<frame>\d+)|face_det_(?P<face>\d+))$")
@@ -44,7 +45,7 @@ def match_sequences(
             else:
                 made = _of_names(images, csv, pictures)
         except UnusableFile as error:
-            made = [error.skip(str(csv))]
+            made = [skip_of(error, str(csv))]
         for one in made:
             if isinstance(one, Skip):
                 skips.append(one)

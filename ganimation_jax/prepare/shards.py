@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ganimation_jax.media.pictures import write_whole
 from ganimation_jax.prepare.annotations import Rows
 from ganimation_jax.prepare.parallel import parallel_map, progress
-from ganimation_jax.prepare.pictures import write_whole
 from ganimation_jax.prepare.problems import Skip
 from ganimation_jax.prepare.sources import Item
 from ganimation_jax.prepare.work import Plan, Record, process

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ganimation_jax.media.pictures import IMAGE_SUFFIXES
+from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.media.video import SEGMENT, VIDEO_SUFFIXES, probe
 from ganimation_jax.prepare.annotations import Rows, Values
-from ganimation_jax.prepare.pictures import IMAGE_SUFFIXES
-from ganimation_jax.prepare.problems import Skip, UnusableFile, UsageError
-from ganimation_jax.prepare.video import SEGMENT, VIDEO_SUFFIXES, probe
+from ganimation_jax.prepare.problems import Skip, UsageError, skip_of
 
 LONGEST = 60  # characters, each up to 4 bytes of the 255 that a file name may have
 OURS = {".csv"}  # annotations, which may lie among pictures
@@ -138,7 +139,7 @@ def photo_items(folder: Path) -> tuple[list[Item], list[Skip]]:
             try:
                 items += spans(item)
             except UnusableFile as error:
-                skips.append(error.skip(str(path)))
+                skips.append(skip_of(error, str(path)))
         else:
             items.append(item)
     return items, skips

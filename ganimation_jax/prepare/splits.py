@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Set
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from ganimation_jax.prepare.pictures import IMAGE_SUFFIXES
+from ganimation_jax.media.pictures import IMAGE_SUFFIXES
 from ganimation_jax.prepare.problems import UsageError
 
 

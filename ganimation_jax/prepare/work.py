@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ganimation_jax.media.pictures import Picture, encode_jpeg, read_picture, write_whole
+from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.media.video import frames
 from ganimation_jax.prepare.annotations import (
     Measured,
     Rows,
@@ -14,10 +17,8 @@ from ganimation_jax.prepare.annotations import (
 )
 from ganimation_jax.prepare.filters import check_face, perceptual_hash, sharpness_of
 from ganimation_jax.prepare.finders import FINDERS, Found, Search, side_of
-from ganimation_jax.prepare.pictures import Picture, encode_jpeg, read_picture, write_whole
-from ganimation_jax.prepare.problems import Skip, UnusableFile
+from ganimation_jax.prepare.problems import Skip, skip_of
 from ganimation_jax.prepare.sources import Item
-from ganimation_jax.prepare.video import frames
 
 
 class Plan(NamedTuple):
@@ -74,11 +75,11 @@ def process(item: Item, plan: Plan, crops: Path) -> list[Record | Skip]:
             try:
                 found = FINDERS[plan.search.by](view.picture, view.labels, plan.search)
             except UnusableFile as error:
-                results.append(error.skip(_place(item, view)))
+                results.append(skip_of(error, _place(item, view)))
                 continue
             results += _keep(item, view, found, plan, crops)
     except UnusableFile as error:
-        results.append(error.skip(str(item.path)))
+        results.append(skip_of(error, str(item.path)))
     return results
 
 
@@ -97,7 +98,7 @@ def _labels(item: Item, plan: Plan) -> tuple[list[Measured], list[Skip]]:
             try:
                 labels.append(measure(row, item.label.path, plan.min_confidence))
             except UnusableFile as error:
-                skip = error.skip(str(item.path))
+                skip = skip_of(error, str(item.path))
                 where = f" in frame {row['frame']}" if len(rows) > 1 and "frame" in row else ""
                 skips.append(skip._replace(detail=skip.detail + where))
     return labels, skips
@@ -133,7 +134,7 @@ def _keep(
         try:
             results.append(_write(item, view, face, number, plan, crops))
         except UnusableFile as error:
-            results.append(error.skip(place))
+            results.append(skip_of(error, place))
     return results
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
-from ganimation_jax.prepare.problems import UnusableFile
+from ganimation_jax.media.unusable import UnusableFile
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 LARGEST = 100_000_000  # pixels, 300 MB in memory: more is a decompression bomb, or one in effect
