@@ -1,7 +1,7 @@
 """Checkpoints (Orbax): asynchronous, verified, keeping the latest and the best.
 
-A checkpoint holds the state and a JSON note with the step, which is also the position in
-the data, and the config. Orbax renames a checkpoint into place when it is complete, so an
+A checkpoint holds the state and a JSON note with the step, the config and the position in the
+data. Orbax renames a checkpoint into place when it is complete, so an
 interrupted save is never taken for one. A damaged file would restore silently wrong:
 digests of all files are kept beside them and checked.
 """
@@ -18,16 +18,20 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
+from ganimation_jax import distributed
 from ganimation_jax.types import GanState
 
 log = logging.getLogger(__name__)
+# Orbax warns at each save without scores, though most have none.
+logging.getLogger("absl").addFilter(lambda record: "tracked_metric" not in record.getMessage())
 
 DIGESTS = "sha256.json"
+NONE, ALL_DAMAGED = -1, -2  # in place of a step
 Note = dict[str, Any]
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """The checkpoints of one run; in several processes, all make every call together.
 
     Args:
       directory: of the checkpoints; made if absent.
@@ -60,54 +64,63 @@ class Checkpoints:
         )
 
     def save(
-        self, step: int, state: GanState, config: Note, metrics: dict[str, float] | None = None
+        self, step: int, state: GanState, note: Note, metrics: dict[str, float] | None = None
     ) -> None:
-        """Start saving; returns once the state is copied and may be donated."""
+        """Start saving; returns once the state is copied and may be donated.
+
+        Args:
+          step: its number among checkpoints.
+          state: arrays of any sharding.
+          note: JSON values to keep with it; ``step`` is added.
+          metrics: scores to choose the best by.
+
+        Raises:
+          OSError, ValueError: this or the save before failed: no space, no permission.
+        """
         self._seal()
         self._manager.save(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
-                note=ocp.args.JsonSave({"step": step, "config": config}),
+                note=ocp.args.JsonSave({"step": step} | note),
             ),
             metrics=metrics,
         )
 
     def restore(
         self, target: GanState, check: Callable[[Note], None] = lambda note: None
-    ) -> tuple[int, GanState] | None:
+    ) -> tuple[Note, GanState] | None:
         """The newest checkpoint that is whole, or None if there is none at all.
 
-        Damaged ones are reported and moved aside, not deleted.
+        Damaged ones are reported and moved aside, not deleted. A save under way is waited for.
 
         Args:
           target: ``jax.ShapeDtypeStruct`` leaves with the shardings to restore to, whatever
             devices the checkpoint was saved from.
-          check: given the saved note ("step", "config") before the state is read; raises to
-            refuse it.
+          check: given the saved note before the state is read; raises to refuse it.
+
+        Returns:
+          the note, with ``step``, and the state.
 
         Raises:
           FileNotFoundError: there are checkpoints, and all of them are damaged.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        for step in steps:
-            damage = _damage(self._directory / str(step))
-            if not damage:
-                note = self._manager.restore(
-                    step, args=ocp.args.Composite(note=ocp.args.JsonRestore())
-                )["note"]
-                check(note)
-                state = ocp.args.StandardRestore(target)
-                restored = self._manager.restore(step, args=ocp.args.Composite(state=state))
-                return step, restored["state"]
-            log.error("CHECKPOINT %d IS DAMAGED (%s): trying the one before", step, damage)
-            self._move_aside(step)
-        if steps:
+        self._manager.wait_until_finished()
+        # One process looks and decides, so that all restore the same.
+        step = distributed.agree(self._newest_whole() if distributed.is_first() else NONE)
+        self._manager.reload()
+        if step == NONE:
+            return None
+        if step == ALL_DAMAGED:
             raise FileNotFoundError(
                 f"all checkpoints in {self._directory} are damaged and were moved to "
                 f"{self._directory.parent / 'damaged'}; start again with another --workdir"
             )
-        return None
+        note = self._manager.restore(step, args=ocp.args.Composite(note=ocp.args.JsonRestore()))
+        check(note["note"])
+        state = ocp.args.StandardRestore(target)
+        restored = self._manager.restore(step, args=ocp.args.Composite(state=state))
+        return note["note"], restored["state"]
 
     def close(self) -> None:
         """Wait for the save under way and seal it."""
@@ -117,7 +130,7 @@ class Checkpoints:
     def _seal(self) -> None:
         """Write the digests of complete checkpoints that have none yet."""
         self._manager.wait_until_finished()
-        if jax.process_index():
+        if not distributed.is_first():
             return
         for step in self._manager.all_steps():
             sealed = self._directory / str(step) / DIGESTS
@@ -127,13 +140,21 @@ class Checkpoints:
                 partial.write_text(text)
                 partial.replace(sealed)
 
+    def _newest_whole(self) -> int:
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            damage = _damage(self._directory / str(step))
+            if not damage:
+                return step
+            log.error("CHECKPOINT %d IS DAMAGED (%s): trying the one before", step, damage)
+            self._move_aside(step)
+        return ALL_DAMAGED if steps else NONE
+
     def _move_aside(self, step: int) -> None:
-        if jax.process_index() == 0:
-            damaged = self._directory.parent / "damaged"
-            damaged.mkdir(exist_ok=True)
-            taken = sum(1 for _ in damaged.glob(f"{step}-*"))
-            (self._directory / str(step)).rename(damaged / f"{step}-{taken}")
-        self._manager.reload()
+        damaged = self._directory.parent / "damaged"
+        damaged.mkdir(exist_ok=True)
+        taken = sum(1 for _ in damaged.glob(f"{step}-*"))
+        (self._directory / str(step)).rename(damaged / f"{step}-{taken}")
 
 
 def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:

@@ -52,10 +52,22 @@ def update(
     loss_fn: Callable[..., tuple[Array, Metrics]],
     *args: Any,
 ) -> tuple[NetState, Array, Metrics]:
-    """One optimiser update of ``net`` on ``loss_fn(params, *args) -> loss, metrics``."""
+    """One optimiser update of ``net`` on ``loss_fn(params, *args) -> loss, metrics``.
+
+    Where loss or gradient is not finite, parameters and optimiser stay as they were.
+
+    Returns:
+      the network; the loss; the metrics with ``parameter_gradient``, the norm over all
+      parameters, and ``skipped``, 1 where the update was left out, else 0.
+    """
     (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(net.params, *args)
+    norm = optax.tree.norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     updates, opt_state = optimizer.update(grads, net.opt_state, net.params)
-    return NetState(optax.apply_updates(net.params, updates), opt_state), loss, metrics
+    moved = NetState(optax.apply_updates(net.params, updates), opt_state)
+    # XLA merges the choice into the optimiser's own pass over the parameters.
+    net = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, net)
+    return net, loss, metrics | {"parameter_gradient": norm, "skipped": 1.0 - finite}
 
 
 def update_critic(
@@ -67,11 +79,17 @@ def update_critic(
     key: Array,
 ) -> tuple[NetState, Metrics]:
     """The critic after one update for each of the method's critic losses on one batch."""
-    total, metrics = jnp.zeros(()), Metrics()
+    losses, metrics = [], Metrics()
     for loss_fn in method.critic_losses:
         critic, loss, terms = update(optimizer, critic, loss_fn, batch, edited, key)
-        total, metrics = total + loss, metrics | terms
-    return critic, metrics | {"critic/loss": total}
+        losses.append((loss, terms.pop("parameter_gradient"), terms.pop("skipped")))
+        metrics |= terms
+    loss, gradient, skipped = map(jnp.stack, zip(*losses, strict=True))
+    return critic, metrics | {
+        "critic/loss": loss.sum(),
+        "critic/parameter_gradient": gradient.max(),
+        "critic/skipped": skipped.mean(),
+    }
 
 
 def update_generator(
@@ -86,6 +104,8 @@ def update_generator(
     generator, loss, metrics = update(
         optimizer, generator, method.generator_loss, critic_params, batch, key
     )
+    for name in ("parameter_gradient", "skipped"):
+        metrics[f"generator/{name}"] = metrics.pop(name)
     return generator, metrics | {"generator/loss": loss}
 
 

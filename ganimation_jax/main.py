@@ -1,7 +1,11 @@
 """Train or evaluate: ``python -m ganimation_jax.main --config=FILE[:PRESET] --workdir=RUN``.
 
 Fields of the config are overridden with ``--config.field=value``. Running a training command
-again continues it.
+again continues it. Exit codes: 0 finished, 75 asked to stop and saved (run it again), 2 an error
+that running it again will not mend.
+
+On many hosts run the same command on each, with a workdir and data that they share: clusters
+that JAX knows are joined by themselves, others by --coordinator, --processes and --process.
 """
 
 import logging
@@ -18,6 +22,16 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "config file, with :preset if it has any", lock_config=True
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; made if absent")
+DISTRIBUTED = flags.DEFINE_enum(
+    "distributed", "auto", ["auto", "on", "off"], "train: join other processes: if there are any"
+)
+COORDINATOR = flags.DEFINE_string("coordinator", None, "train: HOST:PORT of process 0")
+PROCESSES = flags.DEFINE_integer("processes", None, "train: how many processes there are")
+PROCESS = flags.DEFINE_integer("process", None, "train: which of them this is, from 0")
+PEER_TIMEOUT = flags.DEFINE_integer(
+    "peer_timeout", 60, "train: seconds after which a silent process is taken for dead"
+)
+BAD_INPUT = (ValueError, OSError, FloatingPointError)
 COMPILATION_CACHE = Path.home() / ".cache" / "ganimation_jax" / "xla"
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "what to do")
 OPENFACE = flags.DEFINE_string("openface", None, "eval: OpenFace's FaceLandmarkImg, as a judge")
@@ -35,17 +49,30 @@ def main(argv: list[str]) -> None:
         _refuse("give --config=configs/NAME.py and --workdir=DIR")
     import jax  # after the flags, so that --help is quick
 
-    from ganimation_jax import evaluate, train
+    from ganimation_jax import distributed, evaluate, train
 
-    _show_progress()
+    # Of other libraries only warnings: Orbax tells of every file it writes.
+    absl.logging.set_verbosity(absl.logging.WARNING)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
 
     workdir = Path(WORKDIR.value)
     try:
         if MODE.value == "train":
-            train.train(CONFIG.value, workdir)
+            distributed.start(
+                DISTRIBUTED.value,
+                coordinator=COORDINATOR.value,
+                processes=PROCESSES.value,
+                process=PROCESS.value,
+                peer_timeout=PEER_TIMEOUT.value,
+            )
+            _show_progress(distributed.is_first())
+            with distributed.LeaveAtOnce(*BAD_INPUT):
+                finished = train.train(CONFIG.value, workdir)
+            if not finished:
+                raise SystemExit(distributed.AGAIN)
         else:
+            _show_progress()
             lines = evaluate.evaluate(
                 CONFIG.value,
                 workdir,
@@ -54,18 +81,16 @@ def main(argv: list[str]) -> None:
                 write_edits=WRITE_EDITS.value,
             )
             print("\n".join(lines))
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+    except BAD_INPUT as error:
         _refuse(str(error))
 
 
-def _show_progress() -> None:
-    # Of other libraries only warnings: Orbax tells of every file it writes.
-    absl.logging.set_verbosity(absl.logging.WARNING)
+def _show_progress(all_of_it: bool = True) -> None:
     logger = logging.getLogger("ganimation_jax")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if all_of_it else logging.WARNING)
     logger.propagate = False
 
 

@@ -4,6 +4,7 @@ Two mesh axes split the batch: ``data`` alone, and ``fsdp``, which also splits t
 arrays of the state. Everything runs under ``jit``; XLA inserts the communication.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -57,6 +58,25 @@ def state_sharding(mesh: Mesh, state: Any) -> Any:
         return NamedSharding(mesh, PartitionSpec(*[None] * axes[-1], "fsdp"))
 
     return jax.tree.map(place, state)
+
+
+def place_state(state: Any, shardings: Any) -> Any:
+    """``state``, which every process holds whole and alike, as arrays over all devices."""
+
+    def place(leaf: Any, sharding: NamedSharding) -> Array:
+        whole = np.asarray(leaf)
+        return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
+
+    return jax.tree.map(place, state, shardings)
+
+
+def make_local(mesh: Mesh) -> Callable[[Any], Any]:
+    """A function that copies a tree, however it is split, whole to this process's first device.
+
+    What is then computed from it needs no other process, but all must make the copy.
+    """
+    gather = jax.jit(lambda tree: tree, out_shardings=replicated(mesh))
+    return lambda tree: jax.tree.map(lambda leaf: leaf.addressable_data(0), gather(tree))
 
 
 def with_sharding(shapes: Any, shardings: Any) -> Any:

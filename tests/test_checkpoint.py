@@ -42,7 +42,7 @@ def save(folder, steps, scores=None, **options):
     checkpoints = Checkpoints(folder, **options)
     for step in steps:
         metrics = {"mae": scores[step]} if scores and step in scores else None
-        checkpoints.save(step, state_of(step), {"lr": 1e-4}, metrics)
+        checkpoints.save(step, state_of(step), {"config": {"lr": 1e-4}}, metrics)
     checkpoints.close()
 
 
@@ -65,10 +65,11 @@ def test_state_and_note_come_back(folder):
     save(folder, [3])
     notes = []
     checkpoints = Checkpoints(folder)
-    step, state = checkpoints.restore(target(), check=notes.append)
+    note, state = checkpoints.restore(target(), check=notes.append)
     checkpoints.close()
-    assert step == 3
+    assert note["step"] == 3
     assert_trees_close(state, state_of(3), rtol=0)
+    assert notes == [note]
     assert notes == [{"step": 3, "config": {"lr": 1e-4}}]
 
 
@@ -111,13 +112,13 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(folder, damage, caplog
     save(folder, [1, 2])
     damage(folder / "2")
     with caplog.at_level(logging.ERROR, "ganimation_jax"):
-        step, state = restore(folder)
-    assert step == 1
+        note, state = restore(folder)
+    assert note["step"] == 1
     assert_trees_close(state, state_of(1), rtol=0)
     assert "CHECKPOINT 2 IS DAMAGED" in caplog.text
     assert [path.name for path in (folder.parent / "damaged").iterdir()] == ["2-0"]
     save(folder, [2])  # its place is free again
-    assert restore(folder)[0] == 2
+    assert restore(folder)[0]["step"] == 2
 
 
 def test_all_damaged_is_an_error_not_a_fresh_start(folder):
@@ -130,7 +131,7 @@ def test_all_damaged_is_an_error_not_a_fresh_start(folder):
 def test_a_checkpoint_that_was_not_sealed_is_used_and_then_sealed(folder):
     save(folder, [1])
     (folder / "1" / DIGESTS).unlink()
-    assert restore(folder)[0] == 1
+    assert restore(folder)[0]["step"] == 1
     assert json.loads((folder / "1" / DIGESTS).read_text())
 
 
@@ -167,6 +168,6 @@ def test_kill_during_a_save_never_leaves_half_a_checkpoint(tmp_path):
             process.send_signal(signal.SIGKILL)
         restored = restore(folder)
         if restored:
-            step, state = restored
-            assert_trees_close(state, state_of(step), rtol=0)
+            note, state = restored
+            assert_trees_close(state, state_of(note["step"]), rtol=0)
         assert not (folder.parent / "damaged").exists()

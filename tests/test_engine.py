@@ -162,3 +162,45 @@ def test_unrolled_and_single_steps_are_no_loops(method, optimizers, initial_stat
     assert loops(scanned, batch) == drawing + 1
     assert loops(scanned, single) == drawing
     assert loops(engine.repeat(unrolled), one) == drawing
+
+
+def test_an_update_that_is_not_finite_is_left_out(
+    method, optimizers, initial_state, batch, train_step
+):
+    broken = batch._replace(aus=batch.aus.copy())
+    broken.aus[0, 3, 5] = np.nan  # one number of the first of the critic's two batches
+    state, metrics = train_step(initial_state, broken, KEY)
+    assert metrics["critic/skipped"] == 1 / N_CRITIC
+    assert metrics["generator/skipped"] == 0
+    assert np.isnan(metrics["critic/aus"])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    # As if only the second batch had been there: the optimiser counted one update.
+    critic = initial_state.critic
+    assert state.critic.opt_state[0].count == critic.opt_state[0].count + 1
+    keys = jax.random.split(
+        jax.random.split(jax.random.fold_in(KEY, initial_state.step))[0], N_CRITIC
+    )
+    second = jax.tree.map(lambda x: x[1], batch)._replace(image=to_float(batch.image[1]))
+    edited = jax.jit(method.translate)(initial_state.generator.params, second)
+    want, _ = jax.jit(
+        lambda critic, *args: engine.update_critic(method, optimizers.critic, critic, *args)
+    )(critic, second, edited, keys[1])
+    assert_trees_close(state.critic, want, rtol=1e-4, atol=1e-6)
+
+
+def test_a_gradient_that_is_not_finite_is_left_out_though_the_loss_is():
+    # The root's slope at 0 is infinite, the root is not.
+    method = scalar_method()._replace(
+        generator_loss=lambda g, c, batch, key: (jnp.sqrt(g * 0), {"generator/c": c})
+    )
+    optimizers = Optimizers(optax.adam(1.0), optax.sgd(1.0))
+    state = engine.make_init(method, optimizers, 2, 1)(KEY)
+    aus = np.ones((1, 1, 1), np.float32)
+    batch = Batch(np.zeros((1, 1, 2, 2, 3), np.uint8), aus, aus)
+    after, metrics = engine.make_train_step(method, optimizers)(state, batch, KEY)
+    assert metrics["generator/loss"] == 0
+    assert metrics["generator/skipped"] == 1
+    assert not np.isfinite(metrics["generator/parameter_gradient"])
+    assert after.generator.params == after.ema == 0
+    assert_trees_close(after.generator.opt_state, state.generator.opt_state, rtol=0)
+    assert after.critic.params == -11

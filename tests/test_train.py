@@ -1,77 +1,35 @@
 """Training as its users run it: real processes, real files, real kills."""
 
 import json
+import logging
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
+import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
-from conftest import ROOT
 from PIL import Image
+from tiny_runs import (
+    TINY,
+    assert_same_arrays,
+    devices,
+    run,
+    saved_steps,
+    start,
+    tiny_config,
+)
 
+from ganimation_jax import train
 from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.checkpoint import load_weights
+from ganimation_jax.data.pipeline import training_batches
 from ganimation_jax.evaluation.results import from_json
 
-TINY = (
-    "--config=configs/synthetic.py:smoke",
-    "--config.image_size=16",
-    "--config.generator.width=4",
-    "--config.generator.residual_blocks=1",
-    "--config.critic.width=4",
-    "--config.epochs=1.0",  # 256 faces: 16 steps of 2 x 8 images
-    "--config.every.log=16",
-    "--config.every.checkpoint=16",
-    "--config.every.sample=10000",
-    "--config.every.evaluate=10000",
-    "--config.keep.latest=20",
-    "--config.evaluate.examples=8",
-    "--config.evaluate.controlled_faces=2",
-    "--config.wandb.mode=disabled",
-)
-ONE_DEVICE = {"XLA_FLAGS": os.environ["XLA_FLAGS"].replace("count=8", "count=1")}
-
-
-def start(workdir, *flags, **environment):
-    command = [sys.executable, "-m", "ganimation_jax.main", *flags, f"--workdir={workdir}"]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(workdir, *flags, expect=0, **environment):
-    with start(workdir, *flags, **environment) as process:
-        output, _ = process.communicate(timeout=300)
-    assert process.returncode == expect, output
-    return output
-
-
-def arrays_of(workdir, step):
-    """All arrays of a checkpoint, by path."""
-    with ocp.CheckpointManager(workdir / "checkpoints") as manager:
-        restore = ocp.args.Composite(state=ocp.args.StandardRestore())
-        state = manager.restore(step, args=restore)["state"]
-    flat = {}
-
-    def walk(path, node):
-        if isinstance(node, dict | list | tuple):
-            for name, child in node.items() if isinstance(node, dict) else enumerate(node):
-                walk(f"{path}/{name}", child)
-        elif node is not None:
-            flat[path] = np.asarray(node)
-
-    walk("", state)
-    return flat
+ONE_DEVICE = devices(1)
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +46,10 @@ def test_killed_and_continued_equals_unbroken(unbroken, tmp_path):
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
-    done = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
-    assert 4 <= done < 16
+    assert 4 <= saved_steps(tmp_path)[-1] < 16
     output = run(tmp_path, *TINY)
     assert re.search(r"continuing after step \d+", output)
-    got, want = arrays_of(tmp_path, 16), arrays_of(unbroken, 16)
-    assert got.keys() == want.keys()
-    assert len(want) > 100
-    for path in want:
-        np.testing.assert_array_equal(got[path], want[path], err_msg=path)
+    assert_same_arrays(tmp_path, unbroken, 16)
     records = [(w / "metrics.jsonl").read_text() for w in (tmp_path, unbroken)]
     assert records[0] == records[1]
 
@@ -181,10 +134,89 @@ def test_evaluation_of_a_finished_run(unbroken, tmp_path):
 
 def test_a_broken_loss_is_told_and_never_saved(tmp_path):
     # Nothing is logged before the end: the check must not wait for that.
-    output = run(tmp_path, *TINY, "--config.lr=1e30", "--config.every.log=10000", expect=2)
-    broken = int(re.search(r"not finite at (\d+) images: .*critic/", output)[1])
-    saved = [int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
-    assert all(step * 16 < broken for step in saved)
+    output = run(
+        tmp_path,
+        *TINY,
+        "--config.lr=1e30",
+        "--config.every.log=10000",
+        "--config.non_finite.patience=3",
+        expect=2,
+    )
+    broken = int(re.search(r"error: not finite at (\d+) images: .*critic/", output)[1])
+    assert all(step * 16 < broken for step in saved_steps(tmp_path))
+    assert "Traceback" not in output
+
+
+def test_a_run_that_its_data_break_goes_back_and_goes_on_with_others(tmp_path, monkeypatch, caplog):
+    def with_holes(*args, start, **options):
+        batches = training_batches(*args, start=start, **options)
+        for number, batch in enumerate(batches, start):
+            if 6 <= number < 9:
+                batch["target_aus"] = np.full_like(batch["target_aus"], np.nan)
+            yield batch
+        batches.close()
+
+    monkeypatch.setattr(train, "training_batches", with_holes)
+    with caplog.at_level(logging.WARNING, "ganimation_jax"):
+        assert train.train(tiny_config(non_finite__patience=1), tmp_path)
+    assert "GOING BACK to step 6: not finite at 112 images: critic/" in caplog.text
+    # The seventh and the eighth batch are passed over; the ninth breaks one step more.
+    assert caplog.text.count("NOT FINITE") == 3
+    note, weights = load_weights(tmp_path / "checkpoints")
+    assert (note["step"], note["drawn"]) == (16, 18)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights))
+    records = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = {x["images"]: x["generator/aus"] for x in records if "generator/aus" in x}
+    assert list(losses) == [16 * step for step in range(1, 17)]
+    assert [images for images, loss in losses.items() if loss is None] == [112]
+
+
+def test_numbers_that_stay_broken_end_the_run_and_are_named(tmp_path):
+    broken = tiny_config(lr=1e30, non_finite__patience=2)
+    with pytest.raises(FloatingPointError, match=r"not finite at \d+ images: critic/.*debug_nans"):
+        train.train(broken, tmp_path / "run")
+    broken.debug_nans = True
+    try:
+        with pytest.raises(FloatingPointError, match="encountered in"):
+            train.train(broken, tmp_path / "debugged")
+    finally:
+        jax.config.update("jax_debug_nans", False)
+
+
+def full_disk(workdir, amount="300k"):
+    """A file system with room for little more than the first save."""
+    workdir.mkdir()
+    if (
+        os.geteuid()
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={amount}", "tmpfs", workdir], check=False
+        ).returncode
+    ):
+        pytest.skip("mounting a small file system needs root")
+
+
+def test_a_full_disk_ends_the_run_and_spares_what_is_saved(unbroken, tmp_path):
+    workdir = tmp_path / "full"
+    full_disk(workdir, "3m")
+    try:
+        output = run(workdir, *TINY, expect=2)
+        assert "No space left on device" in output
+        assert "Traceback" not in output
+        kept = saved_steps(workdir)
+        assert kept
+        # With room again it goes on.
+        subprocess.run(["mount", "-o", "remount,size=100m", workdir], check=True)
+        output = run(workdir, *TINY)
+        assert re.search(r"continuing after step (\d+)", output)[1] in map(str, kept)
+        assert_same_arrays(workdir, unbroken, 16)
+    finally:
+        subprocess.run(["umount", workdir], check=True)
+
+
+def test_a_workdir_that_cannot_be_written_is_refused_before_compiling(tmp_path):
+    (tmp_path / "file").write_text("")
+    output = run(tmp_path / "file" / "run", *TINY, expect=2)
+    assert "Not a directory" in output
     assert "Traceback" not in output
 
 

@@ -29,7 +29,7 @@ def main():
     figure, axes = plt.subplots(2, 4, figsize=(15, 6), layout="constrained")
     for axis, (title, names) in zip(axes.flat, PANELS.items(), strict=True):
         for name in names:
-            points = [(r["images"] / 1000, r[name]) for r in records if name in r]
+            points = [(r["images"] / 1000, r[name]) for r in records if r.get(name) is not None]
             if points:
                 marker = "o" if len(points) < 40 else None
                 axis.plot(*zip(*points, strict=True), label=name, linewidth=1, marker=marker)

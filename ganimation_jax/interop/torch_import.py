@@ -163,7 +163,7 @@ def write_run(workdir: Path, config: dict[str, Any], state: GanState) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{workdir} holds checkpoints already; choose another folder")
     checkpoints = Checkpoints(folder)
-    checkpoints.save(0, state, config)
+    checkpoints.save(0, state, {"config": config, "drawn": 0})
     checkpoints.close()
     (workdir / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 

@@ -1,0 +1,171 @@
+"""Many processes, one run: starting together, agreeing, stopping together.
+
+All of it is JAX's own runtime. Every process runs the same command; process 0 alone writes
+what is not an array.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+log = logging.getLogger(__name__)
+
+# Exit codes.
+AGAIN = 75  # EX_TEMPFAIL: nothing is wrong with the command, run it again
+USELESS = 2  # running it again will not mend it
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+# What JAX raises if no cluster is around, and only then.
+_ALONE = "coordinator_address should be defined"
+
+
+def start(
+    mode: str = "auto",
+    *,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    peer_timeout: int = 60,
+) -> None:
+    """Join the other processes of this run. Before anything else touches a device.
+
+    Args:
+      mode: "auto" joins the cluster that JAX finds itself in (SLURM, Open MPI 4, Kubernetes, TPU
+        pods) and goes on alone where there is none; "on" takes that for an error; "off" does
+        not look.
+      coordinator: ``host:port`` of process 0, if no cluster says so; with both others.
+      processes: how many there are.
+      process: which this is, from 0.
+      peer_timeout: seconds without a sign of life after which a process is taken for dead
+        and the others stop.
+
+    Raises:
+      ValueError: some of the three are missing, or there is no cluster to join.
+      RuntimeError: the others cannot be reached.
+    """
+    explicit = (coordinator, processes, process)
+    if any(x is not None for x in explicit):
+        if mode == "off" or None in explicit:
+            raise ValueError(
+                "several processes need --coordinator=HOST:PORT, --processes=N and --process=I "
+                f"together, and not --distributed=off; got {mode}, {explicit}"
+            )
+        if not 0 <= process < processes:  # type: ignore[operator]
+            raise ValueError(f"--process={process} is not one of 0 to {processes - 1}")  # type: ignore[operator]
+    elif mode == "off":
+        return
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            heartbeat_timeout_seconds=peer_timeout,
+            shutdown_timeout_seconds=peer_timeout,
+        )
+    except ValueError as error:
+        if _ALONE not in str(error):
+            raise
+        if mode == "on":
+            raise ValueError(
+                "--distributed=on, but no cluster is found; start with srun, mpirun or on a TPU "
+                "pod, or give --coordinator, --processes and --process"
+            ) from error
+
+
+def is_first() -> bool:
+    """Whether this process writes what only one may write."""
+    return jax.process_index() == 0
+
+
+def agree(value: int) -> int:
+    """What process 0 says; waits for all."""
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+class Preemption:
+    """Hears that this run is to end soon: SIGTERM, or Ctrl-C in a single process.
+
+    A second Ctrl-C interrupts at once. In several processes JAX passes the notice on, and all
+    of them hear of it at the same call. Use as a context manager.
+    """
+
+    def __init__(self) -> None:
+        self._asked, self._calls = False, 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        # JAX's runtime listens for SIGTERM once it is distributed.
+        if not _distributed() and threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        signal.signal(number, self._before[number])
+
+    def asked(self) -> bool:
+        """Whether to save and stop now. All processes ask equally often."""
+        self._calls += 1
+        if _distributed():
+            return multihost_utils.reached_preemption_sync_point(self._calls)
+        return self._asked
+
+
+class LeaveAtOnce:
+    """Where one of several processes fails, it ends without waiting for the others.
+
+    On its usual way out of Python it would, and they for it. Errors in ``known`` are told in a
+    line; they would come again. Use as a context manager.
+    """
+
+    def __init__(self, *known: type[Exception]):
+        self._known = known
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None or jax.process_count() == 1:
+            return
+        who = f"process {jax.process_index()} of {jax.process_count()}"
+        if isinstance(error, self._known):
+            text, code = f"error: {error} ({who})", USELESS
+        elif isinstance(error, jax.errors.JaxRuntimeError) and OUT_OF_MEMORY not in str(error):
+            text = (
+                f"error: {who} lost another ({str(error).splitlines()[0]}); the same command on "
+                "all hosts continues from the last checkpoint"
+            )
+            code = AGAIN
+        else:
+            text, code = "".join(traceback.format_exception(error)) + who, 1
+        print(text, file=sys.stderr, flush=True)
+        os._exit(code)
+
+
+def _distributed() -> bool:
+    return jax.distributed.is_initialized()

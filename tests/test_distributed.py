@@ -1,0 +1,243 @@
+"""Several real processes on this machine, and what happens to them."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from tiny_runs import TINY, assert_same_arrays, devices, run, saved_steps, start
+
+from ganimation_jax import distributed
+
+AGAIN, USELESS = distributed.AGAIN, distributed.USELESS
+# Sums over devices are taken in another order; Adam divides by the gradient's size.
+CLOSE = {"rtol": 1e-3, "atol": 1e-4}
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@contextlib.contextmanager
+def job(workdir, processes, *flags):
+    """So many processes, four devices in all; none outlives the test."""
+    address = f"--coordinator=127.0.0.1:{free_port()}"
+    members = [
+        start(
+            workdir,
+            *TINY,
+            *flags,
+            address,
+            f"--processes={processes}",
+            f"--process={i}",
+            "--peer_timeout=10",
+            **devices(4 // processes),
+        )
+        for i in range(processes)
+    ]
+    try:
+        yield members
+    finally:
+        for member in members:
+            member.kill()
+            member.communicate()
+
+
+def ends(members, timeout=300):
+    """Exit codes and outputs."""
+    outputs = [member.communicate(timeout=timeout)[0] for member in members]
+    return [member.returncode for member in members], outputs
+
+
+def wait_for_step(workdir, step, members, at_most=300):
+    until = time.monotonic() + at_most
+    while not (saved_steps(workdir) and saved_steps(workdir)[-1] >= step):
+        assert time.monotonic() < until
+        assert all(member.poll() is None for member in members), ends(members)
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One process with four devices, undisturbed."""
+    workdir = tmp_path_factory.mktemp("alone")
+    output = run(workdir, *TINY, **devices(4))
+    assert "training on 4 cpu device(s):" in output
+    return workdir
+
+
+@pytest.mark.parametrize(
+    ("processes", "flags"),
+    [(2, ("--config.mesh.fsdp=2", "--config.every.sample=128", "--config.every.evaluate=128")),
+     (4, ())],
+)  # fmt: skip
+def test_many_processes_train_as_one_does(alone, tmp_path, processes, flags):
+    with job(tmp_path, processes, *flags) as members:
+        codes, outputs = ends(members)
+    assert codes == [0] * processes, outputs
+    assert f"training on 4 cpu device(s) of {processes} processes" in outputs[0]
+    assert all("training on" not in output for output in outputs[1:])
+    assert_same_arrays(tmp_path, alone, 16, **CLOSE)
+    records = [(w / "metrics.jsonl").read_text().count('"critic/loss"') for w in (tmp_path, alone)]
+    assert records == [16, 16]  # written once, not by every process
+    if flags:
+        assert len(list((tmp_path / "samples").glob("*.png"))) == 2
+
+
+def test_a_preempted_job_saves_and_continues_with_other_processes(alone, tmp_path):
+    with job(tmp_path, 2) as members:
+        wait_for_step(tmp_path, 2, members)
+        members[1].send_signal(signal.SIGTERM)  # one of them hears of it
+        codes, outputs = ends(members)
+    assert codes == [AGAIN] * 2, outputs
+    saved = saved_steps(tmp_path)[-1]
+    assert f"asked to stop after step {saved}:" in outputs[0]
+    assert saved < 16
+    output = run(tmp_path, *TINY, **devices(4))
+    assert f"continuing after step {saved} on 4 cpu device(s):" in output
+    assert_same_arrays(tmp_path, alone, 16, **CLOSE)
+
+
+def test_where_one_dies_the_others_stop_soon_and_say_so(tmp_path):
+    with job(tmp_path, 2) as members:
+        wait_for_step(tmp_path, 2, members)
+        members[0].kill()
+        began = time.monotonic()
+        output, _ = members[1].communicate(timeout=60)
+        assert time.monotonic() - began < 45  # the timeout is 10 s; the machine may be busy
+    assert members[1].returncode not in (0, USELESS)
+    assert "lost another" in output or "another task died" in output
+    assert saved_steps(tmp_path)[0] == 1
+
+
+def test_an_error_in_all_processes_is_one_line_each(tmp_path):
+    with job(tmp_path, 2, "--config.batch_size=6") as members:
+        codes, outputs = ends(members)
+    assert codes == [USELESS] * 2
+    for i, output in enumerate(outputs):
+        assert "batch_size 6 is not divisible by 4 devices" in output
+        assert f"(process {i} of 2)" in output
+        assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "on"}, "no cluster is found"),
+        ({"coordinator": "a:1"}, "together"),
+        ({"mode": "off", "coordinator": "a:1", "processes": 2, "process": 0}, "together"),
+        ({"coordinator": "a:1", "processes": 2, "process": 2}, "--process=2 is not one of 0 to 1"),
+    ],
+)
+def test_impossible_starts_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        distributed.start(**options)
+
+
+def test_alone_where_there_is_no_cluster():
+    distributed.start()
+    assert distributed.is_first()
+    assert distributed.agree(7) == 7
+
+
+def test_a_run_asked_to_stop_saves_and_says_run_me_again(tmp_path):
+    with start(tmp_path, *TINY, "--config.every.checkpoint=10000", **devices(4)) as process:
+        while (
+            not (tmp_path / "metrics.jsonl").exists()
+            or not (tmp_path / "metrics.jsonl").read_text()
+        ):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == AGAIN, output
+    (saved,) = saved_steps(tmp_path)
+    assert 1 <= saved < 16
+    assert f"asked to stop after step {saved}:" in output
+
+
+# A process with everything imported makes a child for each line: as a fresh one, but at once.
+ATTEMPTS = textwrap.dedent(
+    """
+    import os, sys
+    sys.path.insert(0, "tests")
+    from pathlib import Path
+    from absl import flags
+    from ml_collections import config_flags
+    from tiny_runs import TINY
+    config = config_flags.DEFINE_config_file("config")
+    flags.FLAGS(["attempts", *TINY, *sys.argv[2:]])
+    from ganimation_jax import train
+    for _ in sys.stdin:
+        child = os.fork()
+        if not child:
+            os._exit(0 if train.train(config.value, Path(sys.argv[1])) else 75)
+        print(child, flush=True)
+        print(os.waitpid(child, 0)[1], flush=True)
+    """
+)
+KILLS = 25
+LONG = ("--config.epochs=6.0", "--config.keep.latest=1000")  # 96 steps
+
+
+@contextlib.contextmanager
+def attempts(workdir):
+    with subprocess.Popen(
+        [sys.executable, "-c", ATTEMPTS, str(workdir), *LONG],
+        cwd=ROOT,
+        env=os.environ | devices(1) | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def attempt(when=None):
+            """Start; kill at a moment; the wait status."""
+            process.stdin.write("\n")
+            process.stdin.flush()
+            child = int(process.stdout.readline())
+            if when:
+                when()
+                os.kill(child, signal.SIGKILL)
+            return int(process.stdout.readline())
+
+        yield attempt
+        process.stdin.close()
+
+
+def test_many_kills_at_any_moment_change_nothing(tmp_path):
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    with attempts(unbroken) as attempt:
+        assert attempt() == 0
+    rng = np.random.default_rng(0)
+    reached = [0]
+
+    def moment():
+        # Some while starting, some while saving, most somewhere in between.
+        aim = reached[-1] + rng.integers(0, 4)
+        until = time.monotonic() + 60
+        while aim > reached[-1] and not [s for s in saved_steps(broken) if s >= aim]:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.3))
+
+    with attempts(broken) as attempt:
+        for _ in range(KILLS):
+            assert attempt(moment) == signal.SIGKILL
+            reached.append(max([*saved_steps(broken), 0]))
+            assert reached[-1] >= reached[-2]  # no save is lost
+        assert reached[-1] < 96
+        assert len(set(reached)) > 5
+        assert attempt() == 0
+    assert not (broken / "damaged").exists()
+    assert_same_arrays(broken, unbroken, 96)
+    assert (broken / "metrics.jsonl").read_text() == (unbroken / "metrics.jsonl").read_text()
