@@ -17,6 +17,7 @@ critic sees.
 from ml_collections import ConfigDict
 
 from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.crops import CANONICAL_EYES
 
 
 def get_config(preset: str = "paper") -> ConfigDict:
@@ -63,11 +64,14 @@ def paper() -> ConfigDict:
 
     cfg.epochs = 30.0
     cfg.decay_epochs = 10.0  # the last epochs, over which the learning rate falls to zero
-    cfg.decay = "smooth"  # or by_epoch (official code), by_next_epoch (ganimation_replicate)
+    cfg.decay = "smooth"  # by_epoch (official code), by_next_epoch (ganimation_replicate), cosine
     cfg.batch_size = 25  # over all devices
     cfg.n_critic = 5  # critic updates to a generator update
     cfg.steps_per_call = 1  # training steps in one call of the device: more for small models
     cfg.lr = 1e-4
+    cfg.lr_critic = 0.0  # the critic's own; 0: as lr
+    cfg.warmup_images = 0  # over which both rates rise from 0
+    cfg.clip_norm = 0.0  # of a network's gradient (metric parameter_gradient), at most; 0: any
     cfg.adam = (0.5, 0.999)
     cfg.ema_decay = 0.999
     cfg.dtype = "float32"  # of convolutions: float32 or bfloat16; all else is float32
@@ -90,11 +94,22 @@ def paper() -> ConfigDict:
     cfg.data.source = "faces"  # faces: a prepared directory; synthetic: drawn on the fly
     cfg.data.dir = ""
     cfg.data.size = 0  # synthetic only: faces in an epoch
+    cfg.data.eyes = CANONICAL_EYES  # where they are in the crops: as `prepare` cuts them out
+    cfg.data.grey = False  # the faces have no colours: edits of photos change brightness alone
     cfg.data.flip = True
     cfg.data.target_noise = 0.1  # targets: a random face's AUs + U(-noise, noise)
     cfg.data.clip_targets = True
     cfg.data.workers = 0  # processes that decode; 0: threads
     cfg.data.resident = False  # decode all faces once and keep them on the devices, as uint8
+
+    # Updates with a loss or gradient that is not finite are left out. After more calls in a row
+    # than `patience` the run goes back to its last checkpoint, with other data; then it ends.
+    cfg.non_finite = ConfigDict({"patience": 20, "rollbacks": 1})
+    cfg.debug_nans = False  # stop at the first and name the operation: slow
+
+    # What the critic sees, changed at random, for small sets: names of augment.TRANSFORMS joined by
+    # commas, such as "color,translation". Tint, up to 0.35, colours the training faces themselves.
+    cfg.augment = ConfigDict({"policy": "", "probability": 1.0, "tint": 0.0})
 
     cfg.mesh = ConfigDict({"fsdp": 1})  # devices that share one copy of the state
 
@@ -106,7 +121,8 @@ def paper() -> ConfigDict:
     cfg.evaluate.examples = 512
     cfg.evaluate.batch_size = 32
     cfg.evaluate.controlled_faces = 16  # on which each action unit is tried alone
-    # Where the eyes are in the crops, (x, y) of either from 0 to 1: those that `prepare` cuts.
-    cfg.evaluate.eyes = ((0.351, 0.396), (0.646, 0.397))
+    cfg.clips = False  # with each grid of samples a GIF of the expressions coming and going
+    cfg.health = ConfigDict({"on": False, "warmup": 20_000})  # alerts: see docs/recipes.md
     cfg.wandb = ConfigDict({"mode": "auto", "project": "ganimation", "group": "", "name": ""})
+    cfg.wandb.update(tags=(), artifacts=False)  # artifacts: send the last checkpoint
     return cfg

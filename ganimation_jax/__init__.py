@@ -1,6 +1,6 @@
 """GANimation in JAX: edit facial expression by anatomy.
 
-``Batch``, ``Edit`` and ``Method`` are imported when they are first used, so that
+``Animator``, ``Batch``, ``Edit`` and ``Method`` are imported when they are first used, so that
 ``import ganimation_jax`` costs nothing.
 """
 
@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from ganimation_jax.version import __version__
 
 if TYPE_CHECKING:
+    from ganimation_jax.animation.animator import Animator
     from ganimation_jax.types import Batch, Edit, Method
 
-__all__ = ["Batch", "Edit", "Method", "__version__"]
+__all__ = ["Animator", "Batch", "Edit", "Method", "__version__"]
+
+_HOMES = {"Animator": "animation.animator"} | dict.fromkeys(("Batch", "Edit", "Method"), "types")
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(importlib.import_module("ganimation_jax.types"), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"ganimation_jax.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

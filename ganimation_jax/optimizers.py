@@ -1,4 +1,6 @@
-"""Adam for both networks, and the published learning-rate schedules."""
+"""Adam for both networks, learning-rate schedules, clipping."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -7,18 +9,30 @@ from ml_collections import ConfigDict
 
 from ganimation_jax.types import Optimizers
 
-# Which epoch the linear decay takes an image to be in (0 is the first).
-DECAYS = {
-    "smooth": lambda epoch: epoch,
-    "by_epoch": jnp.floor,  # official code: lowered after an epoch, never 0
-    "by_next_epoch": lambda epoch: jnp.floor(epoch) + 1,  # ganimation_replicate: 0 in the last
+Epochs = jax.Array | float
+
+
+def _linear(epoch: Epochs, epochs: float, decay_epochs: float) -> jax.Array:
+    return jnp.clip((epochs - epoch) / max(decay_epochs, 1e-9), 0, 1)
+
+
+# Share of the learning rate after so many epochs (0: none), of so many, the last ones of which
+# decay.
+DECAYS: dict[str, Callable[[jax.Array, float, float], jax.Array]] = {
+    "smooth": _linear,
+    # official code: lowered after an epoch, never 0
+    "by_epoch": lambda epoch, *spans: _linear(jnp.floor(epoch), *spans),
+    # ganimation_replicate: 0 in the last
+    "by_next_epoch": lambda epoch, *spans: _linear(jnp.floor(epoch) + 1, *spans),
+    # Loshchilov and Hutter 2017, eq. 5, without restarts
+    "cosine": lambda epoch, *spans: (1 - jnp.cos(jnp.pi * _linear(epoch, *spans))) / 2,
 }
 
 
 def decay_factor(
-    epoch: jax.Array | float, epochs: float, decay_epochs: float, decay: str = "smooth"
+    epoch: Epochs, epochs: float, decay_epochs: float, decay: str = "smooth"
 ) -> jax.Array:
-    """Share of the learning rate: 1, then linear to 0 over the last ``decay_epochs``.
+    """Share of the learning rate: 1, then falling to 0 over the last ``decay_epochs``.
 
     Args:
       epoch: epochs trained so far, with their fraction.
@@ -26,8 +40,31 @@ def decay_factor(
       decay_epochs: how many of them decay.
       decay: a name in ``DECAYS``.
     """
-    left = epochs - DECAYS[decay](jnp.asarray(epoch, jnp.float32))
-    return jnp.clip(left / max(decay_epochs, 1e-9), 0, 1)
+    return DECAYS[decay](jnp.asarray(epoch, jnp.float32), epochs, decay_epochs)
+
+
+def warmup_factor(images: jax.Array | int, warmup_images: int) -> jax.Array:
+    """Share of the learning rate: rises linearly over the first ``warmup_images``, then 1."""
+    return jnp.minimum(jnp.asarray(images, jnp.float32) / warmup_images, 1)
+
+
+def clipped(
+    optimizer: optax.GradientTransformation, max_norm: float
+) -> optax.GradientTransformation:
+    """``optimizer`` on gradients scaled down to a norm of ``max_norm`` over all parameters.
+
+    Its state is that of ``optimizer``: ``optax.chain`` would add a level to the tree, and
+    checkpoints would not fit runs that differ in this.
+    """
+    clip = optax.clip_by_global_norm(max_norm)
+
+    def update(
+        grads: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        grads, _ = clip.update(grads, optax.EmptyState())
+        return optimizer.update(grads, state, params)
+
+    return optax.GradientTransformation(optimizer.init, update)
 
 
 def build_optimizers(cfg: ConfigDict, epoch: int = 1, critic_losses: int = 1) -> Optimizers:
@@ -37,14 +74,33 @@ def build_optimizers(cfg: ConfigDict, epoch: int = 1, critic_losses: int = 1) ->
       cfg: the run.
       epoch: images in one.
       critic_losses: optimiser updates of the critic on each batch.
-    """
 
-    def adam(updates_per_step: int) -> optax.GradientTransformation:
+    Raises:
+      ValueError: a rate, span or norm is negative.
+    """
+    # Configs of imported weights have none of these: only the state's shape is wanted.
+    base = cfg.get("lr", 0.0)
+    lr = {"generator": base, "critic": cfg.get("lr_critic", 0.0) or base}
+    warmup, max_norm = cfg.get("warmup_images", 0), cfg.get("clip_norm", 0.0)
+    for name, value in (("lr_critic", lr["critic"]), ("warmup_images", warmup)):
+        if value < 0:
+            raise ValueError(f"{name} is {value}; it must not be negative")
+    if max_norm < 0:
+        raise ValueError(f"clip_norm is {max_norm}; it must not be negative, and 0 is none")
+
+    def adam(network: str, updates_per_step: int) -> optax.GradientTransformation:
         def rate(count: jax.Array) -> jax.Array:
-            images = count // updates_per_step * cfg.n_critic * cfg.batch_size
-            return cfg.lr * decay_factor(images / epoch, cfg.epochs, cfg.decay_epochs, cfg.decay)
+            images_per_step = cfg.n_critic * cfg.batch_size
+            images = count // updates_per_step * images_per_step
+            share = decay_factor(images / epoch, cfg.epochs, cfg.decay_epochs, cfg.decay)
+            if warmup:  # those at the end of the step: the first one does something
+                share *= warmup_factor(images + images_per_step, warmup)
+            return lr[network] * share
 
         b1, b2 = cfg.adam
-        return optax.adam(rate, b1, b2)
+        optimizer = optax.adam(rate, b1, b2)
+        return clipped(optimizer, max_norm) if max_norm else optimizer
 
-    return Optimizers(generator=adam(1), critic=adam(cfg.n_critic * critic_losses))
+    return Optimizers(
+        generator=adam("generator", 1), critic=adam("critic", cfg.n_critic * critic_losses)
+    )

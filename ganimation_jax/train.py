@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from ganimation_jax import engine, resident, samples, sharding
+from ganimation_jax import distributed, engine, resident, samples, sharding
 from ganimation_jax.action_units import positions
 from ganimation_jax.checkpoint import Checkpoints
 from ganimation_jax.data.pipeline import (
@@ -24,6 +23,7 @@ from ganimation_jax.data.pipeline import (
     training_batches,
 )
 from ganimation_jax.evaluation import held_out
+from ganimation_jax.guard import Guard
 from ganimation_jax.methods import METHODS
 from ganimation_jax.models.critic import depth_for
 from ganimation_jax.optimizers import DECAYS, build_optimizers
@@ -55,17 +55,25 @@ POSITIVE = (
 # What may change when a run continues: nothing that state, data or schedule depend on.
 MODEL = ("method", "action_units", "image_size", "generator.", "critic.width", "critic.depth")
 FREE_TO_CHANGE = (
-    "data.dir", "data.resident", "data.workers", "evaluate.", "every.", "keep.", "mesh.", "wandb.",
+    "data.dir", "data.eyes", "data.grey", "data.resident", "data.workers", "debug_nans",
+    "evaluate.", "every.", "keep.", "mesh.", "non_finite.", "wandb.",
 )  # fmt: skip
 
 
-def train(cfg: ConfigDict, workdir: Path) -> None:
+def train(cfg: ConfigDict, workdir: Path) -> bool:
     """Train to the end of ``cfg``, continuing what is in ``workdir``.
+
+    In several processes all call this, with a ``workdir`` that they share.
+
+    Returns:
+      whether the end is reached. If not, the run was asked to stop (SIGTERM), and saved.
 
     Raises:
       ValueError, FileNotFoundError: ``cfg`` cannot be run; nothing has been compiled yet.
-      FloatingPointError: a loss is no longer finite.
+      OSError: ``workdir`` cannot be written.
+      FloatingPointError: losses or gradients are no longer finite, and going back did not help.
     """
+    jax.config.update("jax_debug_nans", cfg.debug_nans)
     mesh = sharding.make_mesh(cfg.mesh.fsdp)
     check(cfg, mesh.size)
     faces, held_out_faces = build_source(cfg, "train"), build_source(cfg, "test")
@@ -91,35 +99,47 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
         train_step = resident.make_resident_step(train_step)
     step_fn = jax.jit(
         engine.repeat(train_step, unroll=unroll),
-        donate_argnums=0,
+        donate_argnums=() if cfg.debug_nans else 0,  # that runs the step once more to find them
         out_shardings=(state_sharding, replicated),
     )
     edit_fn, read_fn = jax.jit(method.edit), jax.jit(method.read_aus)
+    to_one_device = sharding.make_local(mesh)
 
     config = json_config(cfg)
     checkpoints = Checkpoints(workdir / "checkpoints", **cfg.keep)
+    target = sharding.with_sharding(shapes, state_sharding)
     restored = checkpoints.restore(
-        sharding.with_sharding(shapes, state_sharding),
-        check=lambda note: check_continues(note, config, workdir),
+        target, check=lambda note: check_continues(note, config, workdir)
     )
     if restored:
-        start, state = restored
+        note, state = restored
+        # Steps whose data have been drawn: more than were made, where a run went back.
+        step, drawn = int(note["step"]), int(note["drawn"])
     else:
+        step, drawn = 0, 0
         # XLA compiles the initial draws several times faster with its own generator.
-        start, state = 0, jax.jit(init)(jax.random.key(cfg.seed, impl="rbg"))
-        state = jax.device_put(state, state_sharding)
+        fresh = jax.jit(init)(jax.random.key(cfg.seed, impl="rbg"))
+        state = sharding.place_state(fresh, state_sharding)
     log.info(
-        "%s on %d %s device(s): %s + %s parameters; %s faces; %s steps of %d images",
-        f"continuing after step {start:,}" if restored else "training",
+        "%s on %d %s device(s)%s: %s + %s parameters; %s faces; %s steps of %d images",
+        f"continuing after step {step:,}" if restored else "training",
         mesh.size,
         jax.default_backend(),
+        f" of {jax.process_count()} processes" if jax.process_count() > 1 else "",
         f"{parameter_count(shapes.generator.params):,}",
         f"{parameter_count(shapes.critic.params):,}",
         f"{len(faces):,}",
         f"{total_steps:,}",
         images_per_step,
     )
-    writer = Writer(workdir, config, start=start * images_per_step, total=total, wandb=cfg.wandb)
+    writer = Writer(
+        workdir,
+        config,
+        start=step * images_per_step,
+        total=total,
+        wandb=cfg.wandb,
+        enabled=distributed.is_first(),
+    )
     batches = training_batches(
         faces,
         image_size=cfg.image_size,
@@ -131,7 +151,7 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
         clip_targets=cfg.data.clip_targets,
         flip=cfg.data.flip,
         workers=cfg.data.workers,
-        start=start,
+        start=drawn,
         steps=cfg.steps_per_call,
         resident=cfg.data.resident,
         process=jax.process_index(),
@@ -149,72 +169,87 @@ def train(cfg: ConfigDict, workdir: Path) -> None:
             seed=cfg.seed,
         )
     )
-    run_key = jax.device_put(jax.random.key(cfg.seed), replicated)
+    run_key = jax.jit(lambda: jax.random.key(cfg.seed), out_shardings=replicated)()
+    guard, rollbacks = Guard(cfg.non_finite.patience), 0
     in_flight: collections.deque[tuple[int, Metrics]] = collections.deque()
 
     def due(interval: int, images: int) -> bool:
         return images % interval < images_per_call or images == total
 
     def retire(left: int) -> None:
-        """Wait until ``left`` calls are in flight; log those that ended if it is time."""
+        """Wait until ``left`` calls are in flight; look at those that ended, log some."""
         while len(in_flight) > left:
             images, metrics = in_flight.popleft()
-            jax.block_until_ready(metrics)
+            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            guard.observe(images, values)
             if due(cfg.every.log, images):
-                writer.metrics(images, finite(images, jax.device_get(metrics)))
+                writer.metrics(images, values)
 
-    for step in range(start + cfg.steps_per_call, total_steps + 1, cfg.steps_per_call):
-        batch = kind(**sharding.place_batch(mesh, next(batches), leading=2))
-        state, metrics = step_fn(state, batch, run_key, *on_devices)
-        images = step * images_per_step
-        in_flight.append((images, metrics))
-        retire(IN_FLIGHT)
+    with distributed.Preemption() as preemption:
+        while step < total_steps:
+            batch = kind(**sharding.place_batch(mesh, next(batches), leading=2))
+            state, metrics = step_fn(state, batch, run_key, *on_devices)
+            step, drawn = step + cfg.steps_per_call, drawn + cfg.steps_per_call
+            images = step * images_per_step
+            in_flight.append((images, metrics))
+            retire(IN_FLIGHT)
 
-        sampling, evaluating, saving = (
-            due(interval, images)
-            for interval in (cfg.every.sample, cfg.every.evaluate, cfg.every.checkpoint)
-        )
-        if sampling or evaluating or saving:
-            retire(0)
-        edit = functools.partial(edit_fn, state.ema)
-        if sampling:
-            writer.picture(
-                images,
-                "samples",
-                samples.expressions(edit, shown["image"], shown["aus"], cfg.action_units),
+            stopping = preemption.asked()
+            sampling, evaluating, saving = (
+                due(interval, images)
+                for interval in (cfg.every.sample, cfg.every.evaluate, cfg.every.checkpoint)
             )
-        scores = None
-        if evaluating:
-            read_aus = functools.partial(read_fn, state.critic.params)
-            seen = held_out.look(held_out_batches(cfg, held_out_faces), edit, read_aus)
-            found = held_out.evaluate(seen, held_out_faces, cfg.action_units)
-            scores = {name: value for name, value in found if not name.endswith("/se")}
-            writer.metrics(images, scores, CONSOLE_SCORES)
-        if saving:
-            finite(images, jax.device_get(metrics))  # also when this step is not logged
-            # The step is also the position in the data: no batch is drawn before it is kept.
-            checkpoints.save(step, state, config, scores)
+            if sampling or evaluating or saving or stopping:
+                retire(0)
+            if guard.lost:
+                if rollbacks == cfg.non_finite.rollbacks or not (
+                    restored := checkpoints.restore(target)
+                ):
+                    raise FloatingPointError(give_up(guard, rollbacks))
+                rollbacks += 1
+                log.error("GOING BACK to step %s: not finite %s", restored[0]["step"], guard.first)
+                # The data go on from here: the same ones might break it again.
+                step, state = restored[0]["step"], restored[1]
+                writer.rewind(step * images_per_step)
+                in_flight.clear()
+                guard.reset()
+                continue
+            if sampling or evaluating:
+                edit = functools.partial(edit_fn, to_one_device(state.ema))
+            if sampling:
+                writer.picture(
+                    images,
+                    "samples",
+                    samples.expressions(edit, shown["image"], shown["aus"], cfg.action_units),
+                )
+            scores = None
+            if evaluating:
+                read_aus = functools.partial(read_fn, to_one_device(state.critic.params))
+                seen = held_out.look(held_out_batches(cfg, held_out_faces), edit, read_aus)
+                found = held_out.evaluate(seen, held_out_faces, cfg.action_units)
+                scores = {name: value for name, value in found if not name.endswith("/se")}
+                writer.metrics(images, scores, CONSOLE_SCORES)
+            if (saving or stopping) and guard.clean:
+                # The note says which data come next: no batch is drawn before it is kept.
+                checkpoints.save(step, state, {"config": config, "drawn": drawn}, scores)
+            if stopping:
+                break
 
     batches.close()
     checkpoints.close()
     writer.close()
-    log.info("finished: %s", workdir)
+    finished = step == total_steps
+    log.info("%s: %s", "finished" if finished else f"asked to stop after step {step:,}", workdir)
+    return finished
 
 
-def finite(images: int, metrics: dict[str, np.ndarray]) -> dict[str, float]:
-    """``metrics`` as floats.
-
-    Raises:
-      FloatingPointError: some are not finite; names them.
-    """
-    values = {name: float(value) for name, value in metrics.items()}
-    broken = [name for name, value in values.items() if not math.isfinite(value)]
-    if broken:
-        raise FloatingPointError(
-            f"not finite at {images:,} images: {', '.join(broken)}; nothing was saved since. "
-            "Try a smaller lr, or dtype=float32"
-        )
-    return values
+def give_up(guard: Guard, rollbacks: int) -> str:
+    """Why a run with broken numbers ends, for people."""
+    tried = f"; went back {rollbacks} time(s) before" if rollbacks else ""
+    return (
+        f"not finite {guard.first}{tried}; nothing was saved since. Try a smaller lr or "
+        "dtype=float32; --config.debug_nans=True names the operation"
+    )
 
 
 def check(cfg: ConfigDict, devices: int) -> None:
@@ -262,12 +297,14 @@ def check_continues(note: dict[str, Any], config: dict[str, Any], workdir: Path)
     """
     saved, fields = flatten_dict(note["config"], sep="."), flatten_dict(config, sep=".")
     changes = [
-        f"{name}: {saved.get(name)} -> {fields.get(name)}"
-        for name in sorted(saved | fields)
-        if saved.get(name) != fields.get(name)
+        f"{name}: {saved[name]} -> {fields[name]}"
+        for name in sorted(saved.keys() & fields.keys())
+        if saved[name] != fields[name]
         and not name.startswith(FREE_TO_CHANGE)
         and (note["step"] or name.startswith(MODEL))
     ]
+    if note["step"] and (new := sorted(fields.keys() - saved.keys())):
+        log.warning("%s was begun by a version that did not know %s", workdir, ", ".join(new))
     if changes:
         raise ValueError(
             f"{workdir} holds a run with another config ({'; '.join(changes)}); "

@@ -172,27 +172,25 @@ ATTEMPTS = textwrap.dedent(
     sys.path.insert(0, "tests")
     from pathlib import Path
     from absl import flags
-    from ml_collections import config_flags
-    from tiny_runs import TINY
-    config = config_flags.DEFINE_config_file("config")
-    flags.FLAGS(["attempts", *TINY, *sys.argv[2:]])
+    from tiny_runs import tiny_config
     from ganimation_jax import train
+    flags.FLAGS.mark_as_parsed()
+    cfg = tiny_config(epochs=6.0, keep__latest=1000)  # 96 steps
     for _ in sys.stdin:
         child = os.fork()
         if not child:
-            os._exit(0 if train.train(config.value, Path(sys.argv[1])) else 75)
+            os._exit(0 if train.train(cfg, Path(sys.argv[1])) else 75)
         print(child, flush=True)
         print(os.waitpid(child, 0)[1], flush=True)
     """
 )
 KILLS = 25
-LONG = ("--config.epochs=6.0", "--config.keep.latest=1000")  # 96 steps
 
 
 @contextlib.contextmanager
 def attempts(workdir):
     with subprocess.Popen(
-        [sys.executable, "-c", ATTEMPTS, str(workdir), *LONG],
+        [sys.executable, "-c", ATTEMPTS, str(workdir)],
         cwd=ROOT,
         env=os.environ | devices(1) | {"PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,

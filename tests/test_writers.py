@@ -1,9 +1,14 @@
 import json
+import subprocess
 
 import numpy as np
+import pytest
+from conftest import ROOT
 from PIL import Image
 
-from ganimation_jax.writers import CELL, Writer, grid
+from ganimation_jax.health import Alert
+from ganimation_jax.version import __version__
+from ganimation_jax.writers import CELL, Writer, commit_of, grid
 
 WANDB = {"mode": "disabled", "project": "", "group": "", "name": ""}
 
@@ -65,3 +70,193 @@ def test_small_images_are_enlarged_without_smoothing():
     sheet = grid([[cell]])
     np.testing.assert_array_equal(sheet[:CELL:4, :CELL:4], cell)
     np.testing.assert_array_equal(sheet[3:CELL:4, 3:CELL:4], cell)
+
+
+ALERT = Alert(20, "attention_near_1", True, 0.995, 0.99, "ATTENTION_NEAR_1: nothing shows")
+
+
+def test_alerts_are_seen_without_wandb(tmp_path, caplog):
+    writer = Writer(tmp_path, {}, wandb=WANDB)
+    with caplog.at_level("INFO", "ganimation_jax"):
+        writer.alert(ALERT)
+        writer.alert(ALERT._replace(images=1_030, began=False, message="RECOVERED"))
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert told == [
+        ("WARNING", "20 images  ATTENTION_NEAR_1: nothing shows"),
+        ("INFO", "1,030 images  RECOVERED"),
+    ]
+    lines = [json.loads(line) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()]
+    assert [Alert(**line).images for line in lines] == [20, 1_030]
+    assert Alert(**lines[0]) == ALERT
+
+
+def test_continuing_and_going_back_drop_later_alerts(tmp_path):
+    writer = Writer(tmp_path, {}, wandb=WANDB)
+    for images in (10, 20, 30, 40):
+        writer.metrics(images, {"a": 1.0})
+        writer.alert(ALERT._replace(images=images))
+    again = Writer(tmp_path, {}, start=30, wandb=WANDB)
+    lines = (tmp_path / "alerts.jsonl").read_text().splitlines()
+    kept = [json.loads(line)["images"] for line in lines]
+    assert kept == [10, 20, 30]
+    again.rewind(10)
+    assert json.loads((tmp_path / "alerts.jsonl").read_text())["images"] == 10
+    assert again.history() == [{"images": 10, "a": 1.0}]
+
+
+def test_every_attempt_notes_its_code(tmp_path):
+    Writer(tmp_path, {}, wandb=WANDB)
+    Writer(tmp_path, {}, start=70, wandb=WANDB)
+    starts = [json.loads(line) for line in (tmp_path / "starts.jsonl").read_text().splitlines()]
+    assert [start["images"] for start in starts] == [0, 70]
+    assert {start["ganimation_jax"] for start in starts} == {__version__}
+    assert {start["commit"] for start in starts} == {commit_of(ROOT)}
+
+
+def test_only_one_process_writes(tmp_path, caplog):
+    writer = Writer(tmp_path / "run", {}, wandb=WANDB, enabled=False)
+    with caplog.at_level("INFO", "ganimation_jax"):
+        writer.metrics(10, {"critic/loss": 1.0})
+        writer.alert(ALERT)
+        writer.picture(10, "samples", np.zeros((4, 4, 3), np.uint8))
+        writer.video(10, "clip", [np.zeros((4, 4, 3), np.uint8)])
+        writer.artifact(tmp_path, 1)
+        writer.rewind(0)
+        assert writer.history() == []
+        writer.close()
+    assert not caplog.records
+    assert not (tmp_path / "run").exists()
+
+
+def test_videos_are_stored_frame_by_frame(tmp_path):
+    frames = [np.full((6, 8, 3), 40 * i, np.uint8) for i in range(4)]
+    path = Writer(tmp_path, {}, wandb=WANDB).video(50, "clip", frames, rate=5)
+    assert path.name == "clip-00000050.gif"
+    with Image.open(path) as clip:
+        assert (clip.n_frames, clip.info["duration"], clip.info["loop"]) == (4, 200, 0)
+        for i, frame in enumerate(frames):
+            clip.seek(i)
+            np.testing.assert_array_equal(np.asarray(clip.convert("RGB")), frame)
+
+
+def git(folder, *args):
+    author = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(
+        ["git", *author, *args], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def test_commits_are_found_as_git_finds_them(tmp_path):
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    assert commit_of(repository) == ""
+    git(repository, "init", "--quiet")
+    assert commit_of(repository) == ""  # nothing is committed yet
+    git(repository, "commit", "--quiet", "--allow-empty", "--message=one")
+    first = git(repository, "rev-parse", "HEAD")
+    assert commit_of(repository) == first
+    git(repository, "pack-refs", "--all")
+    assert commit_of(repository) == first
+    git(repository, "worktree", "add", "--quiet", "-b", "other", "../tree")
+    git(tmp_path / "tree", "commit", "--quiet", "--allow-empty", "--message=two")
+    second = git(tmp_path / "tree", "rev-parse", "HEAD")
+    assert (commit_of(tmp_path / "tree"), commit_of(repository)) == (second, first)
+    git(repository, "checkout", "--quiet", "--detach")
+    assert commit_of(repository) == first
+
+
+class FakeRun:
+    """What W&B gives, remembering what it was told; ``step`` as in a run that was continued."""
+
+    def __init__(self, step, **settings):
+        self.step, self.settings, self.id = step, settings, settings["id"]
+        self.logged, self.alerts, self.artifacts = [], [], []
+
+    def log(self, values, step):
+        self.logged.append((step, values))
+
+    def alert(self, title, text, level):
+        self.alerts.append((title, text, level))
+
+    def log_artifact(self, artifact, aliases):
+        self.artifacts.append((artifact, aliases))
+
+
+@pytest.fixture
+def fake_wandb(monkeypatch):
+    import wandb
+
+    runs = []
+
+    def init(**settings):
+        runs.append(FakeRun(25 if runs else 0, **settings))
+        return runs[-1]
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+    return runs
+
+
+def test_a_continued_run_is_the_same_run_in_wandb(tmp_path, fake_wandb, monkeypatch):
+    online = WANDB | {"mode": "online", "group": "g", "tags": ("a", "b")}
+    Writer(tmp_path, {"lr": 1e-4}, wandb=online)
+    writer = Writer(tmp_path, {"lr": 1e-4}, start=10, wandb=online)
+    first, second = fake_wandb
+    assert first.id == second.id == (tmp_path / "wandb_id.txt").read_text().strip()
+    assert first.settings["resume"] == second.settings["resume"] == "allow"
+    assert (first.settings["group"], first.settings["tags"]) == ("g", ["a", "b"])
+    assert first.settings["config"]["lr"] == 1e-4
+    assert first.settings["config"]["code"]["ganimation_jax"] == __version__
+    for images in (20, 30):  # W&B has all up to 24
+        writer.metrics(images, {"a": 1.0})
+    assert [step for step, _ in second.logged] == [30]
+    monkeypatch.setenv("WANDB_RUN_ID", "agents")  # a sweep's agent knows better
+    Writer(tmp_path, {}, wandb=online)
+    assert fake_wandb[-1].id == "agents"
+    Writer(tmp_path / "other", {}, wandb=online | {"mode": "offline"})
+    assert fake_wandb[-1].settings["resume"] is None
+
+
+def test_alerts_and_artifacts_go_to_wandb(tmp_path, fake_wandb):
+    checkpoint = tmp_path / "checkpoints" / "7"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "data").write_text("weights")
+    online = WANDB | {"mode": "online"}
+    writer = Writer(tmp_path, {}, wandb=online)
+    writer.artifact(checkpoint, 7)  # off by default
+    writer.alert(ALERT)
+    writer.alert(ALERT._replace(began=False))
+    run = fake_wandb[-1]
+    assert run.artifacts == []
+    assert [(title, level) for title, _, level in run.alerts] == [
+        ("attention_near_1", "WARN"),
+        ("attention_near_1: recovered", "INFO"),
+    ]
+    writer = Writer(tmp_path, {}, wandb=online | {"artifacts": True})
+    writer.artifact(checkpoint, 7)
+    artifact, aliases = fake_wandb[-1].artifacts[0]
+    assert (artifact.type, aliases) == ("checkpoint", ["latest", "step-7"])
+    assert list(artifact.manifest.entries) == ["data"]
+
+
+def test_everything_goes_through_wandb_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+    checkpoint = tmp_path / "checkpoints" / "7"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "data").write_text("weights")
+    offline = WANDB | {"mode": "offline", "artifacts": True, "tags": ("a",)}
+    for start in (0, 20):
+        writer = Writer(tmp_path, {"lr": 1e-4}, start=start, wandb=offline)
+        writer.metrics(start + 10, {"critic/loss": 1.0})
+        writer.picture(start + 10, "samples", np.zeros((4, 4, 3), np.uint8))
+        writer.video(start + 10, "clip", [np.zeros((4, 4, 3), np.uint8)] * 2)
+        writer.alert(ALERT)
+        writer.artifact(checkpoint, 7)
+        writer.close()
+    run_id = (tmp_path / "wandb_id.txt").read_text().strip()
+    folders = list(tmp_path.glob(f"wandb/offline-run-*-{run_id}"))
+    assert len(folders) in (1, 2)  # two, unless both began in the same second
+    media = {path.suffix for path in tmp_path.glob("wandb/offline-run-*/files/media/**/*.*")}
+    assert media == {".png", ".gif"}

@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
             save_onnx(*generator)
         else:
             about = {"method": run.config["method"], "step": run.step, "raw": args.raw}
+            data = run.config.get("data", {})  # imported weights come without
+            about |= {name: data[name] for name in ("eyes", "grey") if name in data}
             save_exported(*generator, about)
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -213,6 +213,8 @@ def write_mp4(
             packets.append(_heard(source, container, sound))
         # Lazily, so that no more than one packet of each waits.
         for packet in heapq.merge(*packets, key=lambda packet: packet.dts * packet.time_base):
+            if packet.stream is stream:
+                packet.duration = round(1 / film.rate / film.tick)  # matters for the last one
             container.mux(packet)
 
 
@@ -229,7 +231,6 @@ def _encoded(stream: Any, shown: Iterable[Moment], film: Film) -> Iterator[Any]:
             interpolation=EXACTLY,
         )
         frame.pts, frame.time_base = round(time / film.tick), film.tick
-        frame.duration = round(1 / film.rate / film.tick)  # matters for the last one
         yield from stream.encode(frame)
     yield from stream.encode()
 

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 from ml_collections import ConfigDict
 
+from ganimation_jax import augment as augmentation
 from ganimation_jax import losses
+from ganimation_jax.augment import Augment
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator, blend
 from ganimation_jax.types import Batch, Edit, Method, Metrics, Params
@@ -48,6 +50,7 @@ def ganimation(
     attention_norm: losses.Norm = "l2",
     separate_penalty: bool = False,
     draw_shares: Callable[[Array, int], Array] = uniform_shares,
+    augment: Augment | None = None,
 ) -> Method:
     """Compose networks and losses.
 
@@ -58,6 +61,7 @@ def ganimation(
       separate_penalty: give the penalty an optimiser step of its own, after the one on
         the Wasserstein and AU terms (published code).
       draw_shares: key, batch size -> the penalty's mixing shares.
+      augment: of all that the critic is trained on or judges; None: it sees images as they are.
     """
 
     def init(key: Array, image: Array, aus: Array) -> dict[str, Params]:
@@ -80,13 +84,21 @@ def ganimation(
         patches, _ = cast(Heads, critic.apply({"params": params}, image))
         return patches.sum(axis=(1, 2))
 
+    def seen(key: Array, batch: Batch, edited: Array) -> tuple[Array, Array, Array]:
+        """Real and edited images as the critic gets them, and a key for the rest."""
+        if augment is None:
+            return batch.image, edited, key
+        # One draw for a face and its edit, and for both losses: they are given the same key.
+        key, augment_key = jax.random.split(key)
+        return augment(augment_key, batch.image), augment(augment_key, edited), key
+
     def realism_loss(
         params: Params, batch: Batch, edited: Array, key: Array
     ) -> tuple[Array, Metrics]:
-        del key
+        real, edited, _ = seen(key, batch, edited)
         # Both at once: no image depends on another, and the kernels are read once. In pairs,
         # so that an axis sharded over devices stays sharded.
-        pairs = jnp.stack([batch.image, edited], axis=1)  # b 2 h w 3
+        pairs = jnp.stack([real, edited], axis=1)  # b 2 h w 3
         scores, aus = judge(params, pairs.reshape(-1, *pairs.shape[2:]))
         real_score, edited_score = scores[0::2], scores[1::2]
         real_aus = aus[0::2]
@@ -100,7 +112,8 @@ def ganimation(
     def penalty_loss(
         params: Params, batch: Batch, edited: Array, key: Array
     ) -> tuple[Array, Metrics]:
-        mixed = losses.interpolate(batch.image, edited, draw_shares(key, len(edited)))
+        real, edited, key = seen(key, batch, edited)
+        mixed = losses.interpolate(real, edited, draw_shares(key, len(edited)))
         penalty, norm = losses.gradient_penalty(penalised_score, params, mixed)
         loss = weights.penalty * penalty.mean()
         return loss, {"critic/penalty": loss, "critic/gradient_norm": norm.mean()}
@@ -115,10 +128,9 @@ def ganimation(
     def generator_loss(
         params: Params, critic_params: Params, batch: Batch, key: Array
     ) -> tuple[Array, Metrics]:
-        del key
         there = edit(params, batch.image, batch.target_aus)
         back = edit(params, there.image, batch.aus)
-        score, read = judge(critic_params, there.image)
+        score, read = judge(critic_params, augment(key, there.image) if augment else there.image)
         attentions = (there.attention, back.attention)
         magnitude = [losses.attention_magnitude(a, attention_norm).mean() for a in attentions]
         variation = [losses.total_variation(a, attention_norm).mean() for a in attentions]
@@ -152,4 +164,6 @@ def build(cfg: ConfigDict) -> Method:
     weights = LossWeights(*(loss.pop(name) for name in LossWeights._fields))
     generator = Generator(**cfg.generator, dtype=dtype)
     critic = Critic(len(cfg.action_units), **cfg.critic, dtype=dtype)
-    return ganimation(generator, critic, weights, **loss)
+    # Runs from before there was augmentation, and imported weights, have no such field.
+    augment = augmentation.build(cfg.augment) if "augment" in cfg else None
+    return ganimation(generator, critic, weights, **loss, augment=augment)

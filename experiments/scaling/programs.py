@@ -1,0 +1,169 @@
+"""The training step compiled for many devices that are not there, and nothing run.
+
+XLA's compilers need no accelerator to compile for one. For GPUs the parts of ``jax[cuda]``, for
+TPUs ``libtpu`` must be installed; README.md has the commands. The CPU's compiler always works,
+and leaves out some passes of the others that join exchanges.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any, NamedTuple
+from unittest import mock
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+
+from experiments.scaling import hlo
+from ganimation_jax import engine, sharding
+from ganimation_jax.bench import workload
+from ganimation_jax.bench.workload import Sizes
+from ganimation_jax.models import blocks
+from ganimation_jax.types import Batch, parameter_count
+
+COMPILERS = ("cpu", "gpu", "tpu")
+NODE = 8  # GPUs
+# NVIDIA H100 SXM, for the GPU compiler (its GpuTargetConfigProto): nothing asks the card.
+H100 = """
+gpu_device_info {
+  cuda_compute_capability { major: 9 minor: 0 }
+  threads_per_warp: 32
+  threads_per_block_limit: 1024
+  threads_per_core_limit: 2048
+  core_count: 132
+  fpus_per_core: 128
+  clock_rate_ghz: 1.98
+  shared_memory_per_block: 49152
+  shared_memory_per_block_optin: 232448
+  shared_memory_per_core: 233472
+  registers_per_block_limit: 65536
+  registers_per_core_limit: 65536
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  l2_cache_size: 52428800
+  memory_bandwidth: 3352320000000
+  device_memory_size: 84978434048
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 8 }
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
+TPU_V5E = {8: "v5e:2x4", 64: "v5e:8x8", 256: "v5e:16x16"}
+
+
+class Program(NamedTuple):
+    """What to compile."""
+
+    compiler: str  # one of COMPILERS
+    devices: int
+    fsdp: int = 1
+    width: int = 64
+    per_device: int = 8  # images of an update
+    n_critic: int = 5
+    dtype: str = "bfloat16"
+    image_size: int = 128
+    residual_blocks: int = 6
+
+    @property
+    def sizes(self) -> Sizes:
+        """Of the step, over all devices."""
+        return Sizes(
+            image_size=self.image_size,
+            width=self.width,
+            batch=self.per_device * self.devices,
+            n_critic=self.n_critic,
+            dtype=self.dtype,
+            residual_blocks=self.residual_blocks,
+        )
+
+
+def compile_apart(program: Program, timeout: float | None = None) -> dict[str, Any]:
+    """Collectives of ``program``, compiled in a process of its own.
+
+    The number of CPU devices is fixed when jax starts, and compilers keep memory.
+
+    Raises:
+      RuntimeError: the compiler is not installed, or failed.
+      subprocess.TimeoutExpired: it took longer than ``timeout`` seconds.
+    """
+    flags = f"--xla_force_host_platform_device_count={program.devices}"
+    env = os.environ | {
+        "JAX_PLATFORMS": "cpu",  # to trace on; compilers for others are asked by name
+        # Nothing runs: LLVM's optimisation would be for nothing.
+        "XLA_FLAGS": f"{flags} --xla_backend_optimization_level=0",
+        "TPU_SKIP_MDS_QUERY": "1",
+    }
+    child = subprocess.run(
+        [sys.executable, "-m", __spec__.name, json.dumps(program._asdict())],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    if child.returncode:
+        raise RuntimeError(f"compiling {program} failed:\n{child.stderr[-2000:]}")
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+def describe(program: Program) -> dict[str, Any]:
+    """Compile ``program`` here, and count its collectives."""
+    start = time.perf_counter()
+    compiled = lower(program).compile()
+    seconds = time.perf_counter() - start
+    found = hlo.collectives(compiled.as_text(), program.devices)
+    state = workload.state_shapes(program.sizes)
+    return program._asdict() | {
+        "generator_parameters": parameter_count(state.generator.params),
+        "critic_parameters": parameter_count(state.critic.params),
+        "compile_s": round(seconds, 1),
+        "collectives": [c._asdict() | {"times": n} for c, n in sorted(found.items())],
+    }
+
+
+def lower(program: Program) -> jax.stages.Lowered:
+    """The step as accelerators get it: critic updates in a loop, XLA's own convolutions."""
+    sizes = program.sizes
+    mesh = sharding.make_mesh(program.fsdp, devices(program))
+    shapes = workload.state_shapes(sizes)
+    placement, replicated = sharding.state_sharding(mesh, shapes), sharding.replicated(mesh)
+    step = jax.jit(
+        engine.make_train_step(*workload.build(sizes)),
+        donate_argnums=0,
+        in_shardings=(placement, sharding.batch_sharding(mesh), replicated),
+        out_shardings=(placement, replicated),
+    )
+    with mock.patch.object(blocks, "on_cpu", return_value=False):
+        return step.lower(shapes, batch_shapes(sizes), workload.KEY)
+
+
+def batch_shapes(sizes: Sizes) -> Batch:
+    """Of ``n_critic`` batches."""
+    leading, side = (sizes.n_critic, sizes.batch), sizes.image_size
+    aus = jax.ShapeDtypeStruct((*leading, workload.UNITS), np.float32)
+    return Batch(jax.ShapeDtypeStruct((*leading, side, side, 3), np.uint8), aus, aus)
+
+
+def devices(program: Program) -> list[jax.Device]:
+    """To compile for. None of them can run anything, but the CPU's."""
+    if program.compiler == "cpu":
+        return jax.devices("cpu")[: program.devices]
+    if program.compiler == "tpu":
+        found = topologies.get_topology_desc(platform="tpu", topology_name=TPU_V5E[program.devices])
+    else:
+        nodes, each = max(1, program.devices // NODE), min(NODE, program.devices)
+        found = topologies.get_topology_desc(
+            platform="cuda",
+            topology_name="h100",
+            target_config=H100,
+            topology=f"1x{nodes}x{each}",  # slices, nodes, GPUs of a node
+        )
+    return list(found.devices)
+
+
+if __name__ == "__main__":
+    print(json.dumps(describe(Program(**json.loads(sys.argv[1])))))

@@ -1,0 +1,1 @@
+"""Give faces in photos and videos another expression, by a trained model."""

@@ -1,0 +1,218 @@
+"""Videos: edit the faces in one frame by frame, or let a face in one drive a photo.
+
+Frames are read, edited and written one at a time: a longer video takes longer, not more
+memory. Of a driver its action units are kept, some numbers a frame.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from ganimation_jax.animation.animator import Animator
+from ganimation_jax.animation.finding import READERS, NoFaceError
+from ganimation_jax.animation.tracking import smooth_both_ways
+from ganimation_jax.animation.watching import Watched, steady, watch
+from ganimation_jax.media.moving import check_suffix, write_moments
+from ganimation_jax.media.video import Moment, film
+
+Progress = Callable[[int, int | None], None]  # frames done; of how many, None if not known
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+NEUTRAL = 10  # percentile of a driver's readings at which an action unit is held to be at rest
+
+
+def edit_video(
+    animator: Animator,
+    source: Path,
+    out: Path,
+    target: Callable[[np.ndarray], np.ndarray],
+    *,
+    faces: str | int = "largest",
+    tags: Mapping[str, str] = NO_TAGS,
+    progress: Progress | None = None,
+) -> int:
+    """Edit the faces in a video; frames without a face pass unedited.
+
+    A face is followed until it is gone: ``largest`` is the one that was largest when it
+    came. Places and action units are smoothed over time. Where it is not found, but looks
+    the same, it is edited where it was, for up to ``tracking.HELD`` frames.
+
+    Args:
+      source: any video that FFmpeg reads.
+      out: ``.mp4``, with the sound of the source; ``.gif`` or ``.webp``, mute. Frames keep
+        their times.
+      target: from the action units that a face shows to those that it is to show: float32
+        ``n`` in [0, 1], in the animator's order.
+      faces: which, as for ``Animator.find``.
+      tags: what the file says of itself.
+      progress: called after each frame.
+
+    Returns:
+      How many frames were written.
+
+    Raises:
+      NoFaceError: there is no face in any frame; nothing is written.
+      UnusableFile: the source is no video, or damaged.
+      ValueError: ``out`` has another ending, or is the source; the target is none.
+      OSError: it cannot be written.
+      ImportError: PyAV or MediaPipe is not installed.
+    """
+    _check_names(source, out)
+
+    def edited() -> Iterator[Moment]:
+        empty = True
+        for (image, time), followed in watch(animator, source, faces):
+            if followed:
+                empty = False
+                found = [steady(image, watched, animator.image_size) for watched in followed]
+                targets = np.stack([target(face.aus) for face in found])
+                image = animator.with_faces(image, found, targets)
+            yield Moment(image, time)
+        if empty:
+            raise NoFaceError(f"{source}: there is no face in any frame")
+
+    kind = film(source)
+    shown = _told(edited(), kind.total, progress)
+    return write_moments(out, shown, kind, tags, sound=source)
+
+
+def drive(
+    animator: Animator,
+    photo: np.ndarray,
+    driver: Path,
+    out: Path,
+    *,
+    by: str = "critic",
+    relative: bool = True,
+    faces: str | int = "largest",
+    tags: Mapping[str, str] = NO_TAGS,
+    progress: Progress | None = None,
+) -> int:
+    """Give a photo the expressions of the largest face in a video, frame by frame.
+
+    The driver is read once for its action units, which are smoothed over time. While it
+    has no face the last expression stays; before the first it is the photo's own.
+
+    Relative, a face of the photo shows its own action units, changed by how the driver's
+    differ from neutral. That is the 10th percentile of each over the whole video: an action
+    unit is at rest in most frames and never below, while a driver need not be neutral as a
+    whole in any frame, least of all in the first.
+
+    Args:
+      photo: uint8 ``h w 3``.
+      driver: any video that FFmpeg reads.
+      out: ``.mp4``, with the sound of the driver; ``.gif`` or ``.webp``, mute. Frames are
+        shown when the driver's are.
+      by: what reads the driver: the model's ``critic``, or the ``annotator``, MediaPipe,
+        which leaves the units that it does not serve to the photo.
+      relative: otherwise all faces show the driver's action units as they are.
+      faces: of the photo, as for ``Animator.find``.
+      tags: what the file says of itself.
+      progress: called after each frame, once the driver has been read.
+
+    Returns:
+      How many frames were written.
+
+    Raises:
+      NoFaceError: there is no face in the photo, or none in the driver; nothing is written.
+      UnusableFile: the driver is no video, or damaged.
+      ValueError: ``out`` has another ending, or is the driver; ``by`` is neither, or the model
+        has no critic.
+      OSError: it cannot be written.
+      ImportError: PyAV or MediaPipe is not installed.
+    """
+    _check_names(driver, out)
+    found = animator.find(photo, faces)
+    times, readings = _read(animator, driver, by)
+    shows = expressions(readings, [float(time) for time in times], relative)
+    targets = np.stack([[_given(face.aus, x, relative) for face in found] for x in shows])
+    frames = animator.run(photo, found, targets)
+    shown = (Moment(image, time) for image, time in zip(frames, times, strict=True))
+    told = _told(shown, len(times), progress)
+    return write_moments(out, told, film(driver), tags, sound=driver)
+
+
+def expressions(
+    readings: Sequence[np.ndarray | None], times: Sequence[float], relative: bool
+) -> list[np.ndarray | None]:
+    """What a driver shows in each frame, smoothed over time.
+
+    Args:
+      readings: action units ``n`` of each frame, [0, 1], NaN where not served; None where no
+        face was found. One at least is not None.
+      times: seconds, increasing.
+      relative: what differs from neutral, in [-1, 1].
+
+    Returns:
+      For each frame ``n``; the last one where no face was found, None before the first.
+    """
+    seen = [place for place, reading in enumerate(readings) if reading is not None]
+    smooth = smooth_both_ways(
+        np.stack([reading for reading in readings if reading is not None]),
+        [times[place] for place in seen],
+    )
+    if relative:
+        # Of the smooth ones: the 10th percentile of noise is below what is at rest.
+        smooth = smooth - np.percentile(smooth, NEUTRAL, axis=0)
+    last = np.searchsorted(seen, range(len(readings)), side="right") - 1
+    return [smooth[place] if place >= 0 else None for place in last]
+
+
+def _given(own: np.ndarray, shown: np.ndarray | None, relative: bool) -> np.ndarray:
+    """What a face of the photo is to show: float32 ``n``, [0, 1]."""
+    if shown is None:
+        return own
+    wanted = own + shown if relative else shown
+    return np.where(np.isnan(wanted), own, wanted).clip(0, 1).astype(np.float32)
+
+
+def _read(
+    animator: Animator, driver: Path, by: str
+) -> tuple[list[Fraction], list[np.ndarray | None]]:
+    """The time of each frame of a driver, and the action units that its face shows.
+
+    Raises:
+      ValueError: ``by`` is no reader, or the model has no critic.
+      NoFaceError: there is no face in any frame.
+    """
+    if by not in READERS:
+        raise ValueError(f"action units are read by {' or '.join(READERS)}, not {by!r}")
+    if by == "critic" and animator.model.read_aus is None:
+        raise ValueError(f"{animator.model.name} has no critic; action units by the annotator")
+    times: list[Fraction] = []
+    readings: list[np.ndarray | None] = []
+    for moment, followed in watch(animator, driver, "largest"):
+        times.append(moment.time)
+        readings.append(_reading(animator, followed[0], by) if followed else None)
+    if not any(reading is not None for reading in readings):
+        raise NoFaceError(f"{driver}: there is no face in any frame")
+    return times, readings
+
+
+def _reading(animator: Animator, watched: Watched, by: str) -> np.ndarray | None:
+    """What a face shows in one frame: ``n``, NaN where not served; None if it is not found."""
+    if watched.found is None or by == "critic":
+        return None if watched.found is None else watched.found.aus
+    try:
+        read = animator.read(watched.view, by)
+    except NoFaceError:
+        return None
+    return np.array([read.get(unit, np.nan) for unit in animator.action_units])
+
+
+def _told(
+    shown: Iterator[Moment], total: int | None, progress: Progress | None
+) -> Iterator[Moment]:
+    """The same, with each told."""
+    for done, moment in enumerate(shown, 1):
+        yield moment
+        if progress is not None:
+            progress(done, total)
+
+
+def _check_names(source: Path, out: Path) -> None:
+    check_suffix(out)
+    if out.exists() and source.exists() and out.samefile(source):
+        raise ValueError(f"{out} is what is read: write to another file")

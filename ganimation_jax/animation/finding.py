@@ -1,0 +1,193 @@
+"""Faces in photos as a model wants them: found, cut out at its size, their expression read."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.animation.models import Model
+from ganimation_jax.crops import CANONICAL_EYES
+from ganimation_jax.faces import blendshapes
+from ganimation_jax.faces.alignment import align, crop, similarity
+from ganimation_jax.faces.landmarker import Landmarker
+from ganimation_jax.types import to_float
+
+log = logging.getLogger(__name__)
+
+TILES = (1, 2, 3, 5)  # see ``Landmarker.faces``: finds faces down to a twentieth of the photo
+READERS = ("critic", "annotator")
+CANONICAL = np.array(CANONICAL_EYES)
+
+
+class NoFaceError(ValueError):
+    """No face was found where one is needed."""
+
+
+class Face(NamedTuple):
+    """A face in a photo, as a model sees it."""
+
+    crop: np.ndarray  # uint8 s s 3
+    transform: np.ndarray  # float64 2 3: pixels of the photo to those of the crop
+    box: tuple[float, float, float, float]  # left, top, right, bottom in the photo
+    aus: np.ndarray  # float32 n, [0, 1]: what it shows; NaN where that was not read
+
+
+class Seen(NamedTuple):
+    """A face whose expression has not been read."""
+
+    face: Face
+    image: np.ndarray  # the photo
+    blendshapes: np.ndarray | None  # 52; None where nothing looked for landmarks
+
+
+class Finder:
+    """Finds faces for one model. Holds MediaPipe, opened when first needed, until closed.
+
+    Args:
+      model: gives the size of the crops, the place of the eyes in them, and the critic.
+      landmarker: MediaPipe's ``face_landmarker.task``; by default looked for.
+    """
+
+    def __init__(self, model: Model, landmarker: Path | None = None):
+        self._model, self._file = model, landmarker
+        self._landmarker: Landmarker | None = None
+        self._warned = False
+
+    @property
+    def landmarker(self) -> Landmarker:
+        """MediaPipe; ImportError if it is not installed."""
+        if self._landmarker is None:
+            self._landmarker = Landmarker(self._file)
+        return self._landmarker
+
+    def close(self) -> None:
+        """Free it; it is opened again when it is needed again."""
+        if self._landmarker is not None:
+            self._landmarker.close()
+            self._landmarker = None
+
+    def seek(
+        self, image: np.ndarray, faces: str | int, tiles: Sequence[int] | None = None
+    ) -> list[Seen]:
+        """The faces of a photo, the largest first; at least one.
+
+        Args:
+          faces: ``largest``, ``all`` or how many.
+          tiles: see ``Landmarker.faces``. By default one look if one face is wanted, and
+            at parts of the photo where that finds none or other faces are wanted.
+
+        Raises:
+          NoFaceError: none was found.
+          ValueError: ``faces`` is something else.
+        """
+        check_photo(image)
+        wanted = how_many(faces)
+        size, eyes = self._model.image_size, np.array(self._model.eyes)
+        looks: list[Sequence[int]] = [(1,), TILES] if wanted == 1 else [TILES]
+        for look in [tiles] if tiles else looks:
+            if found := align(self.landmarker, image, size, look):
+                break
+        else:
+            raise NoFaceError("no face was found")
+        to_model = _square(similarity(CANONICAL * size, eyes * size))
+        seen = []
+        for detected, transform, cut in found[:wanted]:
+            if not np.array_equal(eyes, CANONICAL):
+                transform = (to_model @ _square(transform))[:2]
+                cut = crop(image, transform, size)
+            face = Face(cut, transform, detected.box, self._unknown())
+            seen.append(Seen(face, image, detected.blendshapes))
+        return seen
+
+    def whole(self, image: np.ndarray) -> Seen:
+        """A photo that is a face crop as a whole.
+
+        Raises:
+          ValueError: it is not square.
+        """
+        check_photo(image)
+        height, width = image.shape[:2]
+        if height != width:
+            raise ValueError(f"an aligned face crop is square; this is {width}x{height}")
+        size, cut = self._model.image_size, image
+        if width != size:
+            resized = Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS)
+            cut = np.asarray(resized)
+        scale = size / width
+        transform = np.array([[scale, 0.0, 0.0], [0.0, scale, 0.0]])
+
+        box = (0.0, 0.0, float(width), float(height))
+        return Seen(Face(cut, transform, box, self._unknown()), image, None)
+
+    def measured(self, seen: Seen) -> Face:
+        """The face with what it shows: by the critic, or without one by MediaPipe.
+
+        Units that MediaPipe does not serve are taken for 0, which is logged.
+        """
+        if self._model.read_aus is not None:
+            return seen.face._replace(aus=self.by_critic(seen.face))
+        aus = self.by_annotator(seen)
+        unserved = [unit for unit, x in zip(self._model.action_units, aus, strict=True) if x != x]
+        if unserved and not self._warned:
+            log.warning("MediaPipe does not read %s: taken for 0", ", ".join(unserved))
+            self._warned = True
+        return seen.face._replace(aus=np.nan_to_num(aus))
+
+    def by_critic(self, face: Face) -> np.ndarray:
+        """What a face shows: float32 ``n``, [0, 1].
+
+        Raises:
+          ValueError: the model has no critic.
+        """
+        if self._model.read_aus is None:
+            raise ValueError(f"{self._model.name} has no critic; action units by the annotator")
+        (aus,) = np.asarray(self._model.read_aus(to_float(jnp.asarray(face.crop[None]))))
+        return aus.clip(0, 1).astype(np.float32)
+
+    def by_annotator(self, seen: Seen) -> np.ndarray:
+        """What a face shows: float32 ``n``, [0, 1]; NaN for units that MediaPipe does not read.
+
+        Raises:
+          NoFaceError: it is an aligned crop in which MediaPipe sees none.
+        """
+        coefficients = seen.blendshapes
+        if coefficients is None:
+            found = self.landmarker.faces(seen.image)
+            if not found:
+                raise NoFaceError("no face was found in the crop, to read its action units from")
+            coefficients = found[0].blendshapes
+        read = blendshapes.read_aus(coefficients)
+        known = dict(zip(ACTION_UNITS, read.tolist(), strict=True))
+        return np.array([known.get(u, np.nan) for u in self._model.action_units], np.float32)
+
+    def _unknown(self) -> np.ndarray:
+        return np.full(len(self._model.action_units), np.nan, np.float32)
+
+
+def how_many(faces: str | int) -> int | None:
+    """How many of the faces in a photo, from the largest; None for all.
+
+    Raises:
+      ValueError: neither ``largest`` nor ``all`` nor a positive number.
+    """
+    if faces in ("largest", "all"):
+        return 1 if faces == "largest" else None
+    if isinstance(faces, int) and faces > 0:
+        return faces
+    raise ValueError(f"faces: largest, all or a number of them, not {faces!r}")
+
+
+def check_photo(image: np.ndarray) -> None:
+    """Raises TypeError if it is not uint8 ``h w 3``."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise TypeError(f"a photo is uint8 h w 3, this is {image.dtype} {image.shape}")
+
+
+def _square(transform: np.ndarray) -> np.ndarray:
+    """``2 3`` as ``3 3``."""
+    return np.vstack([transform, (0, 0, 1)])

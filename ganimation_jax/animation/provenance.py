@@ -1,0 +1,164 @@
+"""Say in every file that it was edited, by what, and what was asked for.
+
+Pictures carry it as XMP, with the IPTC's digital source type for composites with media that
+a trained model made, and as a comment in plain text. Files hold nothing of the photo that
+they are from but its pixels: its EXIF data with camera, place and thumbnail is not copied,
+and its orientation is applied.
+"""
+
+import io
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+from xml.sax.saxutils import escape
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from ganimation_jax.animation.models import Model
+from ganimation_jax.media.pictures import write_whole
+from ganimation_jax.version import __version__
+
+NOTICE = "AI-edited: facial expression changed by a trained model"
+# https://cv.iptc.org/newscodes/digitalsourcetype: a photo in which parts are synthetic.
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
+ITEM = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
+
+
+class Provenance(NamedTuple):
+    """What a file says of itself."""
+
+    model: str
+    sha256: str  # of the generator's weights
+    action_units: str  # asked for: "AU06=0.50 AU12=0.80"
+    software: str = f"ganimation_jax {__version__}"
+    notice: str = NOTICE
+    digital_source_type: str = SOURCE_TYPE
+
+
+def describe(model: Model, aus: Mapping[str, float] | np.ndarray) -> Provenance:
+    """The provenance of an edit.
+
+    Args:
+      aus: asked for: by name, or of all units, ``n``, in the model's order.
+    """
+    if not isinstance(aus, Mapping):
+        aus = dict(zip(model.action_units, np.asarray(aus).tolist(), strict=True))
+    asked = " ".join(f"{unit}={value:.2f}" for unit, value in aus.items())
+    return Provenance(_line(model.name), model.sha256, asked)
+
+
+def as_tags(provenance: Provenance) -> dict[str, str]:
+    """The same by name, each in one line, for containers that hold names and values."""
+    first = ("notice", "digital_source_type", "software")
+    return {name: getattr(provenance, name) for name in (*first, "model", "sha256", "action_units")}
+
+
+def save_image(path: Path, pixels: np.ndarray, provenance: Provenance | None) -> None:
+    """Write a picture, whole or not at all.
+
+    JPEG and WebP are of quality 95, JPEG with full colour resolution; PNG is without loss.
+
+    Args:
+      path: ``.png``, ``.jpg``, ``.jpeg`` or ``.webp``; overwritten.
+      pixels: uint8 ``h w 3``.
+      provenance: None writes none.
+
+    Raises:
+      ValueError: another ending.
+      OSError: it cannot be written.
+    """
+    kind = check_suffix(path)
+    text = None if provenance is None else _text(as_tags(provenance))
+    options: dict[str, object] = {} if kind == "PNG" else {"quality": 95}
+    if kind == "JPEG":
+        options["subsampling"] = 0
+    if text is not None and provenance is not None:
+        packet = _xmp(provenance, text)
+        if kind == "PNG":
+            chunks = PngImagePlugin.PngInfo()
+            chunks.add_itxt("XML:com.adobe.xmp", packet)
+            chunks.add_text("Comment", text)
+            options["pnginfo"] = chunks
+        else:
+            options["xmp"] = packet.encode()
+        if kind == "JPEG":
+            options["comment"] = text.encode()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    write_whole(path, buffer.getvalue())
+
+
+def check_suffix(path: Path) -> str:
+    """Pillow's name of the format that a still picture is written in.
+
+    Raises:
+      ValueError: the ending is not one of those that are written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: pictures are written as {', '.join(SUFFIXES)}")
+    return {".png": "PNG", ".webp": "WEBP"}.get(suffix, "JPEG")
+
+
+def read_provenance(path: Path) -> Provenance | None:
+    """What a picture (PNG, JPEG, WebP, GIF) says of how it was made; None if it does not.
+
+    Raises:
+      OSError: it is no picture.
+    """
+    with Image.open(path) as picture:
+        picture.load()
+        text = picture.info.get("Comment") or picture.info.get("comment")
+        packet = picture.info.get("xmp")
+    if packet is not None and text is None:
+        text = _described(packet)
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
+    lines = (line.partition(": ") for line in (text or "").splitlines())
+    found = {name: value for name, separator, value in lines if separator}
+    if not found.keys() >= set(Provenance._fields):
+        return None
+    return Provenance(**{name: found[name] for name in Provenance._fields})
+
+
+def _text(tags: Mapping[str, str]) -> str:
+    """As in moving pictures: a line each."""
+    return "\n".join(f"{name}: {value}" for name, value in tags.items())
+
+
+def _line(text: str) -> str:
+    """In one line, of characters that PNG's comments know."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return printable.encode("latin-1", "replace").decode("latin-1").strip()
+
+
+def _described(packet: bytes) -> str | None:
+    """The description in an XMP packet."""
+    try:
+        items = ElementTree.fromstring(packet).iterfind(f".//{DESCRIPTION}//{ITEM}")
+    except ElementTree.ParseError:
+        return None
+    return next((item.text for item in items), None)
+
+
+def _xmp(provenance: Provenance, text: str) -> str:
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about=""'
+        ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+        ' xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
+        ' xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        f"<Iptc4xmpExt:DigitalSourceType>{escape(provenance.digital_source_type)}"
+        "</Iptc4xmpExt:DigitalSourceType>"
+        f"<xmp:CreatorTool>{escape(provenance.software)}</xmp:CreatorTool>"
+        f'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{escape(text)}'
+        "</rdf:li></rdf:Alt></dc:description>"
+        "</rdf:Description></rdf:RDF></x:xmpmeta>"
+        '<?xpacket end="w"?>'
+    )

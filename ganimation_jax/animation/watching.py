@@ -1,0 +1,147 @@
+"""The faces of a video, frame by frame: found, followed and held steady."""
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ganimation_jax.animation.animator import Animator
+from ganimation_jax.animation.finding import Face, NoFaceError, how_many
+from ganimation_jax.animation.tracking import (
+    GLANCE,
+    Sighting,
+    Track,
+    Tracks,
+    distance,
+    follow,
+    glance,
+    is_cut,
+    place_of,
+)
+from ganimation_jax.faces.alignment import apply, crop, invert
+from ganimation_jax.media.video import Moment, moments
+
+AROUND = 25  # frames between two looks for small faces: a second each
+WINDOW = 2.0  # sides of a face in which it is looked for where it was
+ONE = 0.25  # sides between two findings, below which they are one face
+# Of full scale: if the place of a face that is not found differs by so much from when it was, on
+# average, then something is in front of it, or it left.
+GONE = 0.08
+
+
+class Watched(NamedTuple):
+    """A face in one frame."""
+
+    track: Track  # where it is held to be, and what it is held to show
+    found: Face | None  # as it was found; None if it was not
+    view: np.ndarray  # uint8 h w 3, the part of the frame around it
+
+
+def watch(
+    animator: Animator, source: Path, faces: str | int
+) -> Iterator[tuple[Moment, list[Watched]]]:
+    """The frames of a video, each with the faces that are followed in it.
+
+    Faces are followed until they are gone, and only then replaced: ``largest`` is the face
+    that was largest when it came. One that is not found, but cannot be told to be gone, is
+    held where it was.
+
+    Args:
+      faces: which, as for ``Animator.find``.
+
+    Raises:
+      UnusableFile: it is no video, or damaged.
+      ValueError: ``faces`` is something else.
+      ImportError: PyAV or MediaPipe is not installed.
+    """
+    wanted, size = how_many(faces), animator.image_size
+    tracks, last = Tracks(), None
+    looks: dict[int, np.ndarray] = {}  # of those that are followed
+    for number, moment in enumerate(moments(source)):
+        now = glance(moment.image)
+        cut = last is not None and is_cut(last, now)
+        last = now
+        if cut:
+            tracks = Tracks(born=tracks.born)
+        found = _look(animator, moment.image, tracks, wanted, cut or number % AROUND == 0)
+        sightings = [Sighting(face.transform, face.aus) for face in found]
+        tracks = follow(tracks, sightings, float(moment.time), size)
+        shown, before, looks = [], looks, {}
+        for track in _chosen(tracks.faces, before, wanted):
+            look = glance(crop(moment.image, track.transform(GLANCE), GLANCE))
+            face = None if track.seen is None else found[track.seen]
+            looks[track.number] = before.get(track.number, look) if face is None else look
+            if np.abs(look - looks[track.number]).mean() < GONE:
+                view = moment.image[_window(track, moment.image.shape)]
+                shown.append(Watched(track, face, view))
+        yield moment, shown
+
+
+def steady(image: np.ndarray, watched: Watched, size: int) -> Face:
+    """A face as it is held to be, cut out of its frame, uint8 ``h w 3``, at ``size`` pixels."""
+    transform = watched.track.transform(size)
+    corners = apply(invert(transform), np.array([(0, 0), (size, 0), (0, size), (size, size)]))
+    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    box = (left, top, right, bottom) if watched.found is None else watched.found.box
+    aus = watched.track.aus.value.astype(np.float32)
+    return Face(crop(image, transform, size), transform, box, aus)
+
+
+def _look(
+    animator: Animator, image: np.ndarray, tracks: Tracks, wanted: int | None, around: bool
+) -> list[Face]:
+    """The faces in a frame: those there were are looked for where they were, then in all of it.
+
+    The first finds small ones too, and takes a moment. All of the frame is searched if they
+    are not there, and from time to time for others; in parts, for small faces, only then
+    (``around``), as that takes a second. Who wants one face needs no others.
+    """
+    found = []
+    for track in tracks.faces:
+        rows, columns = _window(track, image.shape)
+        near = _found(animator, image[rows, columns], "largest", (1,))
+        found += [_shifted(face, columns.start, rows.start) for face in near]
+    others = around and wanted != 1
+    if others or len(found) < max(1, len(tracks.faces)):
+        which = "largest" if wanted == 1 else "all"
+        found += _found(animator, image, which, None if around else (1,))
+    places = [place_of(face.transform, animator.image_size) for face in found]
+    return [
+        face
+        for index, face in enumerate(found)
+        if all(distance(places[index], place) > ONE for place in places[:index])
+    ]
+
+
+def _found(
+    animator: Animator, image: np.ndarray, faces: str, tiles: tuple[int, ...] | None
+) -> list[Face]:
+    """None is an empty list."""
+    try:
+        return animator.find(image, faces, tiles=tiles) if image.size else []
+    except NoFaceError:
+        return []
+
+
+def _window(track: Track, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The part of a frame, of ``shape``, in which a face can be soon; of no size if it left."""
+    x, y, side, _ = track.place.value
+    half = WINDOW / 2 * np.exp(side)
+    top, bottom = np.clip((y - half, y + half), 0, shape[0]).astype(int)
+    left, right = np.clip((x - half, x + half), 0, shape[1]).astype(int)
+    return slice(top, bottom), slice(left, right)
+
+
+def _shifted(face: Face, x: int, y: int) -> Face:
+    """A face found in a part of a frame that starts at ``x``, ``y``; in the frame."""
+    transform = face.transform.copy()
+    transform[:, 2] -= transform[:, :2] @ (x, y)
+    left, top, right, bottom = face.box
+    return face._replace(transform=transform, box=(left + x, top + y, right + x, bottom + y))
+
+
+def _chosen(faces: Sequence[Track], before: Collection[int], wanted: int | None) -> list[Track]:
+    """Those that were followed before, then the largest others, as many as are wanted."""
+    ranked = sorted(faces, key=lambda track: (track.number not in before, -track.place.value[2]))
+    return ranked[:wanted]

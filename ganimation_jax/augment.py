@@ -1,0 +1,179 @@
+"""Differentiable augmentation, for sets that are too small for their critic.
+
+Real and edited images are changed in the same random ways before the critic sees them, in its
+own losses and in the generator's (DiffAugment: Zhao, Liu, Lin, Zhu and Han, NeurIPS 2020,
+arXiv 2006.10738; ranges are those of its code). The generator's inputs and outputs are not
+touched, so edits do not take on the changes. A real image and its edit get the same draw: all of
+this is affine in the image, so points between the two stay points between the two, and the
+penalty's interpolates are what the critic sees of the unchanged ones.
+
+Colours and small shifts leave action units as they are; a cutout hides some of them, and the
+critic, which reads them too, must guess those. The probability is fixed. That of ADA
+(Karras et al., NeurIPS 2020) follows the sign of the scores of real images: with a Wasserstein
+critic, whose scores are free up to a constant, that sign says nothing.
+
+``tint`` is something else: it changes the training faces themselves, before anything is done
+with them, so that a model of grey faces also sees coloured ones.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ganimation_jax.types import Batch, GanState, to_float
+
+Augment = Callable[[Array, Array], Array]
+"""key, images ``b h w 3`` -> images. Each image by itself; one key is one draw for each place
+in the batch: real images and their edits get the same."""
+
+SHIFT = 1 / 8  # of a side, at most
+HOLE = 1 / 2  # of a side
+MAX_TINT = 0.35  # above, an exponent could become negative
+_TINTS = 2**31 - 1  # folded into the run's key in place of a step, which never gets there
+
+
+def brightness(image: Array, amount: Array | float) -> Array:
+    """Add ``amount``. h w 3 -> h w 3, as all below; values may leave [-1, 1]."""
+    return image + amount
+
+
+def saturation(image: Array, factor: Array | float) -> Array:
+    """Scale the difference of each pixel from its grey, the mean of its channels."""
+    grey = image.mean(axis=-1, keepdims=True)
+    return grey + factor * (image - grey)
+
+
+def contrast(image: Array, factor: Array | float) -> Array:
+    """Scale the difference from the image's mean."""
+    mean = image.mean()
+    return mean + factor * (image - mean)
+
+
+def translate(image: Array, down: Array | int, right: Array | int) -> Array:
+    """Move by whole pixels; what comes in is 0, middle grey."""
+    # A product with shifted unit matrices: no gather, whose way back would scatter.
+    rows, columns = (jnp.arange(side) for side in image.shape[:2])
+    take_rows = (rows[:, None] - down == rows).astype(image.dtype)
+    take_columns = (columns[:, None] - right == columns).astype(image.dtype)
+    exact = jax.lax.Precision.HIGHEST
+    return jnp.einsum("yh,xw,hwc->yxc", take_rows, take_columns, image, precision=exact)
+
+
+def cut_out(image: Array, top: Array | int, left: Array | int, side: int) -> Array:
+    """Set a square to 0; parts of it may lie outside."""
+    rows, columns = (jnp.arange(length) for length in image.shape[:2])
+    hole_rows = (rows >= top) & (rows < top + side)
+    hole_columns = (columns >= left) & (columns < left + side)
+    return jnp.where((hole_rows[:, None] & hole_columns)[..., None], 0, image)
+
+
+def tint(key: Array, image: Array, strength: float) -> Array:
+    """A random smooth cast of colour: each channel to a power of its own.
+
+    The powers of a pixel's channels add up to 3, so a grey pixel keeps the geometric mean of its
+    channels, and black and white stay. They drift linearly over the image, by half as much as
+    they vary between images.
+
+    Args:
+      key: of the draw.
+      image: h w 3 in [-1, 1].
+      strength: powers are 1 - 8/3 strength at the least; 0 changes nothing.
+
+    Returns:
+      h w 3 in [-1, 1].
+    """
+    level, down, right = jax.random.uniform(key, (3, 3), minval=-1, maxval=1)
+    y, x = (jnp.linspace(-1, 1, side) for side in image.shape[:2])
+    field = level + (y[:, None, None] * down + x[:, None] * right) / 2  # h w 3
+    field -= field.mean(axis=-1, keepdims=True)
+    light = jnp.clip((image + 1) / 2, 0, 1)
+    return 2 * light ** (1 + strength * field) - 1
+
+
+def _random_color(key: Array, image: Array) -> Array:
+    draws = jax.random.uniform(key, (3,))
+    image = brightness(image, draws[0] - 0.5)
+    image = saturation(image, draws[1] * 2)
+    return contrast(image, draws[2] + 0.5)
+
+
+def _random_translation(key: Array, image: Array) -> Array:
+    most = int(image.shape[0] * SHIFT + 0.5)
+    down, right = jax.random.randint(key, (2,), -most, most + 1)
+    return translate(image, down, right)
+
+
+def _random_cutout(key: Array, image: Array) -> Array:
+    side = int(image.shape[0] * HOLE + 0.5)
+    middle = jax.random.randint(key, (2,), 0, image.shape[0] + 1 - side % 2)
+    top, left = middle - side // 2
+    return cut_out(image, top, left, side)
+
+
+TRANSFORMS: dict[str, Callable[[Array, Array], Array]] = {
+    "color": _random_color,
+    "translation": _random_translation,
+    "cutout": _random_cutout,
+}
+
+
+def diff_augment(policy: Sequence[str], probability: float = 1.0) -> Augment:
+    """Random changes, one after the other.
+
+    Args:
+      policy: names in ``TRANSFORMS``.
+      probability: with which each is applied to an image.
+    """
+
+    def one(key: Array, image: Array) -> Array:
+        for i, name in enumerate(policy):
+            draw_key, coin_key = jax.random.split(jax.random.fold_in(key, i))
+            changed = TRANSFORMS[name](draw_key, image)
+            image = jnp.where(jax.random.uniform(coin_key) < probability, changed, image)
+        return image
+
+    def augment(key: Array, images: Array) -> Array:
+        return jax.vmap(one)(jax.random.split(key, len(images)), images)
+
+    return augment
+
+
+def build(options: Mapping[str, Any]) -> Augment | None:
+    """What ``cfg.augment`` describes; None if it is off.
+
+    Args:
+      options: ``policy``, names joined by commas; ``probability``; ``tint`` for
+        ``make_tinted_step``.
+
+    Raises:
+      ValueError: a name is not known, or a number out of range.
+    """
+    policy = [name.strip() for name in options["policy"].split(",") if name.strip()]
+    unknown = [name for name in policy if name not in TRANSFORMS]
+    if unknown:
+        raise ValueError(
+            f"augment.policy {options['policy']!r}: {', '.join(unknown)} not among "
+            f"{', '.join(TRANSFORMS)}; write names joined by commas"
+        )
+    if not 0 <= options["probability"] <= 1:
+        raise ValueError(f"augment.probability {options['probability']} is not in [0, 1]")
+    if not 0 <= options["tint"] <= MAX_TINT:
+        raise ValueError(f"augment.tint {options['tint']} is not in [0, {MAX_TINT}]")
+    return diff_augment(policy, options["probability"]) if policy else None
+
+
+def make_tinted_step(train_step: Callable[..., Any], strength: float) -> Callable[..., Any]:
+    """``train_step`` on faces with a random tint each: source, edit and critic share it."""
+    tint_all = jax.vmap(jax.vmap(functools.partial(tint, strength=strength)))
+
+    def tinted_step(state: GanState, batch: Batch, run_key: Array) -> Any:
+        key = jax.random.fold_in(jax.random.fold_in(run_key, _TINTS), state.step)
+        keys = jax.random.split(key, batch.aus.shape[:2])  # n_critic b
+        batch = batch._replace(image=tint_all(keys, to_float(batch.image)))
+        return train_step(state, batch, run_key)
+
+    return tinted_step

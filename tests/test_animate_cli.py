@@ -1,0 +1,430 @@
+"""``python -m ganimation_jax.animate``: what it writes, what it says of it, what it refuses."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image, ImageSequence
+from test_animator import needs_mediapipe, portrait, tiny_config
+
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.animation import cli, clips, finding, provenance
+from ganimation_jax.animation.animator import Animator
+from ganimation_jax.animation.inputs import UsageError, expand, plan
+from ganimation_jax.animation.provenance import SOURCE_TYPE, describe, read_provenance, save_image
+from ganimation_jax.interop.torch_import import write_run
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, initial_state):
+    folder = tmp_path_factory.mktemp("cli") / "tiny"
+    write_run(folder, tiny_config(), initial_state)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def animator(workdir):
+    return Animator.load(workdir)
+
+
+@pytest.fixture
+def animate(workdir, animator, monkeypatch, tmp_path):
+    """Run the command in a folder with some photos; the model is loaded once for all tests."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ganimation_jax.animation.models.keep_compiled", lambda: None)
+    load = Animator.load
+
+    def loaded(model, *, landmarker=None):
+        return animator if model == str(workdir) else load(model, landmarker=landmarker)
+
+    monkeypatch.setattr(Animator, "load", loaded)
+    for name in ("a", "b"):
+        Image.fromarray(photo(name)).save(tmp_path / f"{name}.png")
+
+    def command(*words, aligned=True, model=workdir):
+        flags = ["--aligned"] if aligned else []
+        return cli.main([*map(str, words), "--model", str(model), *flags])
+
+    return command
+
+
+def photo(name):
+    return np.random.default_rng(ord(name)).integers(0, 256, (40, 40, 3), np.uint8)
+
+
+def pixels(path):
+    with Image.open(path) as file:
+        return np.asarray(file.convert("RGB"))
+
+
+def refused(capsys, says):
+    """One line on stderr."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert says in captured.err
+
+
+# What is written
+
+
+def test_a_photo_is_edited(animate, animator, capsys):
+    assert animate("a.png", "--au", "AU12=0.8", "--au", "6=.5", "-o", "out.png") == 0
+    assert capsys.readouterr() == ("out.png\n", "")
+    want = animator.edit(photo("a"), {"AU12": 0.8, "AU06": 0.5}, aligned=True)
+    np.testing.assert_array_equal(pixels("out.png"), want)
+    assert np.abs(want.astype(int) - photo("a")).mean() > 1
+
+
+def test_relative_and_a_whole_expression(animate, animator):
+    assert animate("a.png", "--au", "AU12=-0.2", "--relative", "-o", "less.png") == 0
+    want = animator.edit(photo("a"), {"AU12": -0.2}, relative=True, aligned=True)
+    np.testing.assert_array_equal(pixels("less.png"), want)
+    words = ("--expression", "sad", "--intensity", 0.5, "--au", "AU45=1")
+    assert animate("a.png", *words, "-o", "sad.png") == 0
+    target = np.zeros(17, np.float32)
+    for unit, value in {"AU01": 0.5, "AU04": 0.5, "AU15": 0.5, "AU45": 1}.items():
+        target[ACTION_UNITS.index(unit)] = value
+    want = animator.edit(photo("a"), target, aligned=True)
+    np.testing.assert_array_equal(pixels("sad.png"), want)
+
+
+def test_the_expression_of_another(animate, animator):
+    assert animate("a.png", "--from", "b.png", "-o", "new/folder/out.png") == 0
+    want = animator.transfer(photo("a"), photo("b"), aligned=True)
+    np.testing.assert_array_equal(pixels("new/folder/out.png"), want)
+
+
+def test_several_expressions_are_several_pictures_or_follow_in_one(animate, animator):
+    words = ("a.png", "--expression", "happy,sad", "--frames", 4)
+    assert animate(*words, "-o", "out.png") == 0
+    assert animate(*words, "-o", "out.gif", "--fps", 10) == 0
+    stills = [pixels("out-happy.png"), pixels("out-sad.png")]
+    assert np.abs(np.subtract(*stills, dtype=int)).mean() > 0.2
+    with Image.open("out.gif") as film:
+        assert film.info["duration"] == 100
+        frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(film)]
+    assert len(frames) == 8
+    # Own, half-way, there, half-way, and so again; a GIF's colours are few.
+    own = animator.edit(photo("a"), {}, aligned=True)
+
+    def difference(frame, want):
+        return np.abs(frame.astype(int) - want).mean()
+
+    for place, want in [(0, own), (2, stills[0]), (4, own), (6, stills[1])]:
+        others = [difference(frame, want) for frame in frames]
+        assert difference(frames[place], want) <= min(others) + 1e-9
+    assert difference(frames[1], frames[3]) < 0.5
+
+
+def test_many_inputs_go_to_a_folder(animate, animator, tmp_path, capsys):
+    (tmp_path / "in/deep").mkdir(parents=True)
+    for name in ("in/x.png", "in/deep/x.png", "in/x.jpg"):
+        Image.fromarray(photo("c")).save(tmp_path / name)
+    (tmp_path / "in/notes.txt").write_text("not a picture")
+    assert animate("in", "[ab].png", "--au", "12=1", "-o", "edits", "--format", "jpg") == 0
+    written = {path.relative_to("edits").as_posix() for path in (tmp_path / "edits").rglob("*.jpg")
+               for path in [path.relative_to(tmp_path)]}  # fmt: skip
+    assert written == {"x.png.jpg", "x.jpg.jpg", "deep/x.jpg", "a.jpg", "b.jpg"}
+    captured = capsys.readouterr()
+    assert captured.out == "5 files from 5 of 5 inputs\n"
+    assert "inputs 5/5" in captured.err
+    want = animator.edit(photo("b"), {"AU12": 1.0}, aligned=True)
+    assert np.abs(pixels("edits/b.jpg").astype(int) - want).mean() < 6
+
+
+def test_a_sheet_of_what_the_model_does(animate):
+    assert animate("a.png", "--grid", "-o", "grid.png") == 0
+    plain = pixels("grid.png")
+    assert animate("a.png", "--grid", "--au", "AU12=1", "-o", "grid2.png") == 0
+    assert pixels("grid2.png").shape[0] > plain.shape[0] + 90  # a strip more
+    assert plain.shape[0] > (17 + 4) * 96  # a row for each unit and four of expressions
+
+
+# What files say of themselves
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif"])
+def test_files_say_that_they_are_edited(animate, animator, suffix, tmp_path):
+    words = ("a.png", "--au", "AU12=0.8", "--au", "au6=0.5", "-o", f"out.{suffix}", "--frames", 2)
+    assert animate(*words) == 0
+    said = read_provenance(tmp_path / f"out.{suffix}")
+    assert said == provenance.Provenance("tiny", animator.model.sha256, "AU12=0.80 AU06=0.50")
+    assert said.digital_source_type == SOURCE_TYPE
+    raw = (tmp_path / f"out.{suffix}").read_bytes()
+    assert SOURCE_TYPE.encode() in raw  # as plain text
+    assert animate(*words, "--no-provenance") == 0
+    assert read_provenance(tmp_path / f"out.{suffix}") is None
+    assert b"AI-edited" not in (tmp_path / f"out.{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_pictures_carry_the_iptcs_property(animator, suffix, tmp_path):
+    """As a reader of XMP finds it, by namespace."""
+    path = tmp_path / f"a.{suffix}"
+    model = animator.model._replace(name="<b>&\n\u0394")
+    save_image(path, photo("a"), describe(model, np.linspace(0, 1, 17)))
+    with Image.open(path) as file:
+        packet = file.info["xmp"]
+    root = provenance.ElementTree.fromstring(packet)
+    name = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
+    assert [element.text for element in root.iter(name)] == [SOURCE_TYPE]
+    assert read_provenance(path).model == "<b>& ?"
+    assert "AU06=0.25" in read_provenance(path).action_units
+    if suffix == "png":
+        np.testing.assert_array_equal(pixels(path), photo("a"))
+
+
+def test_tags_for_other_containers(animator):
+    tags = provenance.as_tags(describe(animator.model, {"AU12": 0.8}))
+    assert tags["action_units"] == "AU12=0.80"
+    assert tags["sha256"] == animator.model.sha256
+    assert tags["digital_source_type"] == SOURCE_TYPE
+    assert all("\n" not in text for text in tags.values())
+
+
+def test_jpegs_keep_their_colours_sharp(tmp_path):
+    red_blue = np.zeros((16, 16, 3), np.uint8)
+    red_blue[:, ::2, 0] = red_blue[:, 1::2, 2] = 200
+    save_image(tmp_path / "a.jpg", red_blue, None)
+    assert np.abs(pixels(tmp_path / "a.jpg").astype(int) - red_blue).mean() < 12
+
+
+def test_nothing_else_of_the_photo_is_copied(animate, animator, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    exif[0x010F] = "Camera"
+    exif.get_ifd(0x8825)[1] = "N"
+    turned = Image.fromarray(photo("a")).rotate(180)
+    turned.save(tmp_path / "camera.png", exif=exif)
+    for suffix in ("png", "jpg"):
+        assert animate("camera.png", "--au", "AU12=0.8", "-o", f"out.{suffix}") == 0
+        with Image.open(f"out.{suffix}") as file:
+            assert not dict(file.getexif())
+        assert b"Camera" not in (tmp_path / f"out.{suffix}").read_bytes()
+    want = animator.edit(photo("a"), {"AU12": 0.8}, aligned=True)
+    np.testing.assert_array_equal(pixels("out.png"), want)
+
+
+def test_a_warning_is_a_line(animate, animator, monkeypatch, capsys):
+    find = Animator.find
+
+    def warn(*args, **kwargs):
+        finding.log.warning("MediaPipe does not read AU09: taken for 0")
+        return find(*args, **kwargs)
+
+    monkeypatch.setattr(Animator, "find", warn)
+    assert animate("a.png", "--au", "AU12=0.8", "-o", "out.png") == 0
+    assert capsys.readouterr().err == "warning: MediaPipe does not read AU09: taken for 0\n"
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("a.png -o out.png", "which expression?"),
+        ("a.png -o out.png --au AU13=0.8", "; did you mean AU"),
+        ("a.png -o out.png --au AU12=1.5", "an intensity is from 0 to 1"),
+        ("a.png -o out.png --au AU12=nan", "an intensity is from 0 to 1"),
+        ("a.png -o out.png --au AU12", "AU12=0.8"),
+        ("a.png -o out.png --expression merry", "there are neutral, happy"),
+        ("a.png -o out.png --expression sad --intensity 2", "an intensity is from 0 to 1"),
+        ("a.png -o out.png --au AU12=1 --intensity 0.5", "--intensity is of an --expression"),
+        ("a.png -o out.png --au AU12=1 --from b.png", "give one of them"),
+        ("a.png -o out.png --from none.png", "none.png"),
+        ("a.png -o out.bmp --au AU12=1", "unknown ending; there are .png"),
+        ("a.png -o a.png --au AU12=1", "a.png is what is read"),
+        ("a.png -o sub/../a.png --au AU12=1", "is what is read"),
+        ("a.png -o out.png --au AU12=1 --format png", "--format is for folders"),
+        ("a.png b.png -o out.png --au AU12=1", "give a folder's name"),
+        ("none.png -o out.png --au AU12=1", "none.png does not exist"),
+        ("*.tiff -o out --au AU12=1", "*.tiff does not exist"),
+        ("a.png . -o edits/.. --au AU12=1", "inside the folder"),
+        ("a.png -o out.png --drive b.mp4", "a moving picture is written as .mp4"),
+        ("a.png -o out.gif --grid", "--grid is a picture"),
+        ("film.mp4 -o out.mp4 --au AU12=1", "are for photos"),
+    ],
+)
+def test_a_wrong_command_says_what_is_wrong(animate, words, says, capsys, tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"")
+    (tmp_path / "edits").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    assert animate(*words.split()) == 2
+    refused(capsys, says)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_model_that_is_none(animate, capsys):
+    assert animate("a.png", "--au", "AU12=1", "-o", "o.png", model="nowhere") == 2
+    refused(capsys, "nowhere: there is no such model. A model is a run's workdir")
+
+
+def test_units_that_the_model_does_not_have(animate, initial_state, tmp_path, capsys):
+    names = [f"X{number}" for number in range(16)] + ["AU12"]
+    write_run(tmp_path / "run", tiny_config() | {"action_units": names}, initial_state)
+    words = ("a.png", "-o", "out.png")
+    assert animate(*words, "--au", "AU06=1", model=tmp_path / "run") == 2
+    refused(capsys, "this model has no AU06 (cheek raiser); it has X0")
+    assert animate(*words, "--expression", "surprised", model=tmp_path / "run") == 2
+    refused(capsys, "the model has none of them")
+
+
+@pytest.mark.parametrize("flags", ["--faces 0", "--faces most", "--frames 1", "--fps 0"])
+def test_flags_are_checked(animate, flags, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        animate("a.png", "--au", "AU12=1", "-o", "out.png", *flags.split())
+    assert "error: argument" in capsys.readouterr().err
+
+
+def test_of_several_inputs_the_good_ones_are_done(animate, tmp_path, capsys):
+    (tmp_path / "damaged.jpg").write_bytes(b"\xff\xd8\xff")
+    Image.fromarray(photo("a")[:20]).save(tmp_path / "oblong.png")
+    words = ("a.png", "damaged.jpg", "oblong.png", "b.png", "--au", "AU12=1", "-o", "edits")
+    assert animate(*words) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "2 files from 2 of 4 inputs\n"
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert "damaged.jpg" in errors[0]
+    assert "oblong.png: an aligned face crop is square; this is 40x20" in errors[1]
+    assert sorted(path.name for path in (tmp_path / "edits").iterdir()) == ["a.png", "b.png"]
+    assert animate("oblong.png", "--au", "AU12=1", "-o", "out.gif") == 1
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_an_output_that_cannot_be_written(animate, tmp_path, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    assert animate("a.png", "--au", "AU12=1", "-o", "file/out.png") == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: a.png: ")
+    assert captured.err.count("\n") == 1
+    (tmp_path / "edits/a.png").mkdir(parents=True)
+    assert animate("a.png", "b.png", "--au", "AU12=1", "-o", "edits") == 1
+    assert "edits/a.png" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "edits").iterdir()) == ["a.png", "b.png"]
+
+
+def test_a_missing_extra_is_said_once(animate, monkeypatch, capsys):
+    def broken(*_):
+        raise ImportError("finding faces needs MediaPipe: pip install 'ganimation-jax[annotate]'")
+
+    monkeypatch.setattr("ganimation_jax.animation.finding.Landmarker", broken)
+    assert animate("a.png", "b.png", "--au", "AU12=1", "-o", "edits", aligned=False) == 2
+    refused(capsys, "ganimation-jax[annotate]")
+
+
+def test_help_and_mistakes_do_not_wait_for_jax(tmp_path):
+    code = (
+        "import sys\n"
+        "from ganimation_jax.animation.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "code = main(['none.png', '--model', 'x', '-o', 'out.png', '--grid'])\n"
+        "sys.exit(code != 2 or 'jax' in sys.modules or 'mediapipe' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--expression" in done.stdout
+    module = [sys.executable, "-m", "ganimation_jax.animate", "none.png", "--model", "x"]
+    done = subprocess.run([*module, "-o", "out.png"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: none.png does not exist\n")
+
+
+# What goes where
+
+
+def test_places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "in/b.mp4", "in/c/d.JPG", "in/c/.hidden.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    outs = [task.out.as_posix() for task in plan(expand(["a.jpg", "in"]), cli.Path("out"), None)]
+    assert outs == ["out/a.png", "out/b.mp4", "out/c/d.png"]
+    outs = [task.out.as_posix() for task in plan(expand(["**/*.JPG"]), cli.Path("out"), "gif")]
+    assert outs == ["out/d.gif"]
+    (tmp_path / "v1.0").mkdir()
+    assert plan(expand(["a.jpg"]), cli.Path("v1.0"), None)[0].out == cli.Path("v1.0/a.png")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UsageError, match="holds no photos"):
+        expand(["none"])
+
+
+# Videos are another module's: what it is asked for
+
+
+def test_videos_are_edited_frame_by_frame(animate, animator, monkeypatch, tmp_path):
+    asked = []
+
+    def edit_video(animator, source, out, target, *, faces, tags, progress):
+        own = np.full(17, 0.5, np.float32)
+        asked.append((source.name, out.name, target(own), faces, tags["action_units"]))
+
+    monkeypatch.setattr(clips, "edit_video", edit_video)
+    (tmp_path / "film.mov").touch()
+    words = ("film.mov", "--faces", 2, "-o", "out.mp4")
+    assert animate(*words, "--au", "AU12=0.9", aligned=False) == 0
+    ((source, out, target, faces, said),) = asked
+    assert (source, out, faces, said) == ("film.mov", "out.mp4", 2, "AU12=0.90")
+    want = np.full(17, 0.5)
+    want[ACTION_UNITS.index("AU12")] = 0.9
+    np.testing.assert_allclose(target, want)
+    asked.clear()
+    assert animate(*words, "--au", "AU12=0.3", "--relative", aligned=False) == 0
+    assert asked[0][2][ACTION_UNITS.index("AU12")] == pytest.approx(0.8)
+    asked.clear()
+    assert animate(*words, "--expression", "happy,sad", aligned=False) == 0
+    assert [out for _, out, *_ in asked] == ["out-happy.mp4", "out-sad.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "relative"), [((), True), (("--relative",), True), (("--no-relative",), False)]
+)
+def test_a_video_drives_a_photo(animate, monkeypatch, tmp_path, flags, relative):
+    asked = []
+
+    def drive(animator, image, driver, out, *, by, relative, faces, tags, progress):
+        asked.append((image.shape, driver.name, out.name, by, relative, faces, tags["model"]))
+
+    monkeypatch.setattr(clips, "drive", drive)
+    (tmp_path / "film.mp4").touch()
+    words = ("a.png", "--drive", "film.mp4", "-o", "out.webp", *flags)
+    assert animate(*words, aligned=False) == 0
+    assert asked == [((40, 40, 3), "film.mp4", "out.webp", "critic", relative, "largest", "tiny")]
+
+
+def test_progress_of_frames(capsys, monkeypatch):
+    line = cli._Line("frames")
+    line(1, 4)
+    assert capsys.readouterr().err == ""
+    line(4, 4)
+    assert capsys.readouterr().err.startswith("frames 4/4  ")
+    monkeypatch.setattr(cli.time, "monotonic", lambda: line._shown + 20)
+    line(7, None)
+    assert capsys.readouterr().err == "frames 7\n"
+
+
+# With MediaPipe
+
+
+@needs_mediapipe
+def test_all_faces_of_a_photo_and_none_of_noise(animate, tmp_path, capsys):
+    both = np.concatenate([portrait(240), portrait(240)], axis=1)
+    Image.fromarray(both).save(tmp_path / "two.png")
+    Image.fromarray(RNG.integers(0, 256, (90, 90, 3), np.uint8)).save(tmp_path / "noise.png")
+    words = ("two.png", "noise.png", "--au", "AU12=1", "--faces", "all", "-o", "edits")
+    assert animate(*words, aligned=False) == 1
+    assert "error: noise.png: no face was found" in capsys.readouterr().err
+    changed = (pixels("edits/two.png") != both).any(axis=-1)
+    assert changed[:, :240].mean() > 0.2
+    assert changed[:, 240:].mean() > 0.2
+    assert not (tmp_path / "edits/noise.png").exists()
+    assert animate("two.png", "--au", "AU12=1", "-o", "one.png", aligned=False) == 0
+    changed = (pixels("one.png") != both).any(axis=-1)
+    assert (changed[:, :240].mean() > 0.2) != (changed[:, 240:].mean() > 0.2)

@@ -1,0 +1,265 @@
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import BATCH, N_CRITIC, SIZE, UNITS, assert_trees_close
+
+from configs import emotionet
+from ganimation_jax import augment, losses, sharding
+from ganimation_jax.augment import TRANSFORMS, build, diff_augment, make_tinted_step, tint
+from ganimation_jax.methods import METHODS
+from ganimation_jax.methods.ganimation import ganimation
+from ganimation_jax.models.critic import Critic
+from ganimation_jax.models.generator import Generator
+
+KEY = jax.random.key(3)
+EVERYTHING = ("color", "translation", "cutout")
+
+
+def images(count=6, size=16, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (count, size, size, 3)).astype(np.float32)
+
+
+def test_brightness_saturation_and_contrast_by_hand():
+    image = images(1)[0]
+    np.testing.assert_allclose(augment.brightness(image, 0.25), image + 0.25, atol=1e-7)
+    grey = image.sum(axis=-1, keepdims=True) / 3
+    np.testing.assert_allclose(augment.saturation(image, 0), np.tile(grey, 3), atol=1e-6)
+    np.testing.assert_allclose(augment.saturation(image, 2), 2 * image - grey, atol=1e-6)
+    mean = image.astype(np.float64).mean()
+    np.testing.assert_allclose(augment.contrast(image, 0), np.full_like(image, mean), atol=1e-6)
+    np.testing.assert_allclose(augment.contrast(image, 1.5), 1.5 * image - mean / 2, atol=1e-6)
+
+
+def test_nothing_is_changed_at_no_strength():
+    image = images(1)[0]
+    np.testing.assert_array_equal(augment.brightness(image, 0), image)
+    np.testing.assert_allclose(augment.saturation(image, 1), image, atol=1e-6)
+    np.testing.assert_allclose(augment.contrast(image, 1), image, atol=1e-6)
+    np.testing.assert_array_equal(augment.translate(image, 0, 0), image)
+    np.testing.assert_array_equal(augment.cut_out(image, 0, 0, 0), image)
+    np.testing.assert_allclose(tint(KEY, image, 0), image, atol=1e-6)
+    never = diff_augment(EVERYTHING, probability=0)
+    np.testing.assert_array_equal(never(KEY, image[None]), image[None])
+
+
+@pytest.mark.parametrize(("down", "right"), [(2, 3), (-2, 3), (0, -5), (16, 0)])
+def test_translation_fills_with_grey(down, right):
+    image = images(1)[0]
+    expected = np.zeros_like(image)
+    for y in range(16):
+        for x in range(16):
+            if 0 <= y - down < 16 and 0 <= x - right < 16:
+                expected[y, x] = image[y - down, x - right]
+    np.testing.assert_array_equal(augment.translate(image, down, right), expected)
+
+
+def test_cutout_may_reach_over_the_edge():
+    image = np.ones((8, 8, 3), np.float32)
+    got = np.asarray(augment.cut_out(image, -2, 5, 4))[..., 0]
+    expected = np.ones((8, 8))
+    expected[:2, 5:] = 0
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_draws_have_the_published_ranges():
+    keys = jax.random.split(KEY, 400)
+    flat = np.full((16, 16, 3), 0.3, np.float32)
+    flat_drawn = jax.vmap(lambda key: TRANSFORMS["color"](key, flat))(keys)
+    shift = flat_drawn[:, 0, 0, 0] - 0.3  # a constant image shows brightness alone
+    assert -0.5 <= shift.min() < -0.48
+    assert 0.48 < shift.max() <= 0.5
+    dot = np.zeros((16, 16, 3), np.float32)
+    dot[8, 8] = 1
+    moved = jax.vmap(lambda key: TRANSFORMS["translation"](key, dot))(keys)
+    places = np.argwhere(np.asarray(moved)[..., 0] == 1)
+    assert len(places) == 400
+    assert {*places[:, 1]} == {*places[:, 2]} == {6, 7, 8, 9, 10}  # an eighth of 16 pixels
+    holes = jax.vmap(lambda key: TRANSFORMS["cutout"](key, np.ones_like(flat)))(keys)
+    hidden = 256 - np.asarray(holes)[..., 0].sum(axis=(1, 2))
+    assert hidden.max() == 64  # half a side, wholly inside
+    assert hidden.min() == 16  # its middle in a corner
+
+
+def test_one_key_is_one_draw_for_a_face_and_its_edit():
+    change = diff_augment(EVERYTHING)
+    real, edited = images(seed=0), images(seed=1)
+    share = np.random.default_rng(2).random(len(real), np.float32)
+    # Every change is affine, so the penalty's points between the two are themselves augmented.
+    between = losses.interpolate(change(KEY, real), change(KEY, edited), share)
+    want = change(KEY, losses.interpolate(real, edited, share))
+    np.testing.assert_allclose(between, want, atol=2e-6)
+    same = np.tile(real[:1], (6, 1, 1, 1))
+    drawn = np.asarray(change(KEY, same))
+    assert np.abs(drawn - drawn[:1]).max(axis=(1, 2, 3))[1:].min() > 0.01  # another for each place
+
+
+def test_images_do_not_depend_on_each_other():
+    change = jax.jit(diff_augment(EVERYTHING))
+    one, other = images(seed=0), images(seed=1)
+    other[2] = one[2]
+    np.testing.assert_array_equal(change(KEY, one)[2], change(KEY, other)[2])
+
+
+def test_probability_is_that_of_each_change():
+    change = diff_augment(("translation",), probability=0.3)
+    base = images(1)
+    drawn = np.asarray(change(KEY, np.tile(base, (1000, 1, 1, 1))))
+    changed = (drawn != base).any(axis=(1, 2, 3)).mean()
+    assert changed == pytest.approx(0.3 * 24 / 25, abs=0.05)  # one draw in 25 is no shift
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_gradients_flow_through(name):
+    change = diff_augment((name,))
+    image, direction = images(2), images(2, seed=5)
+
+    @jax.jit
+    def total(x):
+        return (change(KEY, x) * direction).sum()
+
+    grads = jax.grad(total)(image)
+    # The change is affine: a finite difference of any size is exact.
+    step = images(2, seed=6)
+    np.testing.assert_allclose(
+        (grads * step).sum(), total(image + step) - total(image), rtol=1e-3, atol=1e-3
+    )
+    assert (np.abs(grads) > 0).mean() > 0.3
+
+
+def test_tint_keeps_black_white_and_brightness_of_grey():
+    grey = np.random.default_rng(0).uniform(-1, 1, (16, 16, 1)).astype(np.float32).repeat(3, -1)
+    grey[0, 0], grey[0, 1] = -1, 1
+    drawn = np.asarray(tint(KEY, grey, 0.3))
+    np.testing.assert_allclose(drawn[0, 0], -1)
+    np.testing.assert_allclose(drawn[0, 1], 1)
+    assert np.abs(drawn).max() <= 1
+    light, was = (drawn + 1) / 2, (grey + 1) / 2
+    np.testing.assert_allclose(light.prod(axis=-1), was.prod(axis=-1), rtol=1e-4, atol=1e-6)
+    assert np.ptp(light, axis=-1).max() > 0.1  # it has a colour now
+    # Smooth: powers, seen in an image of one grey, are linear over it.
+    even = np.asarray(tint(KEY, np.zeros((16, 16, 3), np.float32), 0.3))
+    power = np.log((even + 1) / 2) / np.log(0.5)
+    np.testing.assert_allclose(np.diff(power, 2, axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(np.diff(power, 2, axis=1), 0, atol=1e-4)
+    np.testing.assert_allclose(power.sum(axis=-1), 3, rtol=1e-5)
+
+
+def test_strongest_tint_has_no_negative_power():
+    even = jax.vmap(lambda key: tint(key, jnp.zeros((8, 8, 3)), augment.MAX_TINT))(
+        jax.random.split(KEY, 2000)
+    )
+    power = np.log((np.asarray(even) + 1) / 2) / np.log(0.5)
+    assert power.min() > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"policy": "colour"}, "colour not among color, translation, cutout"),
+        ({"probability": 1.5}, r"probability 1.5 is not in \[0, 1\]"),
+        ({"tint": 0.5}, r"tint 0.5 is not in \[0, 0.35\]"),
+    ],
+)
+def test_what_is_not_known_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        build({"policy": "", "probability": 1.0, "tint": 0.0} | options)
+
+
+def test_configs_turn_it_on_and_off():
+    cfg = emotionet.get_config()
+    assert build(cfg.augment) is None
+    cfg.augment.policy = "color, translation"
+    change = build(cfg.augment)
+    want = diff_augment(("color", "translation"))(KEY, images())
+    np.testing.assert_array_equal(change(KEY, images()), want)
+    del cfg.augment  # a run from before
+    assert METHODS["ganimation"](cfg).generator_loss
+
+
+def one_batch(batch):
+    one = jax.tree.map(lambda x: x[0], batch)
+    return one._replace(image=np.float32(one.image) / np.float32(127.5) - 1)
+
+
+def test_critic_and_generator_see_the_same_changes(initial_state, batch):
+    """A brightness that is known: losses with it are losses of brighter images."""
+    nets = Generator(width=4, residual_blocks=1), Critic(UNITS, width=4)
+    one = one_batch(batch)
+    generator = initial_state.generator.params
+    # So narrow a critic is blind at its published init: see Critic.init_std.
+    critic = jax.tree.map(lambda x: 5 * x, initial_state.critic.params)
+    shares = lambda key, size: jnp.full(size, 0.25)  # noqa: E731
+    brighter = ganimation(*nets, augment=lambda key, x: x + 0.5, draw_shares=shares)
+    plain = ganimation(*nets, draw_shares=shares)
+    edited = plain.translate(generator, one)
+
+    @jax.jit  # all at once: compilation is what costs
+    def compare(generator, critic, one, edited):
+        brighter_one = one._replace(image=one.image + 0.5)
+        error = jnp.square(plain.read_aus(critic, edited + 0.5) - one.target_aus).mean()
+        got = brighter.critic_losses[0](critic, one, edited, KEY)[1]
+        want = plain.critic_losses[0](critic, brighter_one, edited + 0.5, KEY)[1]
+        edits = brighter.generator_loss(generator, critic, one, KEY)[1]
+        return got, want, edits, plain.generator_loss(generator, critic, one, KEY)[1], 160 * error
+
+    edited = jax.jit(plain.translate)(generator, one)
+    got, want, edits, plain_edits, error = compare(generator, critic, one, edited)
+    assert_trees_close(got, want, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(edits["generator/aus"], error, rtol=1e-4)
+    assert abs(edits["generator/aus"] - plain_edits["generator/aus"]) > 0.01
+    for name in ("cycle", "attention", "total_variation", "attention_mean"):
+        np.testing.assert_allclose(edits[f"generator/{name}"], plain_edits[f"generator/{name}"])
+
+
+def test_augmenting_exchanges_no_images_between_devices(batch):
+    mesh = sharding.make_mesh()
+    change = diff_augment(EVERYTHING, probability=0.8)
+
+    def step(state, batch, run_key):
+        flat = batch.image.reshape(-1, SIZE, SIZE, 3)
+        return jax.value_and_grad(lambda x: jnp.square(change(run_key, x)).sum())(flat)
+
+    state = type("State", (), {"step": 0})
+    one = jax.tree.map(lambda x: x[:1], batch)  # as many faces as devices
+    placed = type(batch)(**sharding.place_batch(mesh, one._asdict(), leading=1))
+    key = jax.device_put(KEY, sharding.replicated(mesh))
+    tinted = jax.jit(lambda batch, key: make_tinted_step(step, 0.2)(state, batch, key))
+    text = tinted.lower(placed, key).compile().as_text()
+    assert "all-reduce" in text  # of the sum, so that what follows would find something
+    for kind in ("all-gather", "all-to-all", "collective-permute"):
+        for shape in re.findall(rf"f32\[([\d,]*)\][^=]*{kind}\(", text):
+            elements = np.prod([int(n) for n in shape.split(",") if n])
+            assert elements < SIZE * SIZE * 3, (kind, shape)
+    want = jax.jit(lambda batch: make_tinted_step(step, 0.2)(state, batch, KEY))(one)
+    assert_trees_close(tinted(placed, key), want, rtol=1e-5, atol=1e-5)
+
+
+def test_a_tinted_step_is_the_step_on_tinted_faces(batch):
+    seen = {}
+
+    def step(state, batch, run_key):
+        seen["image"], seen["key"] = batch.image, run_key
+        return state, {}
+
+    state = type("State", (), {"step": jnp.int32(5)})()
+    make_tinted_step(step, 0.3)(state, batch, KEY)
+    assert seen["image"].shape == (N_CRITIC, BATCH, SIZE, SIZE, 3)
+    assert seen["key"] is KEY
+    first = seen["image"]
+    plain = np.float32(batch.image) / np.float32(127.5) - 1
+    per_face = np.abs(first - plain).mean(axis=(2, 3, 4))
+    assert per_face.min() > 1e-3
+    assert len(np.unique(per_face)) == per_face.size  # another for each face
+    make_tinted_step(step, 0.3)(state, batch, KEY)
+    np.testing.assert_array_equal(first, seen["image"])  # of the step and the run's key alone
+    state.step = jnp.int32(6)
+    make_tinted_step(step, 0.3)(state, batch, KEY)
+    assert np.abs(first - seen["image"]).max() > 0.01
+    state.step = jnp.int32(5)
+    untinted = functools.partial(make_tinted_step(step, 0.0), state, batch)
+    untinted(KEY)
+    np.testing.assert_allclose(seen["image"], plain, atol=1e-6)

@@ -1,0 +1,28 @@
+import jax.numpy as jnp
+import numpy as np
+
+from ganimation_jax import clips
+from ganimation_jax.samples import INTENSITY
+from ganimation_jax.types import Edit
+from ganimation_jax.writers import CELL
+
+
+def test_expressions_rise_and_fall():
+    units = ("AU12", "AU45")  # AU12 is part of 'happy' alone
+
+    def edit(image, aus):  # paints the intensity of AU12
+        painted = jnp.ones_like(image) * aus[:, :1, None, None] * 2 - 1
+        return Edit(painted, jnp.zeros((*image.shape[:3], 1)), painted)
+
+    images = np.zeros((2, CELL, CELL, 3), np.uint8)
+    aus = np.float32([[0.0, 0.0], [0.4, 0.0]])
+    frames = clips.expressions(edit, images, aus, units)
+    assert len(frames) == 2 * clips.STEPS
+    # The cells of 'happy', in the second column, of both faces.
+    x = frames[0].shape[1] // 2 + CELL // 2
+    first, second = (
+        [frame[-y, x, 0] / 255 for frame in frames] for y in (CELL * 3 // 2, CELL // 2)
+    )
+    share = 1 - np.abs(np.arange(2 * clips.STEPS) / clips.STEPS - 1)
+    np.testing.assert_allclose(first, share * INTENSITY, atol=0.01)
+    np.testing.assert_allclose(second, 0.4 + share * (INTENSITY - 0.4), atol=0.01)

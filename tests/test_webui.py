@@ -1,0 +1,548 @@
+"""The web page, as people use it: a browser, a server, a tiny model."""
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+from test_interop import small_critic, small_generator
+
+from ganimation_jax.action_units import ACTION_UNITS, EXPRESSIONS
+from ganimation_jax.animation import web, web_visitors
+from ganimation_jax.animation.animator import Animator, Face
+from ganimation_jax.animation.provenance import NOTICE, read_provenance
+from ganimation_jax.animation.web_visitors import Photo, Refused, Sitting, Visitors, take_upload
+from ganimation_jax.data.face import render
+from ganimation_jax.data.synthetic import SyntheticFaces
+from ganimation_jax.faces.alignment import crop
+from ganimation_jax.faces.landmarker import FACE_LANDMARKER
+from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
+from ganimation_jax.interop.torch_import import import_run, write_run
+from ganimation_jax.weights import locate
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-sync", "--disable-background-networking", "--disable-component-update"),
+)
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
+def missing():
+    """Why the page cannot be tried here; empty if it can."""
+    for package in ("gradio", "mediapipe", "playwright", "av"):
+        if importlib.util.find_spec(package) is None:
+            return f"{package} is not installed (extra webui, and playwright)"
+    try:
+        locate(FACE_LANDMARKER)
+    except FileNotFoundError as error:
+        return str(error)
+    return "" if CHROMIUM else f"none of {', '.join(PROGRAMS)} is installed"
+
+
+# Gradio 6.31 asks pandas 3.1 for what that finds old.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")
+needs_browser = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+
+
+def face(person=0, smile=0.0, side=256):
+    """A face drawn by the library, which MediaPipe takes for one: uint8."""
+    aus = np.zeros(len(ACTION_UNITS), np.float32)
+    aus[ACTION_UNITS.index("AU12")] = smile
+    drawn = Image.fromarray(render(SyntheticFaces(9, 256).identity(person), aus, 256))
+    return drawn.resize((side, side))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run whose generator and critic are noise: an edit is sure to change the picture."""
+    generator = generator_to_state_dict(small_generator()[1])
+    config, state = import_run(generator, critic_to_state_dict(small_critic()[1]))
+    folder = tmp_path_factory.mktemp("runs") / "tiny & <b>"
+    write_run(folder, config, state)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def animator(run):
+    with Animator.load(run) as animator:
+        animator.looks = 0
+        find = animator.find
+
+        def counted(*args, **options):
+            animator.looks += 1
+            return find(*args, **options)
+
+        animator.find = counted
+        yield animator
+
+
+@pytest.fixture(scope="module")
+def url(animator):
+    with web.serving(animator) as url:
+        yield url
+    assert not os.path.exists(os.environ["GRADIO_TEMP_DIR"])
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def visit(browser, url):
+    """An open page. All that it asks for is of the server, and nothing goes wrong in it."""
+    context = browser.new_context(viewport={"width": 1280, "height": 860})
+    page = context.new_page()
+    asked, wrong = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else 0)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(url)
+    page.wait_for_selector("#AU12 input")
+    yield page
+    context.close()
+    assert len(asked) > 20
+    assert not [one for one in asked if not one.startswith((url, "data:", "blob:"))]
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def page(browser, url):
+    """A page with a photo."""
+    with visit(browser, url) as page:
+        drop(page, face())
+        page.wait_for_selector("#view img")
+        yield page
+
+
+def drop(page, image, into="#photo input[type=file]"):
+    if isinstance(image, Image.Image):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        image = buffer.getvalue()
+    page.set_input_files(into, {"name": "a.png", "mimeType": "image/png", "buffer": image})
+
+
+def sources(page):
+    return [image.get_attribute("src") for image in page.locator("#view img").all()]
+
+
+def pictures(page):
+    """What the browser shows before and after, uint8."""
+    bodies = [page.request.get(source).body() for source in sources(page)]
+    return [np.asarray(Image.open(io.BytesIO(body)).convert("RGB")) for body in bodies]
+
+
+def edited(page, want, within=3):
+    """Wait until the page shows this edit, as JPEG does; what it shows."""
+    for _ in range(100):
+        after = pictures(page)[1]
+        if after.shape == want.shape and difference(after, want) < within:
+            return after
+        page.wait_for_timeout(100)
+    raise AssertionError(f"the edit is off by {difference(after, want):.1f}")
+
+
+def found(animator, image=None):
+    return animator.find(np.asarray(image or face()))
+
+
+def sliders(page):
+    return [
+        float(page.locator(f"#{code} input[type=range]").input_value()) for code in ACTION_UNITS
+    ]
+
+
+def move(page, code, value):
+    page.locator(f"#{code} input[type=range]").fill(str(value))
+
+
+def press(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def difference(one, other):
+    return np.abs(one.astype(float) - other).mean()
+
+
+# The page
+
+
+@needs_browser
+def test_a_photo_shows_its_own_expression(page, animator):
+    (own,) = found(animator)
+    np.testing.assert_allclose(sliders(page), own.aus, atol=0.006)
+    assert 0 < sum(sliders(page)) < len(ACTION_UNITS)
+    before, after = pictures(page)
+    np.testing.assert_array_equal(before, after)
+    assert difference(before, np.asarray(face())) < 3  # JPEG
+    head = page.locator("#head").inner_text()
+    assert "tiny & <b>" in head
+    assert "32 x 32" in head
+    assert "edited by AI" in page.locator("#foot").inner_text()
+
+
+@needs_browser
+def test_a_moved_slider_shows_the_edit_of_its_last_place(page, animator):
+    before = pictures(page)[0]
+    looks = animator.looks
+    for value in (0.1, 0.9, 0.3, 0.7):
+        move(page, "AU12", value)
+    assert sliders(page)[ACTION_UNITS.index("AU12")] == 0.7
+    want = animator.with_faces(np.asarray(face()), found(animator), [sliders(page)])
+    edited(page, want)
+    assert difference(before, want) > 10
+    assert animator.looks == looks + 1  # that was us: the page has not looked again
+
+
+@needs_browser
+def test_where_the_model_paints_is_shown_on_the_photo(page, animator):
+    photo, (one,) = np.asarray(face()), found(animator)
+    plain = animator.with_faces(photo, [one], [sliders(page)])
+    page.locator("#overlay input").check()
+    # As the explanation of the same edit has it.
+    kept = animator.explain(photo, np.array(sliders(page))).attention[..., None]
+    alpha = web_visitors.OVERLAY * (1 - kept)
+    edited(page, plain * (1 - alpha) + alpha * web_visitors.PAINT)
+    page.locator("#overlay input").uncheck()
+    edited(page, plain)
+
+
+@needs_browser
+def test_expressions_by_name_and_back(page, animator):
+    (own,) = found(animator)
+    press(page, "surprised")
+    page.wait_for_function("document.querySelector('#AU26 input').value == 0.8")
+    want = dict.fromkeys(ACTION_UNITS, 0) | dict.fromkeys(EXPRESSIONS["surprised"], 0.8)
+    assert sliders(page) == list(want.values())
+    edited(page, animator.with_faces(np.asarray(face()), [own], [list(want.values())]))
+    press(page, "neutral")
+    edited(page, animator.with_faces(np.asarray(face()), [own], [[0] * len(ACTION_UNITS)]))
+    assert not any(sliders(page))
+    press(page, "own expression")
+    edited(page, np.asarray(face()))
+    np.testing.assert_allclose(sliders(page), own.aus, atol=0.006)
+
+
+@needs_browser
+def test_the_expression_of_another_photo(page, animator):
+    other = face(person=3, smile=1)
+    (theirs,), (own,) = found(animator, other), found(animator)
+    assert np.abs(theirs.aus - own.aus).max() > 0.1
+    drop(page, other, into="[data-testid='from another photo-upload-button']")
+    edited(page, animator.with_faces(np.asarray(face()), [own], [theirs.aus]), within=4)
+    np.testing.assert_allclose(sliders(page), theirs.aus, atol=0.006)
+
+
+@needs_browser
+def test_saved_files_say_what_they_are(page, animator, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(web_visitors, "FILM_STEPS", steps := 4)
+    press(page, "happy")
+    page.wait_for_function("document.querySelector('#AU12 input').value == 0.8")
+    files = {kind: save(page, kind, tmp_path) for kind in ("png", "gif", "mp4")}
+    for kind in ("png", "gif"):
+        told = read_provenance(files[kind])
+        assert told.notice == NOTICE
+        assert (told.model, told.sha256) == (run.name, animator.model.sha256)
+        assert "AU12=0.80" in told.action_units
+        assert "AU04=0.00" in told.action_units
+    # The picture is the edit, to the bit; the film begins with the photo and comes to the edit.
+    want = animator.with_faces(np.asarray(face()), found(animator), [sliders(page)])
+    with Image.open(files["png"]) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), want)
+    with Image.open(files["gif"]) as film:
+        assert film.n_frames == 2 * steps  # those at rest are one
+        assert difference(np.asarray(film.convert("RGB")), np.asarray(face())) < 6
+        film.seek(steps)
+        assert difference(np.asarray(film.convert("RGB")), want) < 12
+    import av
+
+    with av.open(str(files["mp4"])) as film:
+        assert NOTICE in film.metadata["comment"]
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(frames) == 2 * (steps + web_visitors.FILM_REST) - 1
+    assert difference(frames[0], np.asarray(face())) < 6
+    assert difference(frames[web_visitors.FILM_REST + steps], want) < 20
+
+
+def save(page, kind, folder):
+    with page.expect_download() as download:
+        page.click(f"#save-{kind}")
+    assert download.value.suggested_filename == f"edited.{kind}"
+    download.value.save_as(folder / f"edited.{kind}")
+    return folder / f"edited.{kind}"
+
+
+@needs_browser
+def test_it_fits_a_phone_and_the_picture_stays_in_view(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
+    page.locator("#AU26").scroll_into_view_if_needed()
+    page.wait_for_timeout(100)
+    view, slider = page.locator("#view").bounding_box(), page.locator("#AU26").bounding_box()
+    assert 0 <= view["y"] < 5
+    assert view["y"] + view["height"] < slider["y"]
+    page.set_viewport_size({"width": 1280, "height": 860})
+    page.wait_for_timeout(100)
+    view, slider = page.locator("#view").bounding_box(), page.locator("#AU26").bounding_box()
+    assert view["x"] + view["width"] < slider["x"]
+
+
+@needs_browser
+def test_what_is_wrong_is_said_and_nothing_is_left(browser, url, animator):
+    root = Path(os.environ["GRADIO_TEMP_DIR"])
+    before = set(root.iterdir())
+    with visit(browser, url) as page:
+        press(page, "save PNG")
+        said(page, "Drop a photo first.")
+        noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+        drop(page, Image.fromarray(noise))
+        said(page, "No face was found.")
+        drop(page, b"<script>alert(1)</script>")
+        said(page, "no picture that can be read")
+        drop(page, bomb(20_000, 10_000))
+        said(page, "too many pixels")
+        drop(page, bomb(9_000, 9_000))
+        said(page, "9000 x 9000 pixels, more than the 50 million")
+        several = Image.new("RGB", (512, 256))
+        for place in (0, 1):
+            several.paste(face(place, side=256 - 30 * place), (256 * place, 0))
+        drop(page, several)
+        said(page, "2 faces were found", role="status")
+        press(page, "save GIF")
+        said(page, "Nothing is edited yet")
+        page.get_by_label("all faces").check()
+        photo = np.asarray(several)
+        both = animator.find(photo, "all")
+        assert len(both) == 2
+        edited(page, animator.with_faces(photo, both, [sliders(page)] * 2))
+        assert len(set(root.iterdir()) - before) == 1  # uploads are gone, the folder is not
+    for _ in range(100):
+        if set(root.iterdir()) == before:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"left: {set(root.iterdir()) - before}")
+
+
+def said(page, text, role="alert"):
+    page.locator(f"#status [role={role}]").filter(has_text=text).wait_for()
+
+
+def bomb(width, height):
+    """A PNG of few bytes that says it is large."""
+
+    def chunk(name, content):
+        check = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + check
+
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+# What the server gives away
+
+
+def answer(url):
+    try:
+        with urllib.request.urlopen(url, timeout=20) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    "path",
+    [
+        "file=/etc/passwd",
+        "file=etc/passwd",
+        "file={root}/../../etc/passwd",
+        "file={run}/config.json",
+        "file=pyproject.toml",
+        "file=http://127.0.0.1:9/",
+        "file=https://example.com/",
+        "proxy=https://example.com/",
+    ],
+)
+def test_no_other_files_are_served(url, run, path):
+    named = path.format(root=os.environ["GRADIO_TEMP_DIR"], run=run)
+    status, body = answer(f"{url}gradio_api/{urllib.parse.quote(named, safe='=/:')}")
+    assert (status, body) == (403, b"not served")
+
+
+@needs_browser
+def test_no_other_file_is_taken_for_an_upload(url):
+    config = json.loads(answer(f"{url}config")[1])
+    (photo,) = [c["id"] for c in config["components"] if c["props"].get("elem_id") == "photo"]
+    (event,) = [d["id"] for d in config["dependencies"] if [photo, "upload"] in d["targets"]]
+    for path in (str(ROOT / "docs/portrait.png"), "/etc/passwd"):
+        upload = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        data = {"data": [upload, False], "fn_index": event, "session_hash": "someone"}
+        request = urllib.request.Request(
+            f"{url}gradio_api/queue/join",
+            json.dumps(data).encode(),
+            {"Content-Type": "application/json"},
+        )
+        assert answer(request)[0] == 200
+        told = answer(f"{url}gradio_api/queue/data?session_hash=someone")[1].decode()
+        assert '"success":false' in told
+        assert Path(path).exists()  # uploads are removed when they are read
+
+
+@needs_browser
+def test_pages_may_load_nothing_from_elsewhere(url):
+    with urllib.request.urlopen(url, timeout=20) as response:
+        assert "default-src 'self';" in response.headers["Content-Security-Policy"]
+
+
+@needs_browser
+def test_uploads_are_limited(url):
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    body += bytes(web_visitors.LARGEST_FILE + 1000) + b"\r\n--x--\r\n"
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    status, text = answer(urllib.request.Request(f"{url}gradio_api/upload", body, kind))
+    assert (status, b"maximum allowed size" in text) == (413, True)
+
+
+# Without a browser
+
+
+def test_a_file_that_came_in_another_way_is_limited_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(web_visitors, "LARGEST_FILE", 1000)
+    path = tmp_path / "upload/a.png"
+    path.parent.mkdir()
+    path.write_bytes(bytes(1001))
+    with pytest.raises(Refused, match="larger than"):
+        take_upload(path)
+    assert not path.parent.exists()
+    with pytest.raises(Refused, match="try it again"):
+        take_upload(path)
+
+
+def test_a_large_photo_is_reduced_with_its_faces(monkeypatch, tmp_path):
+    monkeypatch.setattr(web_visitors, "PHOTO_SIDE", 100)
+    path = tmp_path / "a.png"
+    Image.new("RGB", (200, 150)).save(path)
+    image, remark = take_upload(path)
+    assert image.shape == (75, 100, 3)
+    assert "100 x 75" in remark
+
+
+def test_a_reduced_photo_has_its_faces_in_the_same_places():
+    image = np.asarray(face(side=600))
+    transform = np.array([[0.1, 0.02, 3.0], [-0.02, 0.1, 9.0]])
+    one = Face(crop(image, transform, 64), transform, (10, 20, 400, 500), np.zeros(17))
+    small = Photo(image[:, :-9], (one,)).within(150)
+    assert small.image.shape == (150, 148, 3)
+    (less,) = small.faces
+    assert difference(crop(small.image, less.transform, 64), one.crop) < 4
+    np.testing.assert_allclose(less.box, np.array(one.box) / 4, rtol=0.01)
+    assert Photo(image, (one,)).within(600).faces == (one,)
+
+
+def test_visitors_have_folders_of_their_own_that_go_with_them(tmp_path):
+    visitors = Visitors(tmp_path, most=2)
+    folders = [visitors.fresh(key) for key in ("a", "b")]
+    for key, folder in zip("ab", folders, strict=True):
+        visitors.sit(key, Sitting(folder, *[None] * 5))
+    assert visitors.sitting("a").folder == folders[0]
+    visitors.fresh("c")  # b has been still the longest
+    assert [folder.exists() for folder in folders] == [True, False]
+    with pytest.raises(Refused, match="first"):
+        visitors.sitting("b")
+    visitors.fresh("a")  # another photo
+    assert not folders[0].exists()
+    visitors.sit("a", Sitting(folders[0], *[None] * 5))  # came too late
+    with pytest.raises(Refused, match="first"):
+        visitors.sitting("a")
+    for key in "abc":
+        visitors.leave(key)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_visitor_has_some_files_at_a_time(tmp_path):
+    sitting = Sitting(tmp_path, *[None] * 5)
+    places = []
+    for number in range(web_visitors.MOST_FILES + 3):
+        places.append(sitting.place("edited.png"))
+        os.utime(places[-1].parent, ns=(number, number))
+    assert [place.parent.exists() for place in places] == [False] * 3 + [True] * 8
+    assert {place.name for place in places} == {"edited.png"}
+
+
+# The command
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run it; what to do while it serves, before it is told to end."""
+    handlers = [(one, signal.getsignal(one)) for one in (signal.SIGINT, signal.SIGTERM)]
+
+    def run_it(*words, meanwhile=lambda: None):
+        pause = lambda: (meanwhile(), os.kill(os.getpid(), signal.SIGTERM))  # noqa: E731
+        monkeypatch.setattr(signal, "pause", pause)
+        return web.main([str(word) for word in words]), *capsys.readouterr()
+
+    yield run_it
+    for number, handler in handlers:
+        signal.signal(number, handler)
+
+
+@needs_browser
+def test_it_serves_until_it_is_ended(command, run):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    seen = []
+
+    def look():
+        seen.append((answer(address)[0], os.environ["GRADIO_TEMP_DIR"]))
+
+    port = urllib.parse.urlsplit(address).port
+    code, out, error = command("--model", run, "--port", port, meanwhile=look)
+    assert (code, out, error) == (0, f"{address}  (Ctrl-C ends it)\n", "")
+    ((status, folder),) = seen
+    assert status == 200
+    assert not os.path.exists(folder)
+
+
+@needs_browser
+def test_a_taken_port_is_said(command, run, url):
+    code, _, error = command("--model", run, "--port", urllib.parse.urlsplit(url).port)
+    assert (code, error.count("\n")) == (2, 1)
+    assert "--port" in error
+
+
+def test_what_keeps_it_from_starting(command, run, tmp_path, monkeypatch):
+    code, _, error = command("--model", tmp_path)
+    assert code == 2
+    assert error.startswith("error: no checkpoint in ")
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    code, _, error = command("--model", run)
+    assert (code, error) == (
+        2,
+        "error: the web page needs Gradio: pip install 'ganimation-jax[webui]'\n",
+    )
