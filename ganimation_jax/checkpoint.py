@@ -122,6 +122,12 @@ class Checkpoints:
         restored = self._manager.restore(step, args=ocp.args.Composite(state=state))
         return note["note"], restored["state"]
 
+    @property
+    def newest(self) -> Path | None:
+        """Where the newest is."""
+        step = self._manager.latest_step()
+        return None if step is None else self._directory / str(step)
+
     def close(self) -> None:
         """Wait for the save under way and seal it."""
         self._seal()

@@ -2,7 +2,6 @@
 
 import collections
 import functools
-import json
 import logging
 import math
 from collections.abc import Callable
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from flax.traverse_util import flatten_dict
+import numpy as np
 from ml_collections import ConfigDict
 
-from ganimation_jax import distributed, engine, resident, samples, sharding
-from ganimation_jax.action_units import positions
+from ganimation_jax import augment, clips, distributed, engine, health, resident, samples, sharding
+from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.checkpoint import Checkpoints
 from ganimation_jax.data.pipeline import (
     build_source,
@@ -25,8 +24,8 @@ from ganimation_jax.data.pipeline import (
 from ganimation_jax.evaluation import held_out
 from ganimation_jax.guard import Guard
 from ganimation_jax.methods import METHODS
-from ganimation_jax.models.critic import depth_for
-from ganimation_jax.optimizers import DECAYS, build_optimizers
+from ganimation_jax.optimizers import build_optimizers
+from ganimation_jax.preflight import check, check_continues, json_config
 from ganimation_jax.types import (
     Batch,
     Metrics,
@@ -47,17 +46,6 @@ CONSOLE_SCORES = (
     "reconstruction/psnr",
     "attention/mean",
 )
-POSITIVE = (
-    "batch_size", "n_critic", "steps_per_call", "epochs", "lr", "generator.width", "critic.width",
-    "every.log", "every.sample", "every.evaluate", "every.checkpoint",
-    "evaluate.examples", "evaluate.batch_size", "keep.latest",
-)  # fmt: skip
-# What may change when a run continues: nothing that state, data or schedule depend on.
-MODEL = ("method", "action_units", "image_size", "generator.", "critic.width", "critic.depth")
-FREE_TO_CHANGE = (
-    "data.dir", "data.eyes", "data.grey", "data.resident", "data.workers", "debug_nans",
-    "evaluate.", "every.", "keep.", "mesh.", "non_finite.", "wandb.",
-)  # fmt: skip
 
 
 def train(cfg: ConfigDict, workdir: Path) -> bool:
@@ -77,7 +65,7 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
     mesh = sharding.make_mesh(cfg.mesh.fsdp)
     check(cfg, mesh.size)
     faces, held_out_faces = build_source(cfg, "train"), build_source(cfg, "test")
-    positions(cfg.action_units, faces.action_units)
+    columns = positions(cfg.action_units, faces.action_units)
     images_per_step = cfg.n_critic * cfg.batch_size
     images_per_call = images_per_step * cfg.steps_per_call
     calls = math.ceil(cfg.epochs * len(faces) / images_per_call)
@@ -95,6 +83,8 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
     train_step: Callable[..., Any] = engine.make_train_step(
         method, optimizers, ema_decay=cfg.ema_decay, unroll=unroll
     )
+    if cfg.augment.tint:
+        train_step = augment.make_tinted_step(train_step, cfg.augment.tint)
     if cfg.data.resident:
         train_step = resident.make_resident_step(train_step)
     step_fn = jax.jit(
@@ -171,10 +161,18 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
     )
     run_key = jax.jit(lambda: jax.random.key(cfg.seed), out_shardings=replicated)()
     guard, rollbacks = Guard(cfg.non_finite.patience), 0
+    monitors = health.build(cfg, faces.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM))
+    for alert in monitors.replay(writer.history()):
+        log.warning("still so since %s images: %s", f"{alert.images:,}", alert.message)
     in_flight: collections.deque[tuple[int, Metrics]] = collections.deque()
 
     def due(interval: int, images: int) -> bool:
         return images % interval < images_per_call or images == total
+
+    def record(images: int, values: dict[str, float], *console: tuple[str, ...]) -> None:
+        writer.metrics(images, values, *console)
+        for alert in monitors.observe(images, values):
+            writer.alert(alert)
 
     def retire(left: int) -> None:
         """Wait until ``left`` calls are in flight; look at those that ended, log some."""
@@ -183,7 +181,7 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
             values = {name: float(value) for name, value in jax.device_get(metrics).items()}
             guard.observe(images, values)
             if due(cfg.every.log, images):
-                writer.metrics(images, values)
+                record(images, values)
 
     with distributed.Preemption() as preemption:
         while step < total_steps:
@@ -211,6 +209,7 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
                 # The data go on from here: the same ones might break it again.
                 step, state = restored[0]["step"], restored[1]
                 writer.rewind(step * images_per_step)
+                monitors.replay(writer.history())
                 in_flight.clear()
                 guard.reset()
                 continue
@@ -222,13 +221,16 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
                     "samples",
                     samples.expressions(edit, shown["image"], shown["aus"], cfg.action_units),
                 )
+                if cfg.clips:
+                    frames = clips.expressions(edit, shown["image"], shown["aus"], cfg.action_units)
+                    writer.video(images, "expressions", frames)
             scores = None
             if evaluating:
                 read_aus = functools.partial(read_fn, to_one_device(state.critic.params))
                 seen = held_out.look(held_out_batches(cfg, held_out_faces), edit, read_aus)
                 found = held_out.evaluate(seen, held_out_faces, cfg.action_units)
                 scores = {name: value for name, value in found if not name.endswith("/se")}
-                writer.metrics(images, scores, CONSOLE_SCORES)
+                record(images, scores, CONSOLE_SCORES)
             if (saving or stopping) and guard.clean:
                 # The note says which data come next: no batch is drawn before it is kept.
                 checkpoints.save(step, state, {"config": config, "drawn": drawn}, scores)
@@ -237,6 +239,8 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
 
     batches.close()
     checkpoints.close()
+    if newest := checkpoints.newest:
+        writer.artifact(newest, step)
     writer.close()
     finished = step == total_steps
     log.info("%s: %s", "finished" if finished else f"asked to stop after step {step:,}", workdir)
@@ -250,68 +254,3 @@ def give_up(guard: Guard, rollbacks: int) -> str:
         f"not finite {guard.first}{tried}; nothing was saved since. Try a smaller lr or "
         "dtype=float32; --config.debug_nans=True names the operation"
     )
-
-
-def check(cfg: ConfigDict, devices: int) -> None:
-    """Refuse what cannot run, before anything is compiled.
-
-    Raises:
-      ValueError: names the field, its value and what to do.
-    """
-    depth = cfg.critic.depth or depth_for(cfg.image_size)
-    if cfg.image_size % 2**depth or cfg.image_size % 4:
-        raise ValueError(
-            f"image_size {cfg.image_size} does not halve {depth} times (critic.depth), or is not "
-            "a multiple of 4 (generator); use 64, 128 or 256, or set critic.depth=0"
-        )
-    if cfg.batch_size % devices:
-        below = cfg.batch_size // devices * devices
-        near = f"{below} or {below + devices}" if below else str(devices)
-        raise ValueError(
-            f"batch_size {cfg.batch_size} is not divisible by {devices} devices; use {near}"
-        )
-    if cfg.method not in METHODS:
-        raise ValueError(f"method {cfg.method!r} is not one of {', '.join(METHODS)}")
-    if cfg.dtype not in ("float32", "bfloat16"):
-        raise ValueError(f"dtype {cfg.dtype!r} is neither float32 nor bfloat16")
-    if cfg.decay not in DECAYS:
-        raise ValueError(f"decay {cfg.decay!r} is not one of {', '.join(DECAYS)}")
-    for name in POSITIVE:
-        value = functools.reduce(getattr, name.split("."), cfg)
-        if value <= 0:
-            raise ValueError(f"{name} is {value}; it must be above 0")
-
-
-def check_continues(note: dict[str, Any], config: dict[str, Any], workdir: Path) -> None:
-    """Refuse to continue from a checkpoint whose state or data ``config`` does not fit.
-
-    At step 0 (imported weights) nothing has been trained: only the model must be the same.
-
-    Args:
-      note: of the checkpoint: its step and config.
-      config: of this run.
-      workdir: for the message.
-
-    Raises:
-      ValueError: lists the fields that differ.
-    """
-    saved, fields = flatten_dict(note["config"], sep="."), flatten_dict(config, sep=".")
-    changes = [
-        f"{name}: {saved[name]} -> {fields[name]}"
-        for name in sorted(saved.keys() & fields.keys())
-        if saved[name] != fields[name]
-        and not name.startswith(FREE_TO_CHANGE)
-        and (note["step"] or name.startswith(MODEL))
-    ]
-    if note["step"] and (new := sorted(fields.keys() - saved.keys())):
-        log.warning("%s was begun by a version that did not know %s", workdir, ", ".join(new))
-    if changes:
-        raise ValueError(
-            f"{workdir} holds a run with another config ({'; '.join(changes)}); "
-            "continue it with its own, or choose another --workdir"
-        )
-
-
-def json_config(cfg: ConfigDict) -> dict[str, Any]:
-    """``cfg`` as plain values, as they come back from a checkpoint."""
-    return json.loads(cfg.to_json())

@@ -44,9 +44,19 @@ ALLOWED = {
     "interop": FOUNDATION
     | {"methods", "models", "checkpoint", "engine", "optimizers", "sharding", "runs"},
     "export": FOUNDATION | {"interop"},
+    "preflight": FOUNDATION | {"methods", "models", "optimizers"},
     "train": FOUNDATION
-    | {"distributed", "engine", "guard", "sharding", "optimizers", "checkpoint", "data", "evaluation", "methods"}
-    | {"augment", "clips", "health", "models", "resident", "samples", "writers"},
+    | {"augment", "checkpoint", "clips", "data", "distributed", "engine", "evaluation", "guard"}
+    | {
+        "health",
+        "methods",
+        "optimizers",
+        "preflight",
+        "resident",
+        "samples",
+        "sharding",
+        "writers",
+    },
     "evaluate": FOUNDATION | {"data", "evaluation", "features", "interop", "runs", "samples"},
     "main": {"distributed", "evaluate", "train"},
     "animation": FOUNDATION

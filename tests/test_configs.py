@@ -7,8 +7,8 @@ from ganimation_jax import engine
 from ganimation_jax.data.pipeline import build_source
 from ganimation_jax.methods import METHODS
 from ganimation_jax.optimizers import build_optimizers
+from ganimation_jax.preflight import check, check_continues, json_config
 from ganimation_jax.samples import expression_targets
-from ganimation_jax.train import check, check_continues, json_config
 from ganimation_jax.types import Batch
 
 CONFIGS = {

@@ -104,12 +104,12 @@ def test_the_real_step_sums_each_gradient_once_for_each_use(tiny_step):
     scalars = after["bytes"] / 4 - 2 * parameter_count(generator)
     assert 0 < scalars <= 10
     assert {c["kind"] for c in tiny_step["collectives"]} == {"all-reduce"}
-    assert all(c["group"] == list(EIGHT) for c in tiny_step["collectives"])
+    assert all(c["group"] == EIGHT for c in tiny_step["collectives"])
 
 
 @pytest.mark.parametrize("devices", [64, 256])
 def test_what_devices_exchange_does_not_grow_with_their_number(tiny_step, devices):
-    found = programs.compile_apart(TINY._replace(devices=devices), timeout=120)
+    found = programs.compile_apart(TINY._replace(devices=devices), timeout=300)
     assert [c["group"] for c in found["collectives"]] == [list(range(devices))] * 2
     for key in ("kind", "bytes", "times"):
         assert [c[key] for c in found["collectives"]] == [c[key] for c in tiny_step["collectives"]]

@@ -15,9 +15,9 @@ from ml_collections import config_flags
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from ganimation_jax import sweep as runner
+from ganimation_jax.preflight import json_config
 from ganimation_jax.sweep import gives_up, look, main, run_sweep
 from ganimation_jax.sweep_file import command_of, grid_size, parameters_of, read_sweep
-from ganimation_jax.train import json_config
 
 FILES = sorted([*ROOT.glob("experiments/sweeps/*.yaml"), *ROOT.glob("experiments/0*/sweep.yaml")])
 # ml_collections loads the file in a way that Python 3.12 still has, deprecated.

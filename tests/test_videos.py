@@ -64,7 +64,8 @@ class Painter:
         self.looks.append((image.shape[1], tiles))
         red = (image[..., 0] > 140).sum(axis=0) > 8
         edges = np.flatnonzero(np.diff(np.pad(red, 1).astype(int)))
-        found = [self.face(image, left, right) for left, right in edges.reshape(-1, 2)]
+        spans = [(left, right) for left, right in edges.reshape(-1, 2) if right - left > 30]
+        found = [self.face(image, left, right) for left, right in spans]
         if not found or len(self.looks) - 1 in self.blind:
             raise NoFaceError("no square")
         found.sort(key=lambda face: -np.ptp(face.box[::2]))
@@ -86,6 +87,7 @@ class Painter:
 
     def with_faces(self, image, faces, targets):
         assert len(faces) == len(targets)
+        assert len({round(face.box[0]) for face in faces}) == len(faces)  # none twice
         image = image.copy()
         for face, aus in zip(faces, targets, strict=True):
             (left, top), (right, bottom) = corners_of(face.transform)
@@ -187,6 +189,17 @@ def test_which_faces(tmp_path):
     with pytest.raises(ValueError, match="faces"):
         edit_video(Painter(), source, tmp_path / "new.mp4", more_smile, faces="both")
     assert not (tmp_path / "new.mp4").exists()
+
+
+def test_who_is_followed_stays_though_another_grows(tmp_path):
+    def three(side):
+        return drawn((5, 60, (0.2, 0.2)), (80, 56, (0.2, 0.2)), (150, side, (0.2, 0.2)))
+
+    source = write_film(tmp_path / "in.mp4", [three(50)] * 3 + [three(64)] * 3)
+    edit_video(Painter(), source, tmp_path / "out.mp4", more_smile, faces=2)
+    for image in read_back(tmp_path / "out.mp4"):
+        smiles = [shown(np.asarray(image), left, 50)[0] for left in (5, 80, 150)]
+        np.testing.assert_allclose(smiles, (0.6, 0.6, 0.2), atol=0.03)
 
 
 def test_a_face_that_was_there_is_looked_for_where_it_was(tmp_path):

@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -79,25 +80,30 @@ def run(tmp_path_factory):
     return folder
 
 
+class Watched(Animator):
+    """Counts how often faces are looked for, and how many edits are made at a time."""
+
+    looks = edits = most = 0
+
+    def find(self, *args, **options):
+        self.looks += 1
+        return super().find(*args, **options)
+
+    def with_faces(self, *args):
+        if threading.current_thread() is threading.main_thread():  # the tests themselves
+            return super().with_faces(*args)
+        self.edits += 1
+        self.most = max(self.most, self.edits)
+        try:
+            return super().with_faces(*args)
+        finally:
+            self.edits -= 1
+
+
 @pytest.fixture(scope="module")
 def animator(run):
-    with Animator.load(run) as animator:
-        animator.looks = 0
-        find = animator.find
-
-        def counted(*args, **options):
-            animator.looks += 1
-            return find(*args, **options)
-
-        animator.find = counted
+    with Watched.load(run) as animator:
         yield animator
-
-
-@pytest.fixture(scope="module")
-def url(animator):
-    with web.serving(animator) as url:
-        yield url
-    assert not os.path.exists(os.environ["GRADIO_TEMP_DIR"])
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,14 @@ def browser():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def url(animator, browser):
+    # Where no event loop runs Gradio makes some and leaves them open; the browser's runs.
+    with web.serving(animator) as url:
+        yield url
+    assert not os.path.exists(os.environ["GRADIO_TEMP_DIR"])
 
 
 @contextlib.contextmanager
@@ -311,33 +325,39 @@ def test_it_fits_a_phone_and_the_picture_stays_in_view(page):
 
 
 @needs_browser
-def test_what_is_wrong_is_said_and_nothing_is_left(browser, url, animator):
+def test_another_visitor_is_told_what_is_wrong_and_leaves_nothing(browser, page, url, animator):
     root = Path(os.environ["GRADIO_TEMP_DIR"])
     before = set(root.iterdir())
-    with visit(browser, url) as page:
-        press(page, "save PNG")
-        said(page, "Drop a photo first.")
+    with visit(browser, url) as other:
+        press(other, "save PNG")
+        said(other, "Drop a photo first.")
         noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
-        drop(page, Image.fromarray(noise))
-        said(page, "No face was found.")
-        drop(page, b"<script>alert(1)</script>")
-        said(page, "no picture that can be read")
-        drop(page, bomb(20_000, 10_000))
-        said(page, "too many pixels")
-        drop(page, bomb(9_000, 9_000))
-        said(page, "9000 x 9000 pixels, more than the 50 million")
+        drop(other, Image.fromarray(noise))
+        said(other, "No face was found.")
+        drop(other, b"<script>alert(1)</script>")
+        said(other, "no picture that can be read")
+        drop(other, bomb(20_000, 10_000))
+        said(other, "too many pixels")
+        drop(other, bomb(9_000, 9_000))
+        said(other, "9000 x 9000 pixels, more than the 50 million")
         several = Image.new("RGB", (512, 256))
         for place in (0, 1):
             several.paste(face(place, side=256 - 30 * place), (256 * place, 0))
-        drop(page, several)
-        said(page, "2 faces were found", role="status")
-        press(page, "save GIF")
-        said(page, "Nothing is edited yet")
-        page.get_by_label("all faces").check()
-        photo = np.asarray(several)
-        both = animator.find(photo, "all")
+        drop(other, several)
+        said(other, "2 faces were found", role="status")
+        press(other, "save GIF")
+        said(other, "Nothing is edited yet")
+        other.get_by_label("all faces").check()
+        # Both visitors at once: each sees their own, edited one after the other.
+        for value in (0.2, 0.9, 0.5):
+            move(other, "AU04", value)
+            move(page, "AU04", 1 - value)
+        both = animator.find(photo := np.asarray(several), "all")
         assert len(both) == 2
-        edited(page, animator.with_faces(photo, both, [sliders(page)] * 2))
+        edited(other, animator.with_faces(photo, both, [sliders(other)] * 2))
+        want = animator.with_faces(np.asarray(face()), found(animator), [sliders(page)])
+        edited(page, want)
+        assert animator.most == 1
         assert len(set(root.iterdir()) - before) == 1  # uploads are gone, the folder is not
     for _ in range(100):
         if set(root.iterdir()) == before:
@@ -385,6 +405,9 @@ def answer(url):
         "file=http://127.0.0.1:9/",
         "file=https://example.com/",
         "proxy=https://example.com/",
+        "info",
+        "run/edit",
+        "call/edit",
     ],
 )
 def test_no_other_files_are_served(url, run, path):
@@ -398,18 +421,34 @@ def test_no_other_file_is_taken_for_an_upload(url):
     config = json.loads(answer(f"{url}config")[1])
     (photo,) = [c["id"] for c in config["components"] if c["props"].get("elem_id") == "photo"]
     (event,) = [d["id"] for d in config["dependencies"] if [photo, "upload"] in d["targets"]]
-    for path in (str(ROOT / "docs/portrait.png"), "/etc/passwd"):
+    root = os.environ["GRADIO_TEMP_DIR"]
+
+    def join(path):
         upload = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        data = {"data": [upload, False], "fn_index": event, "session_hash": "someone"}
-        request = urllib.request.Request(
+        return post(
             f"{url}gradio_api/queue/join",
-            json.dumps(data).encode(),
-            {"Content-Type": "application/json"},
+            json.dumps({"data": [upload, False], "fn_index": event, "session_hash": "someone"}),
         )
-        assert answer(request)[0] == 200
-        told = answer(f"{url}gradio_api/queue/data?session_hash=someone")[1].decode()
-        assert '"success":false' in told
-        assert Path(path).exists()  # uploads are removed when they are read
+
+    ours = str(ROOT / "docs/portrait.png")
+    for path in (
+        ours,
+        f"{root}/../{ours}",
+        "https://example.com/a.png",
+        "http:\n//example.com/a.png",
+    ):
+        assert join(path) == (403, b"not served")
+    assert Path(ours).exists()  # uploads are removed when they are read
+    assert join(f"{root}/absent.png")[0] == 200
+    told = answer(f"{url}gradio_api/queue/data?session_hash=someone")[1].decode()
+    assert "The upload was lost" in told
+    for text in ("{", "[" * 100_000, " " * 2**21):
+        assert post(f"{url}gradio_api/queue/join", text)[0] == 403
+
+
+def post(url, text):
+    kind = {"Content-Type": "application/json"}
+    return answer(urllib.request.Request(url, text.encode(), kind))
 
 
 @needs_browser
@@ -478,6 +517,18 @@ def test_visitors_have_folders_of_their_own_that_go_with_them(tmp_path):
     visitors.sit("a", Sitting(folders[0], *[None] * 5))  # came too late
     with pytest.raises(Refused, match="first"):
         visitors.sitting("a")
+    upload, late = tmp_path / "1234/a.png", tmp_path / "5678/a.png"
+    for path in (upload, late):
+        path.parent.mkdir()
+        path.touch()
+    long_ago = time.time() - web_visitors.FORGOTTEN - 1
+    for path in (late.parent, visitors.fresh("a")):
+        os.utime(path, (long_ago, long_ago))
+    visitors.fresh("c")
+    assert upload.exists()
+    assert not late.exists()
+    assert len(list(tmp_path.iterdir())) == 3  # a's is as old, but in use
+    shutil.rmtree(upload.parent)
     for key in "abc":
         visitors.leave(key)
     assert list(tmp_path.iterdir()) == []
@@ -512,7 +563,7 @@ def command(monkeypatch, capsys):
 
 
 @needs_browser
-def test_it_serves_until_it_is_ended(command, run):
+def test_it_serves_until_it_is_ended(command, run, browser):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/"

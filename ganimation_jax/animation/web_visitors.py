@@ -9,6 +9,7 @@ import dataclasses
 import secrets
 import shutil
 import threading
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ FILM_REST = 6  # frames for which it rests at each end
 FILM_RATE = 15  # frames a second
 MOST_VISITORS = 24  # photos in memory, of up to 50 MB
 MOST_FILES = 8  # of a visitor, at a time
+FORGOTTEN = 600.0  # seconds after which an upload that nobody asked anything of is removed
 PAINT = np.array((255, 60, 0), np.float32)  # the colour of where the model paints
 OVERLAY = 0.75  # its opacity where nothing of the photo is kept
 
@@ -100,7 +102,7 @@ class Visitors:
     """All open pages, by the key of their session.
 
     Args:
-      root: where their folders go.
+      root: where their folders go, and where uploads arrive.
       most: how many may have a photo at a time; who has been still the longest is forgotten.
     """
 
@@ -114,6 +116,7 @@ class Visitors:
         """A new, empty folder for a visitor; what was there before is removed."""
         with self._lock:
             self._forget(key)
+            self._sweep()
             # Browsers choose the key: it is no name for a folder, and no secret.
             folder = self._root / f"visitor-{secrets.token_urlsafe(16)}"
             folder.mkdir()
@@ -144,6 +147,14 @@ class Visitors:
         """A page was closed: forget its photo, remove its folder."""
         with self._lock:
             self._forget(key)
+
+    def _sweep(self) -> None:
+        """Remove uploads whose page was closed before they were read."""
+        for path in self._root.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it is being read just now
+                idle = time.time() - path.stat().st_mtime
+                if idle > FORGOTTEN and path not in self._folders.values():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _forget(self, key: str) -> None:
         self._sittings.pop(key, None)
