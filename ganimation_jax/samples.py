@@ -13,6 +13,7 @@ from ganimation_jax.writers import grid
 EditFn = Callable[[jax.Array, jax.Array], Edit]  # image, aus; compiled
 SHOWN = ("happy", "surprised", "angry", "sad", "disgusted")
 INTENSITY = 0.8
+STEPS = 8  # frames from the face's own expression to the target
 LEVELS = (0.0, 1 / 3, 2 / 3, 1.0)  # as in the paper's figure 3
 
 
@@ -49,6 +50,35 @@ def expressions(
             cells.append([first, *(column[row][face] for column in columns)])
     labels = ["edited", "attention", "colour", "undone"] * len(image)
     return grid(cells, labels, ["source", *targets])
+
+
+def moving_expressions(
+    edit: EditFn, images: np.ndarray, aus: np.ndarray, units: tuple[str, ...]
+) -> list[np.ndarray]:
+    """Frames of ``expressions``' targets coming and going; the last joins the first.
+
+    Args:
+      edit: of any batch.
+      images: uint8 ``b h w 3``.
+      aus: ``b n``, what the faces show: where each expression begins.
+      units: names of the n action units.
+
+    Returns:
+      2 * STEPS frames, uint8 ``H W 3``: a row for each face, a column for each expression.
+    """
+    image, own = to_float(jnp.asarray(images)), jnp.asarray(aus)
+    targets = expression_targets(units)
+    rising = []
+    for share in np.linspace(0, 1, STEPS + 1):
+        columns = [
+            np.asarray(to_uint8(edit(image, own + share * (target - own)).image))
+            for target in targets.values()
+        ]
+        cells = [
+            [source, *(column[face] for column in columns)] for face, source in enumerate(images)
+        ]
+        rising.append(grid(cells, columns=["source", *targets]))
+    return [*rising, *rising[-2:0:-1]]
 
 
 def single_units(

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ganimation_jax import augment, clips, distributed, engine, health, resident, samples, sharding
+from ganimation_jax import augment, distributed, engine, health, resident, samples, sharding
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.checkpoint import Checkpoints
 from ganimation_jax.data.pipeline import (
@@ -222,7 +222,9 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
                     samples.expressions(edit, shown["image"], shown["aus"], cfg.action_units),
                 )
                 if cfg.clips:
-                    frames = clips.expressions(edit, shown["image"], shown["aus"], cfg.action_units)
+                    frames = samples.moving_expressions(
+                        edit, shown["image"], shown["aus"], cfg.action_units
+                    )
                     writer.video(images, "expressions", frames)
             scores = None
             if evaluating:

@@ -39,14 +39,13 @@ ALLOWED = {
     "resident": FOUNDATION | {"sharding", "data"},
     "evaluation": FOUNDATION | {"losses", "features", "faces", "data", "media", "prepare"},
     "samples": FOUNDATION | {"writers"},
-    "clips": FOUNDATION | {"samples", "writers"},
     "runs": FOUNDATION | {"methods", "models", "checkpoint"},
     "interop": FOUNDATION
     | {"methods", "models", "checkpoint", "engine", "optimizers", "sharding", "runs"},
     "export": FOUNDATION | {"interop"},
     "preflight": FOUNDATION | {"methods", "models", "optimizers"},
     "train": FOUNDATION
-    | {"augment", "checkpoint", "clips", "data", "distributed", "engine", "evaluation", "guard"}
+    | {"augment", "checkpoint", "data", "distributed", "engine", "evaluation", "guard"}
     | {
         "health",
         "methods",

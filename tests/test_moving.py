@@ -276,8 +276,8 @@ def most_alive(path, count):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_few_frames_are_held_however_many_there_are(tmp_path, suffix):
-    (few, less), (many, more) = (most_alive(tmp_path / f"{n}{suffix}", n) for n in (16, 96))
+    (few, less), (many, more) = (most_alive(tmp_path / f"{n}{suffix}", n) for n in (16, 64))
     assert many == few <= 3
-    # In whatever form: 80 frames more have 80 * 57,600 bytes. Of a GIF's frames a few pixels are
+    # In whatever form: 48 frames more have 48 * 57,600 bytes. Of a GIF's frames a few pixels are
     # kept for its palette.
     assert more < less + 5 * 57_600

@@ -272,7 +272,7 @@ def test_names_that_cannot_be(tmp_path):
 @pytest.mark.parametrize("make", ["edit", "drive"])
 def test_a_longer_video_takes_no_more_memory(tmp_path, make):
     peaks = []
-    for count in (20, 80):
+    for count in (12, 48):
         frames = [drawn((20 + i % 9, 60, (0.2, 0.6))) for i in range(count)]
         source = write_film(tmp_path / f"{count}.mp4", frames)
         del frames
@@ -283,7 +283,7 @@ def test_a_longer_video_takes_no_more_memory(tmp_path, make):
             drive(Painter(), drawn((60, 60, (0.2, 0.6))), source, tmp_path / "out.mp4")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    # Of 60 frames more, less than one: a frame has 86,400 bytes, what is kept of a driver's 1,100.
+    # Of 36 frames more, less than one: a frame has 86,400 bytes, what is kept of a driver's 1,100.
     assert peaks[1] - peaks[0] < 86_400
 
 

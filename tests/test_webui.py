@@ -563,7 +563,7 @@ def command(monkeypatch, capsys):
 
 
 @needs_browser
-def test_it_serves_until_it_is_ended(command, run, browser):
+def test_it_serves_until_it_is_ended(command, run, url):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/"

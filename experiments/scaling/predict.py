@@ -52,8 +52,8 @@ def main(argv: list[str] | None = None) -> None:
     write(args.json, compiled, rows)
     print("\nWhat the devices exchange in a step (read from the compiled programs)\n")
     print(table(map(exchanged, compiled)))
-    print("\nPREDICTION, not measured: efficiency and training images a second\n")
-    print(table(map(shown, rows)))
+    print("\nPREDICTION, not measured: computation, efficiency, training images a second\n")
+    print(table(shown(rows)))
 
 
 def plan(
@@ -163,20 +163,25 @@ def exchanged(program: Row) -> Row:
     }
 
 
-def shown(row: Row) -> Row:
-    """For people."""
-    low, high = row["efficiency_no_overlap"], row["efficiency_full_overlap"]
-    slow, fast = row["images_per_s_no_overlap"], row["images_per_s_full_overlap"]
-    return {
-        "machine": row["machine"],
-        "fsdp": row["fsdp"],
-        "images of a device": row["per_device"],
-        "share of peak, assumed": f"{row['fraction_of_peak']:.0%}",
-        "computation": f"{row['compute_ms']:.1f} ms",
-        "communication": f"{row['communication_ms']:.1f} ms",
-        "efficiency": f"{low:.0%} - {high:.0%}",
-        "images/s": f"{slow:,.0f} - {fast:,.0f}",
-    }
+def shown(rows: Iterable[Row]) -> Iterator[Row]:
+    """For people: a line for a machine and batch, with a column for each share of peak."""
+    lines: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        line = lines.setdefault(
+            (row["machine"], row["fsdp"], row["per_device"]),
+            {
+                "machine": row["machine"],
+                "fsdp": row["fsdp"],
+                "images of a device": row["per_device"],
+                "communication": f"{row['communication_ms']:.1f} ms",
+            },
+        )
+        low, high = (100 * row[f"efficiency_{bound}_overlap"] for bound in ("no", "full"))
+        slow, fast = (row[f"images_per_s_{bound}_overlap"] / 1e3 for bound in ("no", "full"))
+        line[f"at {row['fraction_of_peak']:.0%} of peak"] = (
+            f"{row['compute_ms']:.0f} ms: {low:.0f}-{high:.0f}%, {slow:,.0f}-{fast:,.0f}k/s"
+        )
+    yield from lines.values()
 
 
 def table(rows: Iterable[Row]) -> str:

@@ -60,29 +60,34 @@ def main():
     args = parser.parse_args()
     metrics = args.metrics.split(",")
     folders = sorted(path.parent for path in args.runs.glob("[0-9]*/trial.json"))
+    rows = -(-len(metrics) // 3)
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(3.6 * len(metrics), 3.2), layout="constrained", squeeze=False
+        rows, 3, figsize=(11, 2.9 * rows), layout="constrained", squeeze=False
     )
+    for axis in axes.flat[len(metrics) :]:
+        axis.set_axis_off()
     print("| " + " | ".join(["run", *metrics, "alerts"]) + " |")
     print("|---" * (len(metrics) + 2) + "|")
+    styles = ("-", "--", "-.", ":")  # lines may lie on each other
     for i, folder in enumerate(folders):
         parameters = json.loads((folder / "trial.json").read_text())["parameters"]
         label = " ".join(f"{name.split('.')[-1]} {value:g}" for name, value in parameters.items())
         cells = [label]
-        for axis, metric in zip(axes.flat, metrics, strict=True):
+        for axis, metric in zip(axes.flat, metrics, strict=False):
             images, values = read(folder, metric)
             marker = "o" if len(values) < 10 else None
-            axis.plot(images / 1000, values, label=label, color=f"C{i}", marker=marker, linewidth=1)
+            style = {"color": f"C{i}", "linestyle": styles[i % 4], "marker": marker}
+            axis.plot(images / 1000, values, label=label, linewidth=1.2, **style)
             cells.append(f"{values[-1]:.3g}")
         print("| " + " | ".join([*cells, ", ".join(alerts(folder, args.warmup)) or "-"]) + " |")
-    for axis, metric in zip(axes.flat, metrics, strict=True):
+    for axis, metric in zip(axes.flat, metrics, strict=False):
         axis.set_title(metric, fontsize=9)
         axis.set_xlabel("thousand images", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
         if metric in args.log.split(","):
             axis.set_yscale("log")
-    axes[0, -1].legend(fontsize=7)
+    axes[0, 0].legend(fontsize=7)
     figure.savefig(args.out, dpi=80)
 
 

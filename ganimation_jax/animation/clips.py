@@ -55,7 +55,7 @@ def edit_video(
     Raises:
       NoFaceError: there is no face in any frame; nothing is written.
       UnusableFile: the source is no video, or damaged.
-      ValueError: ``out`` has another ending, or is the source; the target is none.
+      ValueError: ``out`` has another ending, or is the source; or targets out of range.
       OSError: it cannot be written.
       ImportError: PyAV or MediaPipe is not installed.
     """

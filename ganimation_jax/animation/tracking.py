@@ -1,6 +1,6 @@
 """Faces followed from frame to frame, and what is measured of them made steady.
 
-A detector looks at each frame anew: what it finds trembles by about a hundredth of a face,
+A detector looks at each frame anew: what it finds trembles, by thousandths of a face,
 and an edit pasted there trembles with it. The one-euro filter (Casiez, Roussel & Vogel,
 CHI 2012) smooths what rests and lets through what moves.
 """
@@ -209,7 +209,7 @@ def _pairs(
 
 
 def _transform(place: np.ndarray, size: int) -> np.ndarray:
-    """The way back from ``_place``: ``2 3``."""
+    """The way back from ``place_of``: ``2 3``."""
     x, y, side, angle = place
     scale, cosine, sine = size / np.exp(side), np.cos(angle), np.sin(angle)
     matrix = scale * np.array([[cosine, sine], [-sine, cosine]])

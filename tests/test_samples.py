@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ganimation_jax import clips
+from ganimation_jax import samples
 from ganimation_jax.samples import INTENSITY
 from ganimation_jax.types import Edit
 from ganimation_jax.writers import CELL
@@ -16,13 +16,13 @@ def test_expressions_rise_and_fall():
 
     images = np.zeros((2, CELL, CELL, 3), np.uint8)
     aus = np.float32([[0.0, 0.0], [0.4, 0.0]])
-    frames = clips.expressions(edit, images, aus, units)
-    assert len(frames) == 2 * clips.STEPS
+    frames = samples.moving_expressions(edit, images, aus, units)
+    assert len(frames) == 2 * samples.STEPS
     # The cells of 'happy', in the second column, of both faces.
     x = frames[0].shape[1] // 2 + CELL // 2
     first, second = (
         [frame[-y, x, 0] / 255 for frame in frames] for y in (CELL * 3 // 2, CELL // 2)
     )
-    share = 1 - np.abs(np.arange(2 * clips.STEPS) / clips.STEPS - 1)
+    share = 1 - np.abs(np.arange(2 * samples.STEPS) / samples.STEPS - 1)
     np.testing.assert_allclose(first, share * INTENSITY, atol=0.01)
     np.testing.assert_allclose(second, 0.4 + share * (INTENSITY - 0.4), atol=0.01)
