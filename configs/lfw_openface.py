@@ -37,4 +37,5 @@ def get_config(preset: str = "published") -> ConfigDict:
         cfg.epochs = 12.0
         cfg.decay_epochs = 4.0
         cfg.every.update(log=320, sample=4_000, evaluate=16_000, checkpoint=4_000)
+        cfg.health.warmup = 8_000
     return cfg

@@ -28,6 +28,7 @@ def get_config(preset: str = "demo") -> ConfigDict:
     cfg.critic.update(width=16, init_std=0.04)  # see Critic.init_std
     cfg.every.update(log=320, sample=2_048, evaluate=4_096, checkpoint=4_096)
     cfg.evaluate.examples = 128
+    cfg.health.warmup = 4_000
     if preset == "smoke":
         cfg.image_size = 32
         cfg.data.size = 256

@@ -162,8 +162,9 @@ def monitors(*, image_size: int, patches: int, constant_error: float) -> tuple[M
             limit=0.99,
             above=True,
             symptom="the source is kept nearly everywhere, edits will have no visible effect",
-            advice="Raise loss.aus or loss.attention, or lower loss.cycle. If critic_aus_flat is "
-            "told too, mend that first: there is nothing to be gained by editing",
+            advice="Raise loss.aus or lower loss.cycle; a higher loss.attention pulls the other "
+            "way, with care. If critic_aus_flat is told too, mend that first: there is nothing to "
+            "be gained by editing",
         ),
         Monitor(
             name="attention_near_0",
@@ -194,8 +195,8 @@ def monitors(*, image_size: int, patches: int, constant_error: float) -> tuple[M
             limit=1e-4 * farthest,
             above=False,
             symptom="the critic does not tell edited from real: the Wasserstein estimate is low",
-            advice="Raise lr_critic or n_critic; for a narrow critic raise critic.init_std; "
-            "lower loss.aus if critic/aus is far above critic/real and critic/edited",
+            advice="Lower loss.penalty as long as critic/gradient_norm stays near 1; raise "
+            "lr_critic or n_critic; for a narrow critic raise critic.init_std",
         ),
         Monitor(
             name="critic_explodes",

@@ -1,6 +1,7 @@
 """Several real processes on this machine, and what happens to them."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -17,8 +18,6 @@ from tiny_runs import TINY, assert_same_arrays, devices, run, saved_steps, start
 from ganimation_jax import distributed
 
 AGAIN, USELESS = distributed.AGAIN, distributed.USELESS
-# Sums over devices are taken in another order; Adam divides by the gradient's size.
-CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
 
 def free_port():
@@ -75,6 +74,18 @@ def alone(tmp_path_factory):
     return workdir
 
 
+def assert_same_training(one, other):
+    """Equal but for the order of sums over devices, which Adam makes more of step by step."""
+    assert_same_arrays(one, other, 3, of_largest=1e-3)
+    records = [
+        [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+        for workdir in (one, other)
+    ]
+    losses = [[r["critic/loss"] for r in record if "critic/loss" in r] for record in records]
+    assert len(losses[0]) == 16
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("processes", "flags"),
     [(2, ("--config.mesh.fsdp=2", "--config.every.sample=128", "--config.every.evaluate=128")),
@@ -86,9 +97,7 @@ def test_many_processes_train_as_one_does(alone, tmp_path, processes, flags):
     assert codes == [0] * processes, outputs
     assert f"training on 4 cpu device(s) of {processes} processes" in outputs[0]
     assert all("training on" not in output for output in outputs[1:])
-    assert_same_arrays(tmp_path, alone, 16, **CLOSE)
-    records = [(w / "metrics.jsonl").read_text().count('"critic/loss"') for w in (tmp_path, alone)]
-    assert records == [16, 16]  # written once, not by every process
+    assert_same_training(tmp_path, alone)
     if flags:
         assert len(list((tmp_path / "samples").glob("*.png"))) == 2
 
@@ -104,7 +113,7 @@ def test_a_preempted_job_saves_and_continues_with_other_processes(alone, tmp_pat
     assert saved < 16
     output = run(tmp_path, *TINY, **devices(4))
     assert f"continuing after step {saved} on 4 cpu device(s):" in output
-    assert_same_arrays(tmp_path, alone, 16, **CLOSE)
+    assert_same_training(tmp_path, alone)
 
 
 def test_where_one_dies_the_others_stop_soon_and_say_so(tmp_path):

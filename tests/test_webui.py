@@ -402,6 +402,7 @@ def answer(url):
         "file={root}/../../etc/passwd",
         "file={run}/config.json",
         "file=pyproject.toml",
+        "file=\0",
         "file=http://127.0.0.1:9/",
         "file=https://example.com/",
         "proxy=https://example.com/",
@@ -552,6 +553,8 @@ def command(monkeypatch, capsys):
     """Run it; what to do while it serves, before it is told to end."""
     handlers = [(one, signal.getsignal(one)) for one in (signal.SIGINT, signal.SIGTERM)]
 
+    monkeypatch.setenv("https_proxy", "")  # to be as it was afterwards
+
     def run_it(*words, meanwhile=lambda: None):
         pause = lambda: (meanwhile(), os.kill(os.getpid(), signal.SIGTERM))  # noqa: E731
         monkeypatch.setattr(signal, "pause", pause)
@@ -571,6 +574,7 @@ def test_it_serves_until_it_is_ended(command, run, url):
 
     def look():
         seen.append((answer(address)[0], os.environ["GRADIO_TEMP_DIR"]))
+        assert os.environ["https_proxy"] == web.NOWHERE
 
     port = urllib.parse.urlsplit(address).port
     code, out, error = command("--model", run, "--port", port, meanwhile=look)

@@ -34,7 +34,8 @@ TORCH = {
     "torch-best": "BEST",  # and bfloat16
 }
 JAX = {"jax": "float32", "jax-bfloat16": "bfloat16"}
-PEERS = (*TORCH, *JAX)
+ONNX = "onnxruntime"  # the generator alone
+PEERS = (*TORCH, *JAX, ONNX)
 PARTS = ("step", "edit")  # a training iteration; the generator's forward pass on one batch
 
 
@@ -98,12 +99,39 @@ def jax_peer(name: str, sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Cal
     }, memory
 
 
+def onnx_peer(sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Callable[[], int]]:
+    """As ``torch_peer``: the JAX generator as its ONNX export, there and back on the host."""
+    import tempfile
+
+    import onnxruntime
+
+    from ganimation_jax.action_units import ACTION_UNITS
+    from ganimation_jax.bench import workload
+    from ganimation_jax.interop.onnx_files import save_onnx
+
+    sizes = sizes._replace(dtype="float32", n_critic=1)
+    method, _ = workload.build(sizes)
+    params = workload.initial_state(sizes).generator.params
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "generator.onnx"
+        save_onnx(path, method.edit, params, ACTION_UNITS, sizes.image_size)
+        session = onnxruntime.InferenceSession(
+            path, providers=onnxruntime.get_available_providers()
+        )
+    batch = workload.random_batch(sizes)
+    inputs = {
+        "image": batch["image"][0].astype("float32") / 127.5 - 1,
+        "aus": batch["target_aus"][0],
+    }
+    return {"edit": lambda: session.run(None, inputs)}, peak_rss
+
+
 def peak_rss() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def serve(name: str, sizes: Sizes) -> None:
+def serve(name: str, sizes: Sizes, wanted: list[str]) -> None:
     """A peer's process: for every part named on stdin, do it and answer with a line of JSON."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever else prints
@@ -112,13 +140,21 @@ def serve(name: str, sizes: Sizes) -> None:
         print(json.dumps(fields), file=answers)
 
     start = time.perf_counter()
-    parts, memory = (torch_peer if name in TORCH else jax_peer)(name, sizes)
+    if name == ONNX:
+        package = "onnxruntime"
+        parts, memory = onnx_peer(sizes)
+    elif name in TORCH:
+        package = "torch"
+        parts, memory = torch_peer(name, sizes)
+    else:
+        package = "jax"
+        parts, memory = jax_peer(name, sizes)
+    parts = {part: parts[part] for part in wanted if part in parts}
     for run in parts.values():
         run()
         run()  # twice: the first compiles, the second may still tune
-    package = "torch" if name in TORCH else "jax"
     version = importlib.metadata.version(package)
-    answer(start_s=time.perf_counter() - start, version=f"{package} {version}")
+    answer(start_s=time.perf_counter() - start, version=f"{package} {version}", parts=list(parts))
     for request in sys.stdin:
         start = time.perf_counter()
         parts[request.strip()]()
@@ -128,11 +164,12 @@ def serve(name: str, sizes: Sizes) -> None:
 class Peer:
     """A peer's process, from outside."""
 
-    def __init__(self, name: str, sizes: Sizes):
+    def __init__(self, name: str, sizes: Sizes, parts: list[str]):
         self.name = name
+        self.parts: list[str] = []  # what it can do of these
         self.seconds: dict[str, list[float]] = {part: [] for part in PARTS}
         self.memory = 0
-        command = [sys.executable, __file__, "--serve", name, json.dumps(sizes._asdict())]
+        command = [sys.executable, __file__, "--serve", name, json.dumps(sizes._asdict()), *parts]
         # Threads of PyTorch's OpenMP spin while they wait: with anything else on the machine an
         # iteration then takes ten times as long.
         env = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
@@ -191,7 +228,8 @@ def rows(peers: list[Peer], sizes: Sizes) -> list[dict[str, Any]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     sizes = Sizes()
-    parser.add_argument("--peers", default=",".join(PEERS), help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--peers", default=",".join((*TORCH, *JAX)), help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--image-size", type=int, default=sizes.image_size)
     parser.add_argument("--width", type=int, default=sizes.width)
     parser.add_argument("--residual-blocks", type=int, default=sizes.residual_blocks)
@@ -209,6 +247,9 @@ def main() -> int:
     names = args.peers.split(",")
     if unknown := set(names) - set(PEERS):
         parser.error(f"no peer {', '.join(sorted(unknown))}; there are: {', '.join(PEERS)}")
+    parts = args.parts.split(",")
+    if not set(parts) <= set(PARTS):
+        parser.error(f"--parts {args.parts}: there are {', '.join(PARTS)}")
     sizes = Sizes(args.image_size, args.width, args.batch, args.n_critic, "", args.residual_blocks)
     start = time.monotonic()
     deadline, ready_by = start + 60 * args.minutes, start + 0.7 * 60 * args.minutes
@@ -216,9 +257,10 @@ def main() -> int:
     result = report.Report(args.json, ["python", *sys.argv])
     peers, problems = [], {}
     for name in names:  # one after the other: compilers tune by the clock
-        peer = Peer(name, sizes)
+        peer = Peer(name, sizes, parts)
         try:
             ready = peer.answer(ready_by - time.monotonic())
+            peer.parts = ready.pop("parts")
         except (TimeoutError, RuntimeError) as error:
             problems[name] = str(error)
             print(f"error: {error}", file=sys.stderr)
@@ -228,8 +270,8 @@ def main() -> int:
         peers.append(peer)
     try:
         for _ in range(args.repeats):
-            for part in PARTS:
-                for peer in peers:
+            for part in parts:
+                for peer in (one for one in peers if part in one.parts):
                     peer.measure(part, deadline)
     except (TimeoutError, RuntimeError) as error:
         problems["turns"] = str(error)
@@ -246,6 +288,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], Sizes(**json.loads(sys.argv[3])))
+        serve(sys.argv[2], Sizes(**json.loads(sys.argv[3])), sys.argv[4:])
     else:
         sys.exit(main())

@@ -23,6 +23,9 @@ from ganimation_jax.animation.web_page import CSS, FONT, build
 from ganimation_jax.animation.web_visitors import LARGEST_FILE, Visitors, warm_up
 
 DESCRIPTION = "Edit expressions of faces in a browser."
+# MediaPipe 1.2 reports its use to play.googleapis.com and has no switch for that. Through a proxy
+# that is not there it cannot.
+NOWHERE = "http://127.0.0.1:9"
 API = "/gradio_api/"
 # What the page and Gradio's start ask for there, apart from files.
 ENTRIES = ("heartbeat", "queue", "startup-events", "upload", "upload_progress")
@@ -61,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     # However it is told to end, photos that people left in its folder go with it.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)
+    os.environ["https_proxy"] = NOWHERE
     try:
         keep_compiled()
         with (
@@ -190,7 +194,10 @@ class Guard:
             return False
 
     def _has(self, path: str) -> bool:
-        return not path or Path(path).resolve().is_relative_to(self._root)
+        try:
+            return not path or Path(path).resolve().is_relative_to(self._root)
+        except ValueError:  # a null byte
+            return False
 
 
 async def _read(receive: Any) -> bytes | None:

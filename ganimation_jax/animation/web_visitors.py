@@ -230,11 +230,9 @@ def sit_down(folder: Path, animator: Animator, image: np.ndarray, remark: str) -
     before = folder / "before.jpg"
     Image.fromarray(shown.image).save(before, quality=92)
     count = len(photo.faces)
-    note = (
-        f"{count} faces were found; the sliders show the expression of the largest."
-        if count > 1
-        else "The sliders show the expression that the face has."
-    )
+    note = "The photo is at the left, the edit at the right."
+    if count > 1:
+        note = f"{count} faces were found; the sliders begin with what the largest shows. {note}"
     return Sitting(folder, photo, shown, before, own_values(photo.faces[0]), note + remark)
 
 
