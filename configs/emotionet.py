@@ -122,7 +122,7 @@ def paper() -> ConfigDict:
     cfg.evaluate.batch_size = 32
     cfg.evaluate.controlled_faces = 16  # on which each action unit is tried alone
     cfg.clips = False  # with each grid of samples a GIF of the expressions coming and going
-    cfg.health = ConfigDict({"on": False, "warmup": 20_000})  # alerts: see docs/recipes.md
+    cfg.health = ConfigDict({"on": True, "warmup": 20_000})  # alerts: see docs/recipes.md
     cfg.wandb = ConfigDict({"mode": "auto", "project": "ganimation", "group": "", "name": ""})
     cfg.wandb.update(tags=(), artifacts=False)  # artifacts: send the last checkpoint
     return cfg

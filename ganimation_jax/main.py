@@ -56,7 +56,8 @@ def main(argv: list[str]) -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
 
-    workdir = Path(WORKDIR.value)
+    # Agents of W&B pass ${args} unexpanded, and sweeps name runs by the environment.
+    workdir = Path(os.path.expandvars(WORKDIR.value))
     try:
         if MODE.value == "train":
             distributed.start(

@@ -27,7 +27,7 @@ def free_port():
 
 
 @contextlib.contextmanager
-def job(workdir, processes, *flags):
+def job(workdir, processes, *flags, peer_timeout=60):
     """So many processes, four devices in all; none outlives the test."""
     address = f"--coordinator=127.0.0.1:{free_port()}"
     members = [
@@ -38,7 +38,7 @@ def job(workdir, processes, *flags):
             address,
             f"--processes={processes}",
             f"--process={i}",
-            "--peer_timeout=10",
+            f"--peer_timeout={peer_timeout}",
             **devices(4 // processes),
         )
         for i in range(processes)
@@ -88,9 +88,11 @@ def assert_same_training(one, other):
 
 @pytest.mark.parametrize(
     ("processes", "flags"),
-    [(2, ("--config.mesh.fsdp=2", "--config.every.sample=128", "--config.every.evaluate=128")),
-     (4, ())],
-)  # fmt: skip
+    [
+        (2, ()),
+        (4, ("--config.mesh.fsdp=2", "--config.every.sample=128", "--config.every.evaluate=128")),
+    ],
+)
 def test_many_processes_train_as_one_does(alone, tmp_path, processes, flags):
     with job(tmp_path, processes, *flags) as members:
         codes, outputs = ends(members)
@@ -117,12 +119,10 @@ def test_a_preempted_job_saves_and_continues_with_other_processes(alone, tmp_pat
 
 
 def test_where_one_dies_the_others_stop_soon_and_say_so(tmp_path):
-    with job(tmp_path, 2) as members:
+    with job(tmp_path, 2, peer_timeout=20) as members:
         wait_for_step(tmp_path, 2, members)
         members[0].kill()
-        began = time.monotonic()
-        output, _ = members[1].communicate(timeout=60)
-        assert time.monotonic() - began < 45  # the timeout is 10 s; the machine may be busy
+        output, _ = members[1].communicate(timeout=90)  # twice 20 s; the machine may be busy
     assert members[1].returncode not in (0, USELESS)
     assert "lost another" in output or "another task died" in output
     assert saved_steps(tmp_path)[0] == 1
@@ -193,7 +193,7 @@ ATTEMPTS = textwrap.dedent(
         print(os.waitpid(child, 0)[1], flush=True)
     """
 )
-KILLS = 25
+KILLS = int(os.environ.get("KILLS", "5"))  # five take a minute
 
 
 @contextlib.contextmanager
