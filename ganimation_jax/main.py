@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
 
-    # Agents of W&B pass ${args} unexpanded, and sweeps name runs by the environment.
+    # A sweep names the folder of a run by a variable, which W&B's agent leaves as it is.
     workdir = Path(os.path.expandvars(WORKDIR.value))
     try:
         if MODE.value == "train":
