@@ -141,7 +141,6 @@ def test_an_error_in_all_processes_is_one_line_each(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "on"}, "no cluster is found"),
         ({"coordinator": "a:1"}, "together"),
         ({"mode": "off", "coordinator": "a:1", "processes": 2, "process": 0}, "together"),
         ({"coordinator": "a:1", "processes": 2, "process": 2}, "--process=2 is not one of 0 to 1"),
@@ -152,10 +151,23 @@ def test_impossible_starts_are_refused(options, message):
         distributed.start(**options)
 
 
-def test_alone_where_there_is_no_cluster():
-    distributed.start()
-    assert distributed.is_first()
-    assert distributed.agree(7) == 7
+def test_without_a_cluster_it_goes_on_alone_unless_one_is_demanded():
+    # In a process of its own: JAX joins before it has touched a device, or not at all.
+    code = textwrap.dedent(
+        """
+        from ganimation_jax import distributed
+        try:
+            distributed.start("on")
+        except ValueError as error:
+            assert "no cluster is found" in str(error), error
+        else:
+            raise AssertionError("joined nothing")
+        distributed.start()
+        assert distributed.is_first()
+        assert distributed.agree(7) == 7
+        """
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_a_run_asked_to_stop_saves_and_says_run_me_again(tmp_path):
