@@ -307,6 +307,25 @@ def test_a_readout_is_fitted_and_used(tmp_path, capsys):
 
 
 @needs_mediapipe
+def test_crops_that_openface_annotated_are_cut_anew_by_mediapipe(tmp_path, capsys):
+    (tmp_path / "imgs").mkdir()
+    (tmp_path / "csv").mkdir()
+    portrait(400).save(tmp_path / "imgs/a.jpg", quality=95)
+    units = ", ".join(f"{unit}_r" for unit in ACTION_UNITS)
+    values = np.linspace(0, 5, 17).round(2)
+    row = ", ".join(map(str, values))
+    (tmp_path / "csv/a.csv").write_text(f"face, confidence, {units}\n0, 0.9, {row}\n")
+    command = ["openface", "--images", tmp_path / "imgs", "--csv", tmp_path / "csv"]
+    command += ["--out", tmp_path / "out", "--workers", 1, "--align", "mediapipe"]
+    assert main([str(word) for word in command]) == 0
+    face = FaceDataset(tmp_path / "out", "train")[0]
+    np.testing.assert_allclose(face["aus"], values, atol=1e-6)
+    assert face["transform"][0, 0] > 128 / 400  # cut closer than the picture
+    assert main([str(word) for word in [*command, "--faces", "all"]]) != 0
+    assert "none is annotated" in capsys.readouterr().err
+
+
+@needs_mediapipe
 def test_emotionet_is_cut_by_mediapipe_and_labelled_by_its_pickle(tmp_path, capsys):
     root = tmp_path / "in"
     root.mkdir()

@@ -6,28 +6,23 @@ python experiments/figures/attention.py --model RUN --portrait --out figure.png
 import numpy as np
 import photo
 
-from ganimation_jax.animation.targets import expression
-from ganimation_jax.samples import SHOWN
+from ganimation_jax.samples import expression_targets, grey
+from ganimation_jax.types import to_float, to_uint8
 from ganimation_jax.writers import grid
 
 
 def main():
-    args, animator, picture, _ = photo.subject(photo.parser(__doc__))
-    rows = []
-    for name in SHOWN:
-        target = expression(name, animator.action_units)
-        found = animator.explain(picture, target, aligned=args.aligned)
-        kept = animator.attention(animator.find(picture, aligned=args.aligned)[0], found.aus)
-        mask = np.repeat((255 * kept[..., None]).round().astype(np.uint8), 3, axis=-1)
-        # Where attention is low the crop is shown, elsewhere white: what the model works on.
-        share = 1 - kept[..., None]
-        where = (found.crop * share + 255 * (1 - share)).round().astype(np.uint8)
-        (edit,) = photo.edited(
-            animator, animator.find(picture, aligned=args.aligned)[0], found.aus[None]
-        )
-        rows.append([found.crop, mask, where, found.color, edit])
+    args, animator, _, face = photo.subject(photo.parser(__doc__))
+    targets = expression_targets(animator.action_units)
+    images = to_float(np.repeat(face.crop[None], len(targets), axis=0))
+    edit = animator.model.edit(images, np.stack(list(targets.values())))
+    # Where attention is low the crop is shown, elsewhere white: what the model works on.
+    kept = np.asarray(edit.attention)
+    worked_on = (face.crop * (1 - kept) + 255 * kept).round().astype(np.uint8)
+    parts = (grey(edit.attention), worked_on, to_uint8(edit.color), to_uint8(edit.image))
+    rows = [[face.crop, *map(np.asarray, row)] for row in zip(*parts, strict=True)]
     columns = ["source", "attention", "worked on", "colour", "edited"]
-    photo.save(args.out, grid(rows, SHOWN, columns))
+    photo.save(args.out, grid(rows, list(targets), columns))
 
 
 if __name__ == "__main__":
