@@ -11,13 +11,13 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
-from xml.sax.saxutils import escape
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from ganimation_jax.animation.models import Model
 from ganimation_jax.media.pictures import write_whole
+from ganimation_jax.media.tags import as_text, as_xmp
 from ganimation_jax.version import __version__
 
 NOTICE = "AI-edited: facial expression changed by a trained model"
@@ -72,12 +72,12 @@ def save_image(path: Path, pixels: np.ndarray, provenance: Provenance | None) ->
       OSError: it cannot be written.
     """
     kind = check_suffix(path)
-    text = None if provenance is None else _text(as_tags(provenance))
+    tags = None if provenance is None else as_tags(provenance)
     options: dict[str, object] = {} if kind == "PNG" else {"quality": 95}
     if kind == "JPEG":
         options["subsampling"] = 0
-    if text is not None and provenance is not None:
-        packet = _xmp(provenance, text)
+    if tags is not None:
+        text, packet = as_text(tags), as_xmp(tags)
         if kind == "PNG":
             chunks = PngImagePlugin.PngInfo()
             chunks.add_itxt("XML:com.adobe.xmp", packet)
@@ -125,11 +125,6 @@ def read_provenance(path: Path) -> Provenance | None:
     return Provenance(**{name: found[name] for name in Provenance._fields})
 
 
-def _text(tags: Mapping[str, str]) -> str:
-    """As in moving pictures: a line each."""
-    return "\n".join(f"{name}: {value}" for name, value in tags.items())
-
-
 def _line(text: str) -> str:
     """In one line, of characters that PNG's comments know."""
     printable = "".join(c if c.isprintable() else " " for c in text)
@@ -143,22 +138,3 @@ def _described(packet: bytes) -> str | None:
     except ElementTree.ParseError:
         return None
     return next((item.text for item in items), None)
-
-
-def _xmp(provenance: Provenance, text: str) -> str:
-    return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description rdf:about=""'
-        ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-        ' xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
-        ' xmlns:dc="http://purl.org/dc/elements/1.1/">'
-        f"<Iptc4xmpExt:DigitalSourceType>{escape(provenance.digital_source_type)}"
-        "</Iptc4xmpExt:DigitalSourceType>"
-        f"<xmp:CreatorTool>{escape(provenance.software)}</xmp:CreatorTool>"
-        f'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{escape(text)}'
-        "</rdf:li></rdf:Alt></dc:description>"
-        "</rdf:Description></rdf:RDF></x:xmpmeta>"
-        '<?xpacket end="w"?>'
-    )

@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
-from xml.sax.saxutils import escape
 
 import numpy as np
 from PIL import GifImagePlugin, Image
 
+from ganimation_jax.media.tags import as_text, as_xmp
 from ganimation_jax.media.video import Film, Moment, write_mp4
 
 SUFFIXES = (".mp4", ".gif", ".webp")
@@ -84,7 +84,7 @@ def write_moments(
 
     with _appearing(path) as partial:
         if suffix == ".mp4":
-            text = {"comment": _text(tags)} if tags else {}
+            text = {"comment": as_text(tags)} if tags else {}
             write_mp4(partial, counted(), film, text | dict(tags), sound)
         else:
             with partial.open("wb") as file:
@@ -173,10 +173,6 @@ def _span(places: np.ndarray) -> slice:
     return slice(int(places[0]) // 2 * 2, int(places[-1]) + 1)
 
 
-def _text(tags: Mapping[str, str]) -> str:
-    return "\n".join(f"{name}: {value}" for name, value in tags.items())
-
-
 # GIF. Pillow's own writer holds all frames in memory and lets what stands still flicker: only
 # the coding of a frame is Pillow's.
 
@@ -196,7 +192,7 @@ def _write_gif(
         file.write(bytes(palette.getpalette() or ()))
         file.write(b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0")  # again and again, without end
         if tags:
-            text = _text(tags).encode()
+            text = as_text(tags).encode()
             parts = [text[start : start + 255] for start in range(0, len(text), 255)]
             file.write(b"!\xfe" + b"".join(bytes([len(p)]) + p for p in parts) + b"\0")
         before = None
@@ -259,7 +255,7 @@ def _write_webp(
         file.write(_chunk(b"ANMF", content))
         before, shape = image, image.shape
     if tags:
-        file.write(_chunk(b"XMP ", _xmp(tags)))
+        file.write(_chunk(b"XMP ", as_xmp(tags).encode()))
     size = file.tell()
     file.seek(0)
     file.write(b"RIFF" + struct.pack("<I", size - 8) + b"WEBP")
@@ -273,15 +269,3 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 def _u24(value: int) -> bytes:
     return value.to_bytes(3, "little")
-
-
-def _xmp(tags: Mapping[str, str]) -> bytes:
-    """The tags as the description of the picture."""
-    return (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">'
-        '<dc:description><rdf:Alt><rdf:li xml:lang="x-default">'
-        f"{escape(_text(tags))}</rdf:li></rdf:Alt></dc:description>"
-        "</rdf:Description></rdf:RDF></x:xmpmeta>"
-    ).encode()
