@@ -61,6 +61,7 @@ def paper() -> ConfigDict:
     cfg.seed = 0
     cfg.action_units = ACTION_UNITS  # those to control: any subset of the data's
     cfg.image_size = 128
+    cfg.init_from = ""  # weights to begin with: a run's workdir, a .safetensors file, or a name
 
     cfg.epochs = 30.0
     cfg.decay_epochs = 10.0  # the last epochs, over which the learning rate falls to zero
@@ -79,6 +80,7 @@ def paper() -> ConfigDict:
     cfg.generator = ConfigDict(
         {"width": 64, "residual_blocks": 6, "norm_affine": True, "conv_bias": False}
     )
+    cfg.generator.condition = "concat"  # how action units enter: concat (published) or film
     cfg.critic = ConfigDict({"width": 64, "depth": 0, "init_std": 0.02})  # depth 0: by the size
 
     cfg.loss = ConfigDict()

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from ganimation_jax.methods import METHODS
 from ganimation_jax.models.critic import depth_for
+from ganimation_jax.models.generator import CONDITIONS
 from ganimation_jax.optimizers import DECAYS
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,10 @@ def check(cfg: ConfigDict, devices: int) -> None:
         raise ValueError(f"dtype {cfg.dtype!r} is neither float32 nor bfloat16")
     if cfg.decay not in DECAYS:
         raise ValueError(f"decay {cfg.decay!r} is not one of {', '.join(DECAYS)}")
+    if cfg.generator.condition not in CONDITIONS:
+        raise ValueError(
+            f"generator.condition {cfg.generator.condition!r} is not one of {', '.join(CONDITIONS)}"
+        )
     for name in POSITIVE:
         value = functools.reduce(getattr, name.split("."), cfg)
         if value <= 0:

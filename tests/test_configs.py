@@ -67,6 +67,7 @@ def test_the_default_is_the_paper():
         ({"method": "gan"}, "method 'gan' is not one of ganimation"),
         ({"dtype": "float16"}, "dtype 'float16' is neither"),
         ({"n_critic": 0}, "n_critic is 0; it must be above 0"),
+        ({"generator.condition": "add"}, "generator.condition .add. is not one of concat, film"),
         ({"decay": "step"}, "decay 'step' is not one of smooth"),
         ({"every.log": 0}, "every.log is 0"),
     ],

@@ -5,7 +5,7 @@ import pytest
 
 from ganimation_jax.models import blocks, convolutions
 from ganimation_jax.models.critic import Critic, depth_for
-from ganimation_jax.models.generator import Generator, blend
+from ganimation_jax.models.generator import CONDITIONS, Generator, blend
 from ganimation_jax.types import parameter_count
 
 RNG = np.random.default_rng(0)
@@ -57,6 +57,29 @@ def test_initial_kernels_are_normal_with_std_002():
     assert abs(kernel.std() - 0.02) < 5e-4
     np.testing.assert_array_equal(params["params"]["stem_norm"]["scale"], 1)
     np.testing.assert_array_equal(params["params"]["stem_norm"]["bias"], 0)
+
+
+def test_film_scales_and_shifts_each_channel():
+    x, values, kernel, bias = arrays((2, 4, 4, 3), (2, 5), (5, 6), (6,))
+    got = blocks.Film().apply({"params": {"dense": {"kernel": kernel, "bias": bias}}}, x, values)
+    scale, shift = np.split(values @ kernel + bias, 2, axis=-1)
+    want = x * (1 + scale[:, None, None, :]) + shift[:, None, None, :]
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_every_action_unit_reaches_the_edit_however_it_enters(condition):
+    generator = Generator(width=4, residual_blocks=1, condition=condition)
+    image, aus = arrays((1, 16, 16, 3), (1, 5))
+    params = generator.init(jax.random.key(0), image, aus)
+
+    def colour(aus):
+        return jnp.sum(generator.apply(params, image, aus)[1] * image)
+
+    assert (np.abs(jax.jit(jax.grad(colour))(aus)) > 1e-9).all()
+    stem = params["params"]["stem"]["kernel"]
+    assert stem.shape[2] == (3 if condition == "film" else 8)
+    assert ("up1_film" in params["params"]) == (condition == "film")
 
 
 def second_derivatives(fn, x, kernel):

@@ -131,6 +131,16 @@ class InstanceNorm(nn.Module):
         return x.astype(self.dtype)
 
 
+class Film(nn.Module):
+    """Scale and shift every channel by what a linear map of the conditions says."""
+
+    @nn.compact
+    def __call__(self, x: Array, values: Array) -> Array:  # b h w c, b n -> b h w c
+        """Modulate."""
+        scale, shift = jnp.split(nn.Dense(2 * x.shape[-1], name="dense")(values), 2, axis=-1)
+        return (x * (1 + scale[:, None, None]) + shift[:, None, None]).astype(x.dtype)
+
+
 def _add_bias(module: Conv | ConvTranspose | ConditionedConv, x: Array) -> Array:
     if not module.bias:
         return x

@@ -9,6 +9,8 @@ from jax.typing import DTypeLike
 
 from ganimation_jax.models import blocks
 
+CONDITIONS = ("concat", "film")
+
 
 class Generator(nn.Module):
     """Image and action units in, attention and colour out.
@@ -16,6 +18,9 @@ class Generator(nn.Module):
     Attributes:
       width: channels after the first convolution (published: 64).
       residual_blocks: blocks at a quarter of the image size (published: 6).
+      condition: how action units enter: "concat", as constant planes beside the image
+        (published), or "film", as scale and shift of each channel after each norm, linear in
+        the action units (Perez et al., AAAI 2018).
       norm_affine, conv_bias: instance norm with scale and shift and convolutions without
         bias (official code), or the reverse (``ganimation_replicate``). Heads have no bias.
       dtype: of convolutions; norms and parameters stay float32.
@@ -23,6 +28,7 @@ class Generator(nn.Module):
 
     width: int = 64
     residual_blocks: int = 6
+    condition: str = "concat"
     norm_affine: bool = True
     conv_bias: bool = False
     dtype: DTypeLike = jnp.float32
@@ -39,23 +45,29 @@ class Generator(nn.Module):
           attention ``b h w 1`` in [0, 1], the share of the source to keep, and colour
           ``b h w 3`` in [-1, 1]; float32.
         """
-        bias, dtype = self.conv_bias, self.dtype
+        bias, dtype, film = self.conv_bias, self.dtype, self.condition == "film"
         conv = partial(blocks.Conv, bias=bias, dtype=dtype)
-        norm = partial(blocks.InstanceNorm, self.norm_affine, dtype)
 
-        x = blocks.ConditionedConv(self.width, 7, bias, dtype, name="stem")(image, aus)
-        x = nn.relu(norm(name="stem_norm")(x))
+        def norm(name: str, x: Array) -> Array:
+            x = blocks.InstanceNorm(self.norm_affine, dtype, name=name)(x)
+            return blocks.Film(name=name.replace("norm", "film"))(x, aus) if film else x
+
+        if film:
+            x = conv(self.width, 7, name="stem")(image)
+        else:
+            x = blocks.ConditionedConv(self.width, 7, bias, dtype, name="stem")(image, aus)
+        x = nn.relu(norm("stem_norm", x))
         for i, factor in enumerate((2, 4)):
             x = conv(self.width * factor, 4, 2, name=f"down{i}")(x)
-            x = nn.relu(norm(name=f"down{i}_norm")(x))
+            x = nn.relu(norm(f"down{i}_norm", x))
         for i in range(self.residual_blocks):
             y = conv(x.shape[-1], 3, name=f"residual{i}_conv0")(x)
-            y = nn.relu(norm(name=f"residual{i}_norm0")(y))
+            y = nn.relu(norm(f"residual{i}_norm0", y))
             y = conv(x.shape[-1], 3, name=f"residual{i}_conv1")(y)
-            x = x + norm(name=f"residual{i}_norm1")(y)
+            x = x + norm(f"residual{i}_norm1", y)
         for i, factor in enumerate((2, 1)):
             x = blocks.ConvTranspose(self.width * factor, bias, dtype, name=f"up{i}")(x)
-            x = nn.relu(norm(name=f"up{i}_norm")(x))
+            x = nn.relu(norm(f"up{i}_norm", x))
         return self._heads(x)
 
     def _heads(self, x: Array) -> tuple[Array, Array]:
