@@ -1,4 +1,4 @@
-"""``--mode=eval``: measure the newest checkpoint of a run and write its report."""
+"""``--mode=eval``: measure a run's newest checkpoint, or another model, and write the report."""
 
 import datetime
 import functools
@@ -35,17 +35,19 @@ def evaluate(
     cfg: ConfigDict,
     workdir: Path,
     *,
+    model: str = "",
     openface: Path | None = None,
     openface_csvs: Path | None = None,
     write_edits: bool = False,
 ) -> list[str]:
     """Measure on held-out faces; writes ``report/index.html`` and ``report/report.json``.
 
-    The model is the run's own; of ``cfg`` only the data and ``evaluate`` matter.
+    Of ``cfg`` only the data and ``evaluate`` matter.
 
     Args:
       cfg: the run's, or that of other data to measure it on.
-      workdir: of the run.
+      workdir: of the run; for the report.
+      model: what to measure, as ``load_run`` takes it, if not the run in ``workdir``.
       openface: OpenFace's FaceLandmarkImg, to judge the edits.
       openface_csvs: or what it wrote when the user ran it over ``edits/``.
       write_edits: write the edits there, as PNG files.
@@ -57,7 +59,7 @@ def evaluate(
       FileNotFoundError: there is no checkpoint, no data, or no OpenFace where it should be.
       ValueError: the data lack an action unit of the run, or OpenFace cannot be used.
     """
-    run = load_run(workdir)
+    run = load_run(model or workdir)
     cfg = cfg.copy_and_resolve_references()
     cfg.image_size, cfg.action_units = run.image_size, run.action_units
     faces = build_source(cfg, "test")
@@ -78,7 +80,8 @@ def evaluate(
         controlled_faces=cfg.evaluate.controlled_faces,
     )
     sections, responses = suite.run(subject, tools)
-    facts = facts_of(run, cfg, workdir, len(seen.image))
+    name = Path(model or workdir.resolve()).name
+    facts = facts_of(run, cfg, name, len(seen.image))
     result = Result(facts, run.config, run.action_units, sections, responses)
 
     images = np.asarray(to_uint8(jnp.asarray(seen.image[:SHOWN_FACES])))
@@ -106,11 +109,11 @@ def load_inception() -> Callable[[jax.Array], jax.Array]:
     return inception.load(read_state_dict)
 
 
-def facts_of(run: Run, cfg: ConfigDict, workdir: Path, examples: int) -> dict[str, Any]:
+def facts_of(run: Run, cfg: ConfigDict, name: str, examples: int) -> dict[str, Any]:
     """What was evaluated on what, for the head of the report."""
     data = cfg.data.source if cfg.data.source == "synthetic" else Path(cfg.data.dir).name
     return {
-        "run": workdir.resolve().name,
+        "run": name,
         "step": run.step,
         "image_size": run.image_size,
         "data": data,

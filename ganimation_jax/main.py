@@ -34,6 +34,9 @@ PEER_TIMEOUT = flags.DEFINE_integer(
 BAD_INPUT = (ValueError, OSError, FloatingPointError)
 COMPILATION_CACHE = Path.home() / ".cache" / "ganimation_jax" / "xla"
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "what to do")
+MODEL = flags.DEFINE_string(
+    "model", "", "eval: a model's name or file, in place of the run in WORKDIR"
+)
 OPENFACE = flags.DEFINE_string("openface", None, "eval: OpenFace's FaceLandmarkImg, as a judge")
 OPENFACE_CSV = flags.DEFINE_string(
     "openface_csv", None, "eval: folder with OpenFace's CSV files of WORKDIR/edits"
@@ -77,6 +80,7 @@ def main(argv: list[str]) -> None:
             lines = evaluate.evaluate(
                 CONFIG.value,
                 workdir,
+                model=MODEL.value,
                 openface=Path(OPENFACE.value) if OPENFACE.value else None,
                 openface_csvs=Path(OPENFACE_CSV.value) if OPENFACE_CSV.value else None,
                 write_edits=WRITE_EDITS.value,

@@ -1,6 +1,8 @@
-"""A trained run as it is used: its networks and weights, whatever config it was trained with."""
+"""A trained model as it is used: its networks and weights, whatever config it was trained with."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -8,11 +10,12 @@ from ml_collections import ConfigDict
 from ganimation_jax.checkpoint import load_weights
 from ganimation_jax.methods import METHODS
 from ganimation_jax.methods.ganimation import PAPER_WEIGHTS
+from ganimation_jax.pretrained import files, names
 from ganimation_jax.types import Method, Params
 
 
 class Run(NamedTuple):
-    """The newest checkpoint of a run. Parameters are NumPy arrays on the host."""
+    """A run's newest checkpoint, or a model made of one. Parameters are NumPy arrays."""
 
     step: int  # generator updates so far; 0 for imported weights
     config: dict[str, Any]  # as saved: at least method, action_units, image_size, the networks
@@ -20,6 +23,7 @@ class Run(NamedTuple):
     generator: Params
     critic: Params
     ema: Params  # moving average of the generator: what to edit with
+    about: Mapping[str, Any] = MappingProxyType({})  # what a model's card says besides: its licence
 
     @property
     def action_units(self) -> tuple[str, ...]:
@@ -32,24 +36,43 @@ class Run(NamedTuple):
         return self.config["image_size"]
 
 
-def load_run(workdir: Path) -> Run:
-    """The newest whole checkpoint of ``workdir``; nothing in it is changed.
+def load_run(source: Path | str) -> Run:
+    """A run, from the first of these that ``source`` is; nothing there is changed.
+
+    - the workdir of a run, whose newest whole checkpoint is taken
+    - a model's ``.safetensors`` file or the ``.json`` beside it
+    - the name of a model that comes with the library; its generator is the moving average
 
     Raises:
-      FileNotFoundError: there is no checkpoint, or all are damaged.
-      ValueError: the run was trained by a method that is not known here.
+      FileNotFoundError: there is no such thing, no checkpoint in it, or all are damaged.
+      ValueError: a damaged model, or one trained by a method that is not known here.
     """
-    loaded = load_weights(workdir / "checkpoints")
+    path = Path(source)
+    if not path.exists() and str(source) in names.NAMES:
+        path = names.FOLDER / f"{source}{files.CARD}"
+    if path.suffix in (files.WEIGHTS, files.CARD) and not path.is_dir():
+        return _from_pretrained(files.read(path), str(source))
+    loaded = load_weights(path / "checkpoints")
     if loaded is None:
-        raise FileNotFoundError(f"no checkpoint in {workdir / 'checkpoints'}")
+        raise FileNotFoundError(f"no checkpoint in {path / 'checkpoints'}")
     note, weights = loaded
     config = note["config"]
+    return Run(note["step"], config, _method_of(config, str(source)), **weights)
+
+
+def _from_pretrained(model: files.Pretrained, source: str) -> Run:
+    about = dict(model.card)
+    config, step = about.pop("config"), about.pop("step")
+    method = _method_of(config, source)
+    return Run(step, config, method, model.generator, model.critic, model.generator, about)
+
+
+def _method_of(config: dict[str, Any], source: str) -> Method:
     if config["method"] not in METHODS:
         raise ValueError(
-            f"{workdir}: method {config['method']!r} is not one of {', '.join(METHODS)}"
+            f"{source}: method {config['method']!r} is not one of {', '.join(METHODS)}"
         )
     # Imported weights come without a dtype. Losses are not needed to use a run, and those of
     # another version may not be known here.
     used = {"dtype": "float32"} | config | {"loss": PAPER_WEIGHTS._asdict()}
-    method = METHODS[config["method"]](ConfigDict(used))
-    return Run(note["step"], config, method, **weights)
+    return METHODS[config["method"]](ConfigDict(used))

@@ -12,7 +12,16 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ganimation_jax import augment, distributed, engine, health, resident, samples, sharding
+from ganimation_jax import (
+    augment,
+    distributed,
+    engine,
+    health,
+    resident,
+    samples,
+    sharding,
+    warm_start,
+)
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.checkpoint import Checkpoints
 from ganimation_jax.data.pipeline import (
@@ -26,6 +35,7 @@ from ganimation_jax.guard import Guard
 from ganimation_jax.methods import METHODS
 from ganimation_jax.optimizers import build_optimizers
 from ganimation_jax.preflight import check, check_continues, json_config
+from ganimation_jax.runs import load_run
 from ganimation_jax.types import (
     Batch,
     Metrics,
@@ -95,6 +105,9 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
     edit_fn, read_fn = jax.jit(method.edit), jax.jit(method.read_aus)
     to_one_device = sharding.make_local(mesh)
 
+    initial = load_run(cfg.init_from) if cfg.init_from else None
+    if initial:
+        warm_start.check_fits(initial, shapes, cfg.action_units, cfg.init_from)
     config = json_config(cfg)
     checkpoints = Checkpoints(workdir / "checkpoints", **cfg.keep)
     target = sharding.with_sharding(shapes, state_sharding)
@@ -109,6 +122,8 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
         step, drawn = 0, 0
         # XLA compiles the initial draws several times faster with its own generator.
         fresh = jax.jit(init)(jax.random.key(cfg.seed, impl="rbg"))
+        if initial:
+            fresh = warm_start.with_weights(fresh, initial)
         state = sharding.place_state(fresh, state_sharding)
     log.info(
         "%s on %d %s device(s)%s: %s + %s parameters; %s faces; %s steps of %d images",

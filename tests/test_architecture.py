@@ -39,9 +39,11 @@ ALLOWED = {
     "resident": FOUNDATION | {"sharding", "data"},
     "evaluation": FOUNDATION | {"losses", "features", "faces", "data", "media", "prepare"},
     "samples": FOUNDATION | {"writers"},
-    "runs": FOUNDATION | {"methods", "models", "checkpoint"},
+    "pretrained": FOUNDATION | {"weights"},
+    "runs": FOUNDATION | {"methods", "models", "checkpoint", "pretrained"},
+    "warm_start": FOUNDATION | {"runs"},
     "interop": FOUNDATION
-    | {"methods", "models", "checkpoint", "engine", "optimizers", "sharding", "runs"},
+    | {"methods", "models", "checkpoint", "engine", "optimizers", "sharding", "runs", "pretrained"},
     "export": FOUNDATION | {"interop"},
     "preflight": FOUNDATION | {"methods", "models", "optimizers"},
     "train": FOUNDATION
@@ -52,21 +54,23 @@ ALLOWED = {
         "optimizers",
         "preflight",
         "resident",
+        "runs",
         "samples",
         "sharding",
+        "warm_start",
         "writers",
     },
     "evaluate": FOUNDATION | {"data", "evaluation", "features", "interop", "runs", "samples"},
     "main": {"distributed", "evaluate", "train"},
     "animation": FOUNDATION
-    | {"checkpoint", "export", "faces", "interop", "media", "methods", "runs", "samples"}
-    | {"writers"},
+    | {"checkpoint", "export", "faces", "interop", "media", "methods", "pretrained", "runs"}
+    | {"samples", "writers"},
     "animate": {"animation"},
     "webui": {"animation"},
     "bench": FOUNDATION | {"methods", "models", "engine", "losses", "data", "sharding"},
 }
 # Optional packages: each is imported in one file, lazily.
-OPTIONAL = {"av", "torch", "wandb", "mediapipe", "gradio", "onnx", "jax2onnx", "safetensors"}
+OPTIONAL = {"av", "torch", "wandb", "mediapipe", "gradio", "onnx", "jax2onnx"}
 
 
 def room_of(path):

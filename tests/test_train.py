@@ -105,11 +105,12 @@ def test_evaluation_of_a_finished_run(unbroken, tmp_path):
         header = ", ".join(["face", "confidence", *(f"{unit}_r" for unit in ACTION_UNITS)])
         row = ", ".join(["0", "0.95", *(f"{(i + n) % 6}" for n in range(len(ACTION_UNITS)))])
         (csvs / f"{i:05}.csv").write_text(f"{header}\n{row}\n")
-    flags = ("--mode=eval", "--write_edits", f"--openface_csv={csvs}")
-    output = run(unbroken, *TINY, *flags)
-    found = from_json((unbroken / "report" / "report.json").read_text())
+    flags = ("--mode=eval", f"--model={unbroken}", "--write_edits", f"--openface_csv={csvs}")
+    out = tmp_path / "out"  # the report of a model need not lie in its folder
+    output = run(out, *TINY, *flags)
+    found = from_json((out / "report" / "report.json").read_text())
     sections = {section.name: section for section in found.sections}
-    assert found.facts["step"] == 16
+    assert (found.facts["run"], found.facts["step"]) == (unbroken.name, 16)
     assert found.facts["data"] == "synthetic"
     trained = json.loads((unbroken / "metrics.jsonl").read_text().splitlines()[-1])
     for section, name in (
@@ -119,7 +120,7 @@ def test_evaluation_of_a_finished_run(unbroken, tmp_path):
     ):
         assert sections[section].scores[name] == pytest.approx(trained[name], rel=1e-5)
     assert sections["truth_on_edits"].scores["truth_on_edits/mae/copy_target"] == 0
-    assert len(list((unbroken / "edits").glob("*.png"))) == 8
+    assert len(list((out / "edits").glob("*.png"))) == 8
     assert np.isfinite(sections["openface_on_edits"].scores["openface_on_edits/mae"])
     # Everything is measured, or the report says what it would take.
     for section in sections.values():
@@ -127,7 +128,7 @@ def test_evaluation_of_a_finished_run(unbroken, tmp_path):
     assert {"identity", "lpips", "vgg16", "inception", "mediapipe_on_edits"} <= sections.keys()
     assert "controllability_critic" in sections
     assert "PSNR to the true edit" in output
-    page = (unbroken / "report" / "index.html").read_text()
+    page = (out / "report" / "index.html").read_text()
     assert page.count("<img") == 2
     assert "AU12" in page
 

@@ -1,12 +1,25 @@
-"""``python -m ganimation_jax.export``: a run's generator as a file for deployment."""
+"""A trained model as files to deploy or to hand on.
+
+    python -m ganimation_jax.export --workdir RUN --out model.ganimation
+    python -m ganimation_jax.export --workdir RUN --out model.onnx --format onnx
+    python -m ganimation_jax.export --workdir RUN --out NAME.safetensors --format safetensors \\
+        --about about.json --report RUN/report/report.json
+
+The first two hold the generator alone, ready to run: StableHLO for JAX, ONNX for the rest. The
+last holds generator and critic in bfloat16, with a card NAME.json beside it: ``animate --model``
+edits with it, ``--config.init_from`` trains on from it.
+"""
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from ganimation_jax.interop.onnx_files import save_onnx
 from ganimation_jax.interop.stablehlo import save_exported
-from ganimation_jax.runs import load_run
+from ganimation_jax.pretrained import files
+from ganimation_jax.runs import Run, load_run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -15,20 +28,29 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
       The exit code: 0, or 2 with one line on stderr when the input is refused.
     """
-    parser = argparse.ArgumentParser(prog="ganimation_jax.export", description=__doc__)
-    parser.add_argument("--workdir", type=Path, required=True, metavar="RUN")
-    parser.add_argument("--out", type=Path, required=True, metavar="model.ganimation")
-    parser.add_argument("--format", choices=("stablehlo", "onnx"), default="stablehlo")
-    parser.add_argument(
-        "--raw", action="store_true", help="the generator itself, not its moving average"
+    parser = argparse.ArgumentParser(
+        prog="ganimation_jax.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add = parser.add_argument
+    add("--workdir", type=Path, required=True, metavar="RUN")
+    add("--out", type=Path, required=True, metavar="model.ganimation")
+    add("--format", choices=("stablehlo", "onnx", "safetensors"), default="stablehlo")
+    add("--raw", action="store_true", help="the generator itself, not its moving average")
+    add("--about", type=Path, metavar="FILE.json", help="safetensors: more for the card")
+    add("--report", type=Path, metavar="report.json", help="safetensors: its evaluation")
     args = parser.parse_args(argv)
     try:
+        if args.format != "safetensors" and (args.about or args.report):
+            raise ValueError("--about and --report are for --format safetensors")
         run = load_run(args.workdir)
         params = run.generator if args.raw else run.ema
         generator = (args.out, run.method.edit, params, run.action_units, run.image_size)
         if args.format == "onnx":
             save_onnx(*generator)
+        elif args.format == "safetensors":
+            files.write(args.out, params, run.critic, card_of(run, args.about, args.report))
         else:
             about = {"method": run.config["method"], "step": run.step, "raw": args.raw}
             data = run.config.get("data", {})  # imported weights come without
@@ -43,3 +65,37 @@ def main(argv: list[str] | None = None) -> int:
         f"{run.image_size}x{run.image_size}, {len(run.action_units)} action units"
     )
     return 0
+
+
+def card_of(run: Run, about: Path | None = None, report: Path | None = None) -> dict[str, Any]:
+    """What is to be known of a model.
+
+    Args:
+      run: the model. What its own card says is kept.
+      about: JSON object of other facts, such as its licence.
+      report: what ``--mode=eval`` wrote of it; all scores are taken.
+
+    Raises:
+      OSError, ValueError: a file cannot be read, or is another kind of file.
+    """
+    config = dict(run.config)
+    if "data" in config:
+        config["data"] = config["data"] | {"dir": ""}  # a folder of the machine it was trained on
+    card: dict[str, Any] = {**run.about, **_object(about)} if about else dict(run.about)
+    if report:
+        found = _object(report)
+        if "sections" not in found:
+            raise ValueError(f"{report} is no report of --mode=eval")
+        scores = {k: v for section in found["sections"] for k, v in section["scores"].items()}
+        card["evaluation"] = {"facts": found["facts"], "scores": scores}
+    return {**card, "step": run.step, "config": config}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return value

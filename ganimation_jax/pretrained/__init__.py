@@ -1,0 +1,1 @@
+"""Trained models as files to hand on, and those that come with the library."""
