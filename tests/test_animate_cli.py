@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -149,7 +150,13 @@ def test_a_sheet_of_what_the_model_does(animate):
 # What files say of themselves
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif"])
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        *("png", "jpg", "webp", "gif"),
+        pytest.param("mp4", marks=pytest.mark.skipif(not find_spec("av"), reason="no PyAV")),
+    ],
+)
 def test_files_say_that_they_are_edited(animate, animator, suffix, tmp_path):
     words = ("a.png", "--au", "AU12=0.8", "--au", "au6=0.5", "-o", f"out.{suffix}", "--frames", 2)
     assert animate(*words) == 0

@@ -14,7 +14,7 @@ from conftest import ROOT, SIZE
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.animation import finding, models, targets
+from ganimation_jax.animation import finding, targets
 from ganimation_jax.animation.animator import BATCH, Animator, Face, NoFaceError
 from ganimation_jax.animation.models import Model, in_colour, load_model, weights_sha256
 from ganimation_jax.crops import CANONICAL_EYES
@@ -137,16 +137,15 @@ def test_the_eyes_and_colours_of_a_run_are_its_configs(initial_state, tmp_path):
     ("name", "says"),
     [
         ("G.pth", "torch_import --generator .*G.pth --out RUN"),
-        ("notes.txt", "a run's workdir .* or a .ganimation file"),
+        ("notes.txt", "a run's workdir .*, a .ganimation or .safetensors file"),
         ("model.onnx", "give the run"),
         ("nowhere/at/all", "there is no such model"),
-        ("happy-face", "or one of these names: bundled"),
+        ("happy-face", "or one of these names: lfw-64"),
         ("empty", "no checkpoint in .*empty.*; a model is a run's workdir"),
         ("other.ganimation", "not an exported generator"),
     ],
 )
 def test_what_is_no_model_is_refused_with_what_is(name, says, tmp_path, monkeypatch):
-    monkeypatch.setitem(models.PRETRAINED, "bundled", tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     for file in ("G.pth", "notes.txt", "model.onnx"):

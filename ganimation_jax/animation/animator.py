@@ -56,7 +56,7 @@ class Animator:
 
     @classmethod
     def load(cls, model: str | Path, *, landmarker: Path | None = None) -> Self:
-        """From a run's workdir or a ``.ganimation`` file; raises as ``load_model`` does."""
+        """From a run's workdir or a name such as "lfw-64": takes and raises as ``load_model``."""
         return cls(load_model(model), landmarker)
 
     @property

@@ -1,8 +1,8 @@
 """Give faces in photos and videos another expression.
 
-    python -m ganimation_jax.animate photo.jpg --model RUN --au AU12=0.8 --au AU06=0.5 -o out.png
-    python -m ganimation_jax.animate photo.jpg --model RUN --expression happy -o out.gif
-    python -m ganimation_jax.animate photo.jpg --model RUN --from other.jpg -o out.jpg
+    python -m ganimation_jax.animate photo.jpg --au AU12=0.8 --au AU06=0.5 -o out.png
+    python -m ganimation_jax.animate photo.jpg --expression happy -o out.gif
+    python -m ganimation_jax.animate photo.jpg --from other.jpg -o out.jpg
     python -m ganimation_jax.animate photo.jpg --model RUN --drive video.mp4 -o out.mp4
     python -m ganimation_jax.animate PHOTOS/ --model RUN --expression happy,sad -o EDITED/
 
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganimation_jax.animation.inputs import (
+    MODEL_HELP,
     STILL,
     Task,
     UsageError,
@@ -31,6 +32,7 @@ from ganimation_jax.animation.inputs import (
 )
 from ganimation_jax.media.moving import SUFFIXES as MOVING
 from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.pretrained.names import DEFAULT
 
 if TYPE_CHECKING:
     from ganimation_jax.animation.animator import Animator
@@ -83,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="photos, videos, folders of them, globs")
-    add("--model", required=True, metavar="RUN", help="a run's workdir or a .ganimation file")
+    add("--model", default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
     add(
         "-o",
         "--out",

@@ -17,6 +17,7 @@ from jax import Array
 
 from ganimation_jax.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.interop.stablehlo import load_exported
+from ganimation_jax.pretrained import files, names
 from ganimation_jax.runs import load_run
 from ganimation_jax.types import Edit, Params
 
@@ -24,9 +25,11 @@ Given = Array | np.ndarray
 EditFn = Callable[[Given, Given], Edit]
 ReadFn = Callable[[Given], Array]
 
-PRETRAINED: dict[str, Path] = {}  # models that come with the library: their files, by name
 SUFFIX = ".ganimation"
-ACCEPTED = f"a run's workdir (with checkpoints/ in it) or a {SUFFIX} file that export wrote"
+ACCEPTED = (
+    f"a run's workdir (with checkpoints/ in it), a {SUFFIX} or {files.WEIGHTS} file that export "
+    f"wrote, or one of these names: {', '.join(names.NAMES)}"
+)
 # Files that people try, and what is to be done with them.
 ELSEWHERE = {
     **dict.fromkeys(
@@ -58,7 +61,7 @@ class Model(NamedTuple):
 
 
 def load_model(source: Path | str) -> Model:
-    """A model from a run's workdir, a ``.ganimation`` file or a name in ``PRETRAINED``.
+    """A model from a run's workdir, a file that export wrote or a name in ``pretrained``.
 
     Of a run the newest checkpoint's moving average is taken.
 
@@ -70,19 +73,16 @@ def load_model(source: Path | str) -> Model:
     path = Path(source)
     if path.is_dir():
         return _from_run(path)
-    if path.is_file():
+    if path.is_file() and path.suffix not in (files.WEIGHTS, files.CARD):
         if path.suffix in ELSEWHERE:
             advice = ELSEWHERE[path.suffix].format(path=path)
             raise ValueError(f"{path} is no model that can be used as it is. {advice}")
         if not zipfile.is_zipfile(path):
             raise ValueError(f"{path} is no model; a model is {ACCEPTED}")
         return _from_file(path)
-    if len(path.parts) == 1 and path.name in PRETRAINED:
-        return _from_file(PRETRAINED[path.name])._replace(name=path.name)
-    names = ", ".join(PRETRAINED) or "none come with this version"
-    raise FileNotFoundError(
-        f"{source}: there is no such model. A model is {ACCEPTED}, or one of these names: {names}"
-    )
+    if path.is_file() or str(source) in names.NAMES:
+        return _from_run(source)
+    raise FileNotFoundError(f"{source}: there is no such model. A model is {ACCEPTED}")
 
 
 def keep_compiled() -> None:
@@ -126,9 +126,9 @@ def in_colour(edit: Callable[..., Edit]) -> Callable[..., Edit]:
     return edit_in_colour
 
 
-def _from_run(workdir: Path) -> Model:
+def _from_run(source: Path | str) -> Model:
     try:
-        run = load_run(workdir)
+        run = load_run(source)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; a model is {ACCEPTED}") from error
     eyes, grey = _crops(run.config.get("data", {}))
@@ -139,7 +139,7 @@ def _from_run(workdir: Path) -> Model:
     # Weights as arguments: in the compiled function itself they would be constants.
     edit = jax.jit(in_colour(run.method.edit) if grey else run.method.edit)
     return Model(
-        name=workdir.resolve().name,
+        name=Path(source).resolve().name.removesuffix(files.WEIGHTS),
         action_units=run.action_units,
         image_size=run.image_size,
         eyes=eyes,
@@ -147,7 +147,7 @@ def _from_run(workdir: Path) -> Model:
         edit=functools.partial(edit, jax.device_put(run.ema)),
         read_aus=functools.partial(jax.jit(read_aus), jax.device_put(run.critic)),
         sha256=weights_sha256(flatten_dict(run.ema, sep="/")),
-        about={"method": run.config["method"], "step": run.step},
+        about={"method": run.config["method"], "step": run.step, **run.about},
     )
 
 

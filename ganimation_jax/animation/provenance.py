@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin
 from ganimation_jax.animation.models import Model
 from ganimation_jax.media.pictures import write_whole
 from ganimation_jax.media.tags import as_text, as_xmp
+from ganimation_jax.media.video import tags_of
 from ganimation_jax.version import __version__
 
 NOTICE = "AI-edited: facial expression changed by a trained model"
@@ -105,11 +106,23 @@ def check_suffix(path: Path) -> str:
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """What a picture (PNG, JPEG, WebP, GIF) says of how it was made; None if it does not.
+    """What a picture (PNG, JPEG, WebP, GIF) or an MP4 says of how it was made; None if it does not.
 
     Raises:
       OSError: it is no picture.
+      UnusableFile: an MP4 that is damaged.
+      ImportError: PyAV, which reads MP4, is not installed.
     """
+    text = tags_of(path).get("comment", "") if path.suffix.lower() == ".mp4" else _noted(path)
+    lines = (line.partition(": ") for line in text.splitlines())
+    found = {name: value for name, separator, value in lines if separator}
+    if not found.keys() >= set(Provenance._fields):
+        return None
+    return Provenance(**{name: found[name] for name in Provenance._fields})
+
+
+def _noted(path: Path) -> str:
+    """A picture's comment, or the description in its XMP."""
     with Image.open(path) as picture:
         picture.load()
         text = picture.info.get("Comment") or picture.info.get("comment")
@@ -118,11 +131,7 @@ def read_provenance(path: Path) -> Provenance | None:
         text = _described(packet)
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
-    lines = (line.partition(": ") for line in (text or "").splitlines())
-    found = {name: value for name, separator, value in lines if separator}
-    if not found.keys() >= set(Provenance._fields):
-        return None
-    return Provenance(**{name: found[name] for name in Provenance._fields})
+    return text or ""
 
 
 def _line(text: str) -> str:

@@ -18,9 +18,11 @@ from types import ModuleType
 from typing import Any
 
 from ganimation_jax.animation.animator import Animator
+from ganimation_jax.animation.inputs import MODEL_HELP
 from ganimation_jax.animation.models import keep_compiled
 from ganimation_jax.animation.web_page import CSS, FONT, build
 from ganimation_jax.animation.web_visitors import LARGEST_FILE, Visitors, warm_up
+from ganimation_jax.pretrained.names import DEFAULT
 
 DESCRIPTION = "Edit expressions of faces in a browser."
 # MediaPipe 1.2 reports its use to play.googleapis.com and has no switch for that. Through a proxy
@@ -51,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="ganimation_jax.webui", description=DESCRIPTION)
     add = parser.add_argument
-    add("--model", required=True, metavar="RUN", help="a run's workdir or a .ganimation file")
+    add("--model", default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
     add("--landmarker", type=Path, metavar="FILE", help="face_landmarker.task, if not found")
     add(
         "--host",

@@ -69,6 +69,17 @@ def probe(path: Path) -> Probe:
         return Probe(seconds, float(_rate(container.streams.video[0])))
 
 
+def tags_of(path: Path) -> dict[str, str]:
+    """The container's metadata, names and values.
+
+    Raises:
+      UnusableFile: it is no video.
+      ImportError: PyAV is not installed.
+    """
+    with _open(path) as container:
+        return dict(container.metadata)
+
+
 def film(path: Path) -> Film:
     """Open a video and look at how it runs.
 
