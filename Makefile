@@ -5,16 +5,21 @@ RUN := runs/demo
 
 .PHONY: demo test clean
 
+# Large pages make training on a CPU about a fifth faster.
+demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 demo: $(VENV)/installed
 	$(VENV)/bin/python -m ganimation_jax.main --config=configs/synthetic.py --workdir=$(RUN) \
 	  --config.wandb.mode=disabled
-	@echo "Look at $$(ls $(RUN)/samples/*.png | tail -1): the rows marked 'edited' show faces given each expression"
+	$(VENV)/bin/python -m ganimation_jax.animate ganimation_jax/pretrained/portrait.jpg --aligned \
+	  --grid -o $(RUN)/portrait.png
+	@echo "Look at $$(ls $(RUN)/samples/*.png | tail -1): what was just learnt, rows marked 'edited';"
+	@echo "and at $(RUN)/portrait.png: what the model that comes with the library does with a photo"
 
 test: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -205,7 +205,7 @@ ATTEMPTS = textwrap.dedent(
         print(os.waitpid(child, 0)[1], flush=True)
     """
 )
-KILLS = int(os.environ.get("KILLS", "5"))
+KILLS = int(os.environ.get("KILLS", "3"))
 EPOCHS = 2 + KILLS // 5  # of 16 steps; a kill lets some four of them pass
 
 

@@ -72,8 +72,10 @@ def torch_peer(name: str, sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], C
     return {"step": step, "edit": edit}, memory
 
 
-def jax_peer(name: str, sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Callable[[], int]]:
-    """As ``torch_peer``."""
+def jax_peer(
+    name: str, sizes: Sizes, wanted: list[str]
+) -> tuple[dict[str, Callable[[], Any]], Callable[[], int]]:
+    """As ``torch_peer``; only what is wanted is compiled."""
     import jax
 
     from ganimation_jax import sharding
@@ -82,7 +84,6 @@ def jax_peer(name: str, sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Cal
 
     sizes = sizes._replace(dtype=JAX[name])
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    advance = workload.stepper(sizes, mesh, workload.lower_step(sizes, mesh).compile())
     method, _ = workload.build(sizes)
     params = jax.device_put(workload.initial_state(sizes).generator.params)
     batch = workload.random_batch(sizes)
@@ -93,10 +94,11 @@ def jax_peer(name: str, sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Cal
         stats = jax.devices()[0].memory_stats()
         return stats["peak_bytes_in_use"] if stats else peak_rss()
 
-    return {
-        "step": lambda: jax.block_until_ready(advance()),
-        "edit": lambda: jax.block_until_ready(edit(params, image, target)),
-    }, memory
+    parts = {"edit": lambda: jax.block_until_ready(edit(params, image, target))}
+    if "step" in wanted:
+        advance = workload.stepper(sizes, mesh, workload.lower_step(sizes, mesh).compile())
+        parts["step"] = lambda: jax.block_until_ready(advance())
+    return parts, memory
 
 
 def onnx_peer(sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Callable[[], int]]:
@@ -148,7 +150,7 @@ def serve(name: str, sizes: Sizes, wanted: list[str]) -> None:
         parts, memory = torch_peer(name, sizes)
     else:
         package = "jax"
-        parts, memory = jax_peer(name, sizes)
+        parts, memory = jax_peer(name, sizes, wanted)
     parts = {part: parts[part] for part in wanted if part in parts}
     for run in parts.values():
         run()

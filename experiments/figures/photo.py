@@ -1,6 +1,7 @@
 """What the figures have in common: a model, a photo, and where the picture goes."""
 
 import argparse
+import atexit
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from PIL import Image
 
 from ganimation_jax.animation.animator import Animator, Face
 from ganimation_jax.media.pictures import read_picture
+from ganimation_jax.pretrained.names import DEFAULT
 
 # Combinations of action units from the talk: one, and others joining it.
 COMBINED = (
@@ -30,7 +32,7 @@ def parser(doc):
     made = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--model", required=True, help="a run's workdir, or a .ganimation file")
+    made.add_argument("--model", default=DEFAULT, help="as animate's (%(default)s)")
     made.add_argument("--out", type=Path, required=True)
     return made
 
@@ -49,6 +51,7 @@ def subject(made):
     else:
         photo = np.asarray(read_picture(args.image).image)
     animator = Animator.load(args.model)
+    atexit.register(animator.close)  # MediaPipe complains when the interpreter does it
     return Subject(args, animator, photo, animator.find(photo, aligned=args.aligned)[0])
 
 

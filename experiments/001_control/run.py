@@ -1,0 +1,204 @@
+"""What limits control? One knob at a time, on real faces, at equal images.
+
+    python -m experiments.001_control.run --faces DATA --runs runs/001 --out experiments/001_control
+
+``DATA`` is prepared as configs/lfw_openface.py says. Every variant is trained with every seed and
+judged on the same held-out faces; ``results.csv`` grows, and what it has is not done again. Judges
+of the change that was asked for: the run's own critic; the critic of lfw-64, which none of these
+generators has met; MediaPipe. Needs the extras `annotate`, `evaluate` and `figures`.
+"""
+
+import argparse
+import csv
+import functools
+import json
+import logging
+import time
+from pathlib import Path
+
+import jax
+import matplotlib
+import numpy as np
+
+from configs import lfw_openface
+from ganimation_jax import train
+from ganimation_jax.data.pipeline import build_source, held_out_batches
+from ganimation_jax.evaluation import attention, held_out, identity, judges, quality, suite
+from ganimation_jax.evaluation.aus import correlation
+from ganimation_jax.features import face_resnet
+from ganimation_jax.features.batches import in_batches
+from ganimation_jax.runs import load_run
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+
+# Of the nine that OpenFace and MediaPipe both read well in these faces.
+WELL_JUDGED = ("AU01", "AU02", "AU05", "AU06", "AU07", "AU12", "AU25", "AU26", "AU45")
+SEEDS = (0, 1, 2)
+VARIANTS = {
+    "base": {},
+    "lr 1e-4": {"lr": 1e-4},
+    "aus 40": {"loss.aus": 40.0},
+    "aus 640": {"loss.aus": 640.0},
+    "attention 1": {"loss.attention": 1.0},
+    "n_critic 5": {"n_critic": 5},
+    "film": {"generator.condition": "film"},
+    "augmented": {"augment.policy": "color,translation"},
+}
+MEASURES = {  # column -> what it is, for the plot
+    "own": "r, own critic",
+    "judge": "r, critic of lfw-64",
+    "mediapipe": "r, MediaPipe",
+    "identity": "identity distance",
+    "pixels": "pixel change, of 255",
+    "psnr": "undone, PSNR",
+    "attention": "share kept",
+}
+
+
+def config(args, changes, seed):
+    cfg = lfw_openface.get_config("cpu")
+    cfg.data.dir, cfg.seed, cfg.lr = str(args.faces), seed, 3e-4
+    cfg.generator.width = cfg.critic.width = 16
+    cfg.critic.init_std = 0.04
+    cfg.ema_decay = 0.99  # over the last hundred steps: a run has some
+    cfg.update_from_flattened_dict(changes)
+    faces = len(build_source(cfg, "train"))
+    cfg.epochs, cfg.decay_epochs = args.images / faces, 0.3 * args.images / faces
+    cfg.evaluate.examples = 128
+    cfg.every.update(log=160, evaluate=800, sample=10**9, checkpoint=10**9)
+    cfg.wandb.mode, cfg.health.on = "disabled", False
+    return cfg
+
+
+def measure(args, cfg, workdir, panel, embed):
+    """Held-out faces edited by a finished run, and what all judges say."""
+    run, faces = load_run(workdir), build_source(cfg, "test")
+    cfg.evaluate.examples = args.held_out
+    edit = functools.partial(jax.jit(run.method.edit), run.ema)
+    read = functools.partial(jax.jit(run.method.read_aus), run.critic)
+    seen = held_out.look(held_out_batches(cfg, faces), edit, read)
+    columns = [run.action_units.index(unit) for unit in WELL_JUDGED]
+    asked = (seen.target_aus - seen.aus)[:, columns]
+
+    def response(before, after):
+        return float(np.nanmean(correlation((after - before)[:, columns], asked)))
+
+    persons = suite.persons_of(faces, len(seen.image))
+    found = dict(quality.change(seen.edited, seen.image))
+    found |= dict(quality.reconstruction(seen.reconstructed, seen.image))
+    found |= dict(attention.health(seen.attention))
+    found |= dict(identity.evaluate(seen.image, seen.edited, persons, embed, face_resnet.THRESHOLD))
+    return {
+        "own": response(seen.aus_read, seen.edited_aus_read),
+        **{one.name: response(one.read(seen.image), one.read(seen.edited)) for one in panel},
+        "identity": found["identity/distance"],
+        "pixels": found["edit_response/pixels"],
+        "psnr": found["reconstruction/psnr"],
+        "attention": found["attention/mean"],
+    }
+
+
+def read_rows(path):
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["variant", "seed", "images", "seconds", *MEASURES])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def curve(workdir):
+    """Images, and the own critic's reading of the change over all units."""
+    records = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    points = [(r["images"], r["edit_response/r"]) for r in records if "edit_response/r" in r]
+    return np.array(points).T
+
+
+def plot(path, rows, folders):
+    names = [name for name in VARIANTS if any(row["variant"] == name for row in rows)]
+    shown = ("own", "judge", "mediapipe", "identity", "pixels")
+    figure, axes = plt.subplots(1, 1 + len(shown), figsize=(3 + 2.4 * len(shown), 3.4))
+    for i, name in enumerate(names):
+        lines = [curve(folders[name, row["seed"]]) for row in rows if row["variant"] == name]
+        images, values = lines[0][0], np.stack([line[1] for line in lines])
+        axes[0].plot(images, values.mean(axis=0), label=name, color=f"C{i}")
+    axes[0].set(xlabel="images", title="r, own critic, all units")
+    axes[0].legend(fontsize=7, frameon=False)
+    for axis, measure in zip(axes[1:], shown, strict=True):
+        for i, name in enumerate(names):
+            values = [float(row[measure]) for row in rows if row["variant"] == name]
+            axis.plot(values, [i] * len(values), "o", color=f"C{i}", alpha=0.6)
+            axis.plot(np.mean(values), i, "|", color="black", markersize=14)
+        axis.set(title=MEASURES[measure], yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
+        axis.set_yticklabels(names if measure == "own" else [])
+        axis.grid(axis="x", alpha=0.3)
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.title.set_fontsize(9)
+        axis.tick_params(labelsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def table(rows):
+    """Markdown: mean and range over the seeds."""
+    lines = ["| | " + " | ".join(MEASURES.values()) + " |", "|---" * (1 + len(MEASURES)) + "|"]
+    for name in dict.fromkeys(row["variant"] for row in rows):
+        cells = []
+        for measure in MEASURES:
+            values = [float(row[measure]) for row in rows if row["variant"] == name]
+            digits = 1 if measure in ("pixels", "psnr") else 2
+            spread = f" ({min(values):.{digits}f}-{max(values):.{digits}f})"
+            cells.append(f"{np.mean(values):.{digits}f}{spread if len(values) > 1 else ''}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--faces", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=3_200)
+    parser.add_argument("--held_out", type=int, default=128)
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+
+    stranger = load_run("lfw-64")
+    read = functools.partial(jax.jit(stranger.method.read_aus), stranger.critic)
+    judge = judges.critic(read, stranger.action_units)._replace(name="judge")
+    results = args.out / "results.csv"
+    rows = read_rows(results)
+    folders = {}
+    with judges.mediapipe(stranger.action_units) as mediapipe:
+        for seed in args.seeds:
+            for name in args.variants:
+                folder = args.runs / f"{name.replace(' ', '_')}_{seed}"
+                folders[name, str(seed)] = folder
+                if any((row["variant"], row["seed"]) == (name, str(seed)) for row in rows):
+                    continue
+                cfg, start = config(args, VARIANTS[name], seed), time.monotonic()
+                train.train(cfg, folder)
+                embed = functools.partial(in_batches, face_resnet.load(eyes=cfg.data.eyes))
+                found = measure(args, cfg, folder, (judge, mediapipe), embed)
+                facts = {"variant": name, "seed": str(seed), "images": args.images}
+                facts["seconds"] = round(time.monotonic() - start)
+                rows.append(facts | {key: f"{value:.4f}" for key, value in found.items()})
+                write_rows(results, rows)
+                print(rows[-1], flush=True)
+    plot(args.out / "results.png", rows, folders)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""Models as files to hand on: written, read, edited with, trained on from."""
+
+import hashlib
+import json
+import re
+import shutil
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from conftest import SIZE, assert_trees_close
+from flax.traverse_util import flatten_dict
+from tiny_runs import TINY, arrays_of, run
+
+from configs import lfw_openface
+from ganimation_jax import engine, warm_start
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.animation.animator import Animator
+from ganimation_jax.animation.models import load_model
+from ganimation_jax.interop import export
+from ganimation_jax.interop.torch_import import write_run
+from ganimation_jax.methods import METHODS
+from ganimation_jax.optimizers import build_optimizers
+from ganimation_jax.pretrained import names
+from ganimation_jax.runs import load_run
+
+CONFIG = {
+    "method": "ganimation",
+    "action_units": list(ACTION_UNITS),
+    "image_size": SIZE,
+    "generator": {"width": 4, "residual_blocks": 1},
+    "critic": {"width": 4},
+    "data": {"dir": "/home/somebody/faces", "grey": True},
+}
+LARGEST = 20e6  # bytes of all models that come with the library
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, initial_state):
+    """A run whose moving average differs from the generator itself."""
+    folder = tmp_path_factory.mktemp("pretrained") / "run"
+    state = initial_state.replace(ema=jax.tree.map(lambda x: x * 1.5, initial_state.ema))
+    write_run(folder, CONFIG, state)
+    return folder
+
+
+@pytest.fixture
+def packed(workdir, tmp_path):
+    """The same as a file, written by the command."""
+    (tmp_path / "about.json").write_text('{"licence": "research only", "data": "nobody"}')
+    out = tmp_path / "tiny.safetensors"
+    flags = ["--format", "safetensors", "--about", str(tmp_path / "about.json")]
+    assert export.main(["--workdir", str(workdir), "--out", str(out), *flags]) == 0
+    return out
+
+
+def rounded(params):
+    return jax.tree.map(lambda x: np.asarray(x).astype(ml_dtypes.bfloat16).astype("f4"), params)
+
+
+def test_a_file_holds_the_average_and_the_critic_rounded(workdir, packed):
+    of_run, of_file = load_run(workdir), load_run(packed)
+    for name, want in (("generator", of_run.ema), ("ema", of_run.ema), ("critic", of_run.critic)):
+        got = getattr(of_file, name)
+        assert {x.dtype for x in jax.tree.leaves(got)} == {np.dtype("float32")}
+        assert_trees_close(got, rounded(want), rtol=0)
+    parameters = sum(x.size for x in jax.tree.leaves((of_run.ema, of_run.critic)))
+    assert packed.stat().st_size < 2 * parameters + 20_000
+
+
+def test_a_card_says_what_it_is_and_names_no_folder_of_its_maker(workdir, packed):
+    text = packed.with_suffix(".json").read_text()
+    card = json.loads(text)
+    assert card["weights"]["sha256"] == hashlib.sha256(packed.read_bytes()).hexdigest()
+    assert card["licence"] == "research only"
+    assert "somebody" not in text
+    loaded = load_run(packed.with_suffix(".json"))  # either file names the model
+    assert loaded.action_units == ACTION_UNITS
+    assert loaded.about["data"] == "nobody"
+
+
+def test_scores_are_added_to_a_model_that_keeps_its_bytes(packed, tmp_path):
+    before = packed.read_bytes()
+    report = {"facts": {"step": 0}, "sections": [{"name": "a", "scores": {"a/r": 0.5}}]}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    flags = ["--format", "safetensors", "--report", str(tmp_path / "report.json")]
+    assert export.main(["--workdir", str(packed), "--out", str(packed), *flags]) == 0
+    card = json.loads(packed.with_suffix(".json").read_text())
+    assert card["evaluation"] == {"facts": {"step": 0}, "scores": {"a/r": 0.5}}
+    assert card["licence"] == "research only"
+    assert packed.read_bytes() == before
+
+
+def test_it_edits_as_the_run_does_but_for_rounding(workdir, packed):
+    image = np.random.default_rng(0).uniform(-1, 1, (1, SIZE, SIZE, 3)).astype("f4")
+    aus = np.full((1, 17), 0.5, "f4")
+    of_run, of_file = load_model(workdir), load_model(packed)
+    assert (of_file.name, of_file.grey) == ("tiny", True)
+    assert of_file.about["licence"] == "research only"
+    assert of_file.sha256 != of_run.sha256
+    edits = [model.edit(image, aus) for model in (of_run, of_file)]
+    np.testing.assert_allclose(edits[1].image, edits[0].image, atol=2e-2)
+    np.testing.assert_allclose(of_file.read_aus(image), of_run.read_aus(image), atol=2e-2)
+
+
+def damage(packed, how):
+    card = packed.with_suffix(".json")
+    if how == "weights":
+        content = bytearray(packed.read_bytes())
+        content[-1] ^= 1
+        packed.write_bytes(content)
+    elif how == "no weights":
+        packed.unlink()
+    elif how == "no card":
+        card.unlink()
+    elif how == "no json":
+        card.write_text("{")
+    elif how == "another json":
+        card.write_text('["config"]')
+    elif how == "other weights":
+        content = b"not safetensors at all"
+        packed.write_bytes(content)
+        said = json.loads(card.read_text())
+        said["weights"]["sha256"] = hashlib.sha256(content).hexdigest()
+        card.write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("weights", "tiny.safetensors is damaged or another version"),
+        ("no weights", "tiny.safetensors does not exist"),
+        ("no card", "tiny.json is missing"),
+        ("no json", "tiny.json is no JSON"),
+        ("another json", "it lacks config, step, weights"),
+        ("other weights", "does not hold a generator and a critic"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(packed, how, says):
+    damage(packed, how)
+    with pytest.raises((ValueError, FileNotFoundError), match=says):
+        load_run(packed)
+
+
+def test_weights_elsewhere_are_fetched_once(packed, tmp_path, monkeypatch):
+    monkeypatch.setenv("GANIMATION_JAX_CACHE", str(tmp_path / "cache"))
+    card = packed.with_suffix(".json")
+    said = json.loads(card.read_text())
+    far = tmp_path / "far" / "weights.safetensors"
+    far.parent.mkdir()
+    shutil.move(packed, far)
+    said["weights"]["url"] = far.as_uri()
+    card.write_text(json.dumps(said))
+    first = load_run(card)
+    far.unlink()
+    assert_trees_close(load_run(card).critic, first.critic, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--out", "x.npz", "--format", "safetensors"], "written as NAME.safetensors"),
+        (["--out", "x.onnx", "--about", "a.json"], "are for --format safetensors"),
+        (
+            ["--out", "x.safetensors", "--format", "safetensors", "--report", "a.json"],
+            "is no report",
+        ),
+    ],
+)
+def test_an_export_that_makes_no_sense_is_refused(workdir, tmp_path, flags, says, capsys):
+    (tmp_path / "a.json").write_text("{}")
+    placed = [str(tmp_path / flag) if "." in flag else flag for flag in flags]
+    assert export.main(["--workdir", str(workdir), *placed]) == 2
+    assert says in capsys.readouterr().err
+
+
+# Those that come with the library
+
+
+@pytest.mark.parametrize("name", names.NAMES)
+def test_what_comes_with_the_library_is_whole(name):
+    model = load_run(name)
+    card = model.about
+    assert {"licence", "data", "evaluation"} <= card.keys()
+    assert card["evaluation"]["facts"]["step"] == model.step > 0
+    assert card["evaluation"]["facts"]["run"].startswith(name)
+    assert not model.config["data"]["dir"]
+    image, aus = jnp.zeros((1, *(model.image_size,) * 2, 3)), jnp.zeros((1, 17))
+    wanted = jax.eval_shape(model.method.init, jax.random.key(0), image, aus)
+    for network, params in (("generator", model.generator), ("critic", model.critic)):
+        flat = flatten_dict(wanted[network])
+        assert {k: v.shape for k, v in flat.items()} == {
+            k: v.shape for k, v in flatten_dict(params).items()
+        }
+
+
+def test_the_default_can_be_trained_on_by_its_config():
+    cfg = lfw_openface.get_config("cpu")
+    method = METHODS[cfg.method](cfg)
+    init = engine.make_init(method, build_optimizers(cfg), cfg.image_size, len(cfg.action_units))
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    warm_start.check_fits(load_run(names.DEFAULT), shapes, cfg.action_units, names.DEFAULT)
+
+
+def test_they_are_small_and_one_is_the_default():
+    sizes = [path.stat().st_size for path in names.FOLDER.iterdir() if path.is_file()]
+    assert sum(sizes) < LARGEST
+    assert names.DEFAULT in names.NAMES
+
+
+def test_a_name_is_a_model_unless_there_is_such_a_folder(tmp_path, monkeypatch, workdir):
+    monkeypatch.chdir(tmp_path)
+    with Animator.load(names.DEFAULT) as animator:
+        assert animator.model.name == names.DEFAULT
+    shutil.copytree(workdir, tmp_path / names.DEFAULT)
+    assert load_run(names.DEFAULT).image_size == SIZE
+
+
+# Training on from one
+
+
+def test_a_run_begins_with_the_weights_it_is_told(packed, tmp_path):
+    # So small a rate that what is saved is what was begun with.
+    still = ("--config.lr=1e-12", "--config.epochs=0.0625", "--config.every.checkpoint=1")
+    output = run(tmp_path / "run", *TINY, *still, f"--config.init_from={packed}")
+    assert "training on" in output
+    begun = load_run(packed)
+    saved = arrays_of(tmp_path / "run", 1)
+    for network, params in (("generator", begun.ema), ("critic", begun.critic)):
+        for path, want in flatten_dict(params).items():
+            where = f"['{network}']['params']" + "".join(f"['{part}']" for part in path)
+            np.testing.assert_allclose(saved[where], want, atol=1e-9, rtol=0)
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_runs(packed, tmp_path):
+    flags = (*TINY, f"--config.init_from={packed}")
+    for wrong, says in (
+        (("--config.generator.width=8",), "another generator: .*generator.width=4"),
+        (("--config.image_size=32",), "another critic: .*image_size=16"),
+        (("--config.action_units=('AU12','AU06')",), "set action_units to those"),
+        (("--config.init_from=nowhere",), "no checkpoint in nowhere"),
+    ):
+        output = run(tmp_path / "run", *flags, *wrong, expect=2)
+        assert output.startswith("error: ")
+        assert len(output.splitlines()) == 1
+        assert re.search(says, output), output
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_differences_are_named_shortly(workdir, initial_state):
+    loaded = load_run(workdir)
+    grown = jax.tree.map(lambda x: np.zeros((*x.shape, 2)), loaded.generator)
+    with pytest.raises(ValueError, match="and [0-9]+ more"):
+        warm_start.check_fits(
+            loaded._replace(generator=grown), initial_state, ACTION_UNITS, "there"
+        )
