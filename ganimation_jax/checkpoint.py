@@ -163,6 +163,11 @@ class Checkpoints:
         (self._directory / str(step)).rename(damaged / f"{step}-{taken}")
 
 
+def any_checkpoint(directory: Path) -> bool:
+    """Whether there is one, whole or damaged; the directory need not exist."""
+    return directory.is_dir() and any(path.name.isdigit() for path in directory.iterdir())
+
+
 def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:
     """Parameters in the newest checkpoint that is whole, or None if there is none at all.
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 AGAIN = 75  # EX_TEMPFAIL: nothing is wrong with the command, run it again
 USELESS = 2  # running it again will not mend it
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+GRACE = 5.0  # seconds that the first process stays when it fails
 # What JAX raises if no cluster is around, and only then.
 _ALONE = "coordinator_address should be defined"
 
@@ -164,6 +166,8 @@ class LeaveAtOnce:
         else:
             text, code = "".join(traceback.format_exception(error)) + who, 1
         print(text, file=sys.stderr, flush=True)
+        if is_first():  # it serves the others, which are aborted when it goes: their word first
+            time.sleep(GRACE)
         os._exit(code)
 
 

@@ -23,7 +23,7 @@ from ganimation_jax import (
     warm_start,
 )
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
-from ganimation_jax.checkpoint import Checkpoints
+from ganimation_jax.checkpoint import Checkpoints, any_checkpoint
 from ganimation_jax.data.pipeline import (
     build_source,
     evaluation_batches,
@@ -105,8 +105,9 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
     edit_fn, read_fn = jax.jit(method.edit), jax.jit(method.read_aus)
     to_one_device = sharding.make_local(mesh)
 
-    initial = load_run(cfg.init_from) if cfg.init_from else None
-    if initial:
+    initial = None
+    if cfg.init_from and not any_checkpoint(workdir / "checkpoints"):
+        initial = load_run(cfg.init_from)
         warm_start.check_fits(initial, shapes, cfg.action_units, cfg.init_from)
     config = json_config(cfg)
     checkpoints = Checkpoints(workdir / "checkpoints", **cfg.keep)

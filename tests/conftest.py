@@ -30,17 +30,6 @@ from ganimation_jax.types import Batch, GanState, Method, Optimizers
 SIZE, N_CRITIC, BATCH, UNITS = 16, 2, 8, 17
 
 
-# Two processes share the files in this order: neither is to end with a long one.
-LONG = (
-    *("test_distributed", "test_train", "test_engine", "test_bench", "test_interop"),
-    *("test_health", "test_webui", "test_animator", "test_sharding", "test_parity"),
-)
-
-
-def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
-
-
 def pytest_configure():
     flags.FLAGS.mark_as_parsed()  # Grain's worker processes read absl flags
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import SIZE, assert_trees_close
 from flax.traverse_util import flatten_dict
-from tiny_runs import TINY, arrays_of, run
+from tiny_runs import TINY, arrays_of, run, saved_steps
 
 from configs import lfw_openface
 from ganimation_jax import engine, warm_start
@@ -224,9 +224,12 @@ def test_a_name_is_a_model_unless_there_is_such_a_folder(tmp_path, monkeypatch, 
 def test_a_run_begins_with_the_weights_it_is_told(packed, tmp_path):
     # So small a rate that what is saved is what was begun with.
     still = ("--config.lr=1e-12", "--config.epochs=0.0625", "--config.every.checkpoint=1")
-    output = run(tmp_path / "run", *TINY, *still, f"--config.init_from={packed}")
+    init = f"--config.init_from={packed}"
+    output = run(tmp_path / "run", *TINY, *still, init)
     assert "training on" in output
     begun = load_run(packed)
+    packed.unlink()  # it is not needed again
+    assert "continuing after step 1" in run(tmp_path / "run", *TINY, *still, init)
     saved = arrays_of(tmp_path / "run", 1)
     for network, params in (("generator", begun.ema), ("critic", begun.critic)):
         for path, want in flatten_dict(params).items():
@@ -246,7 +249,7 @@ def test_weights_that_do_not_fit_are_refused_before_anything_runs(packed, tmp_pa
         assert output.startswith("error: ")
         assert len(output.splitlines()) == 1
         assert re.search(says, output), output
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not saved_steps(tmp_path / "run")
 
 
 def test_differences_are_named_shortly(workdir, initial_state):

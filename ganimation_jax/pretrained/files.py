@@ -85,9 +85,12 @@ def write(path: Path, generator: Params, critic: Params, card: dict[str, Any]) -
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     content = safetensors.numpy.save(arrays)
-    path.write_bytes(content)
     card = {**card, "weights": {"sha256": hashlib.sha256(content).hexdigest(), "url": ""}}
-    path.with_suffix(CARD).write_text(json.dumps(card, indent=1) + "\n")
+    text = json.dumps(card, indent=1) + "\n"
+    for target, whole in ((path, content), (path.with_suffix(CARD), text.encode())):
+        partial = target.with_name(f"{target.name}.partial")
+        partial.write_bytes(whole)
+        partial.replace(target)
 
 
 def _read_card(path: Path) -> dict[str, Any]:
