@@ -188,7 +188,8 @@ def main():
                 if any((row["variant"], row["seed"]) == (name, str(seed)) for row in rows):
                     continue
                 cfg, start = config(args, VARIANTS[name], seed), time.monotonic()
-                train.train(cfg, folder)
+                if not train.train(cfg, folder):
+                    return  # asked to stop: the same command goes on
                 embed = functools.partial(in_batches, face_resnet.load(eyes=cfg.data.eyes))
                 found = measure(args, cfg, folder, (judge, mediapipe), embed)
                 facts = {"variant": name, "seed": str(seed), "images": args.images}
