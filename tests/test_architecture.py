@@ -39,7 +39,7 @@ ALLOWED = {
     "resident": FOUNDATION | {"sharding", "data"},
     "evaluation": FOUNDATION | {"losses", "features", "faces", "data", "media", "prepare"},
     "samples": FOUNDATION | {"writers"},
-    "pretrained": FOUNDATION | {"weights"},
+    "pretrained": FOUNDATION | {"media", "weights"},
     "runs": FOUNDATION | {"methods", "models", "checkpoint", "pretrained"},
     "warm_start": FOUNDATION | {"runs"},
     "interop": FOUNDATION

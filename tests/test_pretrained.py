@@ -118,6 +118,8 @@ def damage(packed, how):
     elif how == "no json":
         card.write_text("{")
     elif how == "another json":
+        card.write_text("{}")
+    elif how == "a list":
         card.write_text('["config"]')
     elif how == "other weights":
         content = b"not safetensors at all"
@@ -135,6 +137,7 @@ def damage(packed, how):
         ("no card", "tiny.json is missing"),
         ("no json", "tiny.json is no JSON"),
         ("another json", "it lacks config, step, weights"),
+        ("a list", "holds no JSON object"),
         ("other weights", "does not hold a generator and a critic"),
     ],
 )

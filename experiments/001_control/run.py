@@ -177,6 +177,7 @@ def main():
     stranger = load_run("lfw-64")
     read = functools.partial(jax.jit(stranger.method.read_aus), stranger.critic)
     judge = judges.critic(read, stranger.action_units)._replace(name="judge")
+    embed = functools.partial(in_batches, face_resnet.load())
     results = args.out / "results.csv"
     rows = read_rows(results)
     folders = {}
@@ -190,7 +191,6 @@ def main():
                 cfg, start = config(args, VARIANTS[name], seed), time.monotonic()
                 if not train.train(cfg, folder):
                     return  # asked to stop: the same command goes on
-                embed = functools.partial(in_batches, face_resnet.load(eyes=cfg.data.eyes))
                 found = measure(args, cfg, folder, (judge, mediapipe), embed)
                 facts = {"variant": name, "seed": str(seed), "images": args.images}
                 facts["seconds"] = round(time.monotonic() - start)

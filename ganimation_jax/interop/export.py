@@ -11,7 +11,6 @@ edits with it, ``--config.init_from`` trains on from it.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,21 +80,11 @@ def card_of(run: Run, about: Path | None = None, report: Path | None = None) -> 
     config = dict(run.config)
     if "data" in config:
         config["data"] = config["data"] | {"dir": ""}  # a folder of the machine it was trained on
-    card: dict[str, Any] = {**run.about, **_object(about)} if about else dict(run.about)
+    card: dict[str, Any] = {**run.about, **files.read_object(about)} if about else dict(run.about)
     if report:
-        found = _object(report)
+        found = files.read_object(report)
         if "sections" not in found:
             raise ValueError(f"{report} is no report of --mode=eval")
         scores = {k: v for section in found["sections"] for k, v in section["scores"].items()}
         card["evaluation"] = {"facts": found["facts"], "scores": scores}
     return {**card, "step": run.step, "config": config}
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return value

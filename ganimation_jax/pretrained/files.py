@@ -16,6 +16,7 @@ import safetensors
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ganimation_jax.media.pictures import write_whole
 from ganimation_jax.types import Params
 from ganimation_jax.weights import Asset, locate
 
@@ -86,21 +87,31 @@ def write(path: Path, generator: Params, critic: Params, card: dict[str, Any]) -
     path.parent.mkdir(parents=True, exist_ok=True)
     content = safetensors.numpy.save(arrays)
     card = {**card, "weights": {"sha256": hashlib.sha256(content).hexdigest(), "url": ""}}
-    text = json.dumps(card, indent=1) + "\n"
-    for target, whole in ((path, content), (path.with_suffix(CARD), text.encode())):
-        partial = target.with_name(f"{target.name}.partial")
-        partial.write_bytes(whole)
-        partial.replace(target)
+    write_whole(path, content)
+    write_whole(path.with_suffix(CARD), f"{json.dumps(card, indent=1)}\n".encode())
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it holds something else.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return value
 
 
 def _read_card(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: it says what the weights beside it are")
-    try:
-        card = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
-    missing = [name for name in NEEDED if name not in card] if isinstance(card, dict) else NEEDED
+    card = read_object(path)
+    missing = [name for name in NEEDED if name not in card]
     if missing or "sha256" not in card["weights"]:
         raise ValueError(f"{path} is no model's card: it lacks {', '.join(missing) or 'a SHA-256'}")
     return card
