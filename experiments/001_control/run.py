@@ -3,7 +3,8 @@
     python -m experiments.001_control.run --faces DATA --runs runs/001 --out experiments/001_control
 
 ``DATA`` is prepared as configs/lfw_openface.py says. Every variant is trained with every seed and
-judged on the same held-out faces; ``results.csv`` grows, and what it has is not done again. Judges
+judged on the same held-out faces; ``results.csv`` and ``curves.csv`` grow, and what they have is
+not done again. Judges
 of the change that was asked for: the run's own critic; the critic of lfw-64, which none of these
 generators has met; MediaPipe. Needs the extras `annotate`, `evaluate` and `figures`.
 """
@@ -44,6 +45,7 @@ VARIANTS = {
     "n_critic 5": {"n_critic": 5},
     "film": {"generator.condition": "film"},
     "augmented": {"augment.policy": "color,translation"},
+    "tint": {"augment.tint": 0.2},
 }
 MEASURES = {  # column -> what it is, for the plot
     "own": "r, own critic",
@@ -108,26 +110,30 @@ def read_rows(path):
 
 def write_rows(path, rows):
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["variant", "seed", "images", "seconds", *MEASURES])
+        writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
 
 
 def curve(workdir):
-    """Images, and the own critic's reading of the change over all units."""
+    """Of a run: images, and the own critic's reading of the change over all units."""
     records = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    points = [(r["images"], r["edit_response/r"]) for r in records if "edit_response/r" in r]
-    return np.array(points).T
+    for record in records:
+        if "edit_response/r" in record:
+            yield {"images": record["images"], "r": f"{record['edit_response/r']:.4f}"}
 
 
-def plot(path, rows, folders):
+def plot(path, rows, points):
     names = [name for name in VARIANTS if any(row["variant"] == name for row in rows)]
     shown = ("own", "judge", "mediapipe", "identity", "pixels")
     figure, axes = plt.subplots(1, 1 + len(shown), figsize=(3 + 2.4 * len(shown), 3.4))
     for i, name in enumerate(names):
-        lines = [curve(folders[name, row["seed"]]) for row in rows if row["variant"] == name]
-        images, values = lines[0][0], np.stack([line[1] for line in lines])
-        axes[0].plot(images, values.mean(axis=0), label=name, color=f"C{i}")
+        line = {}  # images -> what each seed reads there
+        for point in points:
+            if point["variant"] == name:
+                line.setdefault(int(point["images"]), []).append(float(point["r"]))
+        means = [np.mean(values) for values in line.values()]
+        axes[0].plot(list(line), means, label=name, color=f"C{i}")
     axes[0].set(xlabel="images", title="r, own critic, all units")
     axes[0].legend(fontsize=7, frameon=False)
     for axis, measure in zip(axes[1:], shown, strict=True):
@@ -178,26 +184,27 @@ def main():
     read = functools.partial(jax.jit(stranger.method.read_aus), stranger.critic)
     judge = judges.critic(read, stranger.action_units)._replace(name="judge")
     embed = functools.partial(in_batches, face_resnet.load())
-    results = args.out / "results.csv"
-    rows = read_rows(results)
-    folders = {}
+    results, curves = args.out / "results.csv", args.out / "curves.csv"
+    rows, points = read_rows(results), read_rows(curves)
     with judges.mediapipe(stranger.action_units) as mediapipe:
         for seed in args.seeds:
             for name in args.variants:
-                folder = args.runs / f"{name.replace(' ', '_')}_{seed}"
-                folders[name, str(seed)] = folder
-                if any((row["variant"], row["seed"]) == (name, str(seed)) for row in rows):
+                run = {"variant": name, "seed": str(seed)}
+                if any(row | run == row for row in rows):
                     continue
+                folder = args.runs / f"{name.replace(' ', '_')}_{seed}"
                 cfg, start = config(args, VARIANTS[name], seed), time.monotonic()
                 if not train.train(cfg, folder):
                     return  # asked to stop: the same command goes on
                 found = measure(args, cfg, folder, (judge, mediapipe), embed)
-                facts = {"variant": name, "seed": str(seed), "images": args.images}
-                facts["seconds"] = round(time.monotonic() - start)
-                rows.append(facts | {key: f"{value:.4f}" for key, value in found.items()})
+                facts = {"images": args.images, "seconds": round(time.monotonic() - start)}
+                points = [point for point in points if point | run != point]
+                points += [run | point for point in curve(folder)]
+                write_rows(curves, points)
+                rows.append(run | facts | {key: f"{value:.4f}" for key, value in found.items()})
                 write_rows(results, rows)
                 print(rows[-1], flush=True)
-    plot(args.out / "results.png", rows, folders)
+    plot(args.out / "results.png", rows, points)
     print(table(rows))
 
 
