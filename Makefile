@@ -20,7 +20,7 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --ignore=tests/test_distributed.py
-	@# Alone: beside other tests its processes lose one another before the second step.
+	@# Alone: its processes wait for one another, and beside other tests for long.
 	$(VENV)/bin/python -m pytest tests/test_distributed.py
 
 $(VENV)/bin/python:

@@ -11,11 +11,13 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ AGAIN = 75  # EX_TEMPFAIL: nothing is wrong with the command, run it again
 USELESS = 2  # running it again will not mend it
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 GRACE = 5.0  # seconds that the first process stays when it fails
+COMPILING = 3600  # seconds by which processes may be apart in compiling
 # What JAX raises if no cluster is around, and only then.
 _ALONE = "coordinator_address should be defined"
 
@@ -92,6 +95,28 @@ def agree(value: int) -> int:
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+def compiled_by_all(step_fn: Any) -> Callable[..., Any]:
+    """``step_fn``, a ``jax.jit``, with its first call held until every process has compiled it.
+
+    Each compiles for itself, and one in its first exchange waits for the others for half a
+    minute only (gloo on CPUs). This wait is the runtime's own and ends at once where one dies.
+    """
+    if jax.process_count() == 1:
+        return step_fn
+    met = False
+
+    def call(*args: Any) -> Any:
+        nonlocal met
+        if not met:
+            step_fn.lower(*args).compile()
+            meet = ocp.multihost.get_barrier_sync_fn()
+            meet(key="compiled", timeout_ms=COMPILING * 1000)
+            met = True
+        return step_fn(*args)
+
+    return call
 
 
 class Preemption:

@@ -97,10 +97,12 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
         train_step = augment.make_tinted_step(train_step, cfg.augment.tint)
     if cfg.data.resident:
         train_step = resident.make_resident_step(train_step)
-    step_fn = jax.jit(
-        engine.repeat(train_step, unroll=unroll),
-        donate_argnums=() if cfg.debug_nans else 0,  # that runs the step once more to find them
-        out_shardings=(state_sharding, replicated),
+    step_fn = distributed.compiled_by_all(
+        jax.jit(
+            engine.repeat(train_step, unroll=unroll),
+            donate_argnums=() if cfg.debug_nans else 0,  # it runs the step once more to find them
+            out_shardings=(state_sharding, replicated),
+        )
     )
     edit_fn, read_fn = jax.jit(method.edit), jax.jit(method.read_aus)
     to_one_device = sharding.make_local(mesh)

@@ -104,6 +104,17 @@ def test_many_processes_train_as_one_does(alone, tmp_path, processes, flags):
         assert len(list((tmp_path / "samples").glob("*.png"))) == 2
 
 
+def test_a_process_that_is_late_for_the_first_step_is_waited_for(tmp_path):
+    with job(tmp_path, 2) as members:
+        while "training on" not in members[0].stdout.readline():
+            assert members[0].poll() is None
+        members[1].send_signal(signal.SIGSTOP)  # as if it compiled for long
+        time.sleep(40)  # gloo waits for 30
+        members[1].send_signal(signal.SIGCONT)
+        codes, outputs = ends(members)
+    assert codes == [0, 0], outputs
+
+
 def test_a_preempted_job_saves_and_continues_with_other_processes(alone, tmp_path):
     with job(tmp_path, 2) as members:
         wait_for_step(tmp_path, 2, members)
