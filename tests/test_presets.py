@@ -29,6 +29,7 @@ DIFFERENCES = {
         "loss.attention": 0.0,
         "loss.total_variation": 0.0,
     },
+    "recommended": {"lr": 3e-4, "n_critic": 2},
 }
 
 
@@ -53,7 +54,7 @@ def test_all_can_be_built(preset):
 
 
 def test_unknown_preset_names_those_there_are():
-    with pytest.raises(ValueError, match="no preset 'offical'.* paper, official, replicate"):
+    with pytest.raises(ValueError, match="no preset 'offical'.* official, replicate, recommended"):
         emotionet.get_config("offical")
 
 
@@ -89,7 +90,7 @@ def test_official_weights_can_be_set_all_the_same():
 
 
 @parses
-@pytest.mark.parametrize("preset", ["paper", "replicate"])
+@pytest.mark.parametrize("preset", ["paper", "replicate", "recommended"])
 def test_other_presets_do_not_move_with_the_batch(preset):
     cfg = parse(preset, "--config.batch_size=16")
     assert cfg.loss.to_dict() == emotionet.get_config(preset).loss.to_dict()
