@@ -133,9 +133,8 @@ def plot(path, rows, points):
             if point["variant"] == name:
                 line.setdefault(int(point["images"]), []).append(float(point["r"]))
         means = [np.mean(values) for values in line.values()]
-        axes[0].plot(list(line), means, label=name, color=f"C{i}")
+        axes[0].plot(list(line), means, color=f"C{i}")
     axes[0].set(xlabel="images", title="r, own critic, all units")
-    axes[0].legend(fontsize=7, frameon=False)
     for axis, measure in zip(axes[1:], shown, strict=True):
         for i, name in enumerate(names):
             values = [float(row[measure]) for row in rows if row["variant"] == name]
