@@ -1,0 +1,95 @@
+"""Colour photos and models of grey faces: tint the training faces, or edit brightness alone?
+
+    python -m experiments.005_tint.run --runs runs/001 --faces DATA --out experiments/005_tint \\
+        --sheet SFHQ_variability_ethnicity.jpg
+
+Takes the runs `base` and `tint` that experiments/001_control trained, and lets each edit faces in
+colour, as they are and in their brightness alone (``animation.models.in_colour``). The sheet, a
+picture of many faces, is github.com/SelfishGene/SFHQ-dataset's (MIT licence): generated faces, of
+nobody. Expressions are drawn from the held-out faces of ``DATA``. Needs the extra `annotate`.
+"""
+
+import argparse
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image
+
+from ganimation_jax import Animator
+from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
+from ganimation_jax.animation.models import in_colour
+from ganimation_jax.data.dataset import FaceDataset
+from ganimation_jax.evaluation import judges
+from ganimation_jax.evaluation.aus import correlation
+from ganimation_jax.runs import load_run
+from ganimation_jax.types import to_float, to_uint8
+from ganimation_jax.writers import grid
+
+# Of the nine that OpenFace and MediaPipe both read well in real faces.
+WELL_JUDGED = ("AU01", "AU02", "AU05", "AU06", "AU07", "AU12", "AU25", "AU26", "AU45")
+WAYS = {"as it is": lambda edit: edit, "brightness": in_colour}
+SHOWN = 8  # faces in the picture, with the first expression
+
+
+def colourfulness(images):
+    """How far each pixel is from grey: ``... 3 -> ...``, Euclidean."""
+    return np.linalg.norm(images - images.mean(axis=-1, keepdims=True), axis=-1)
+
+
+def judge(run, way, crops, targets, read):
+    """All faces given all expressions in one way."""
+    edit = functools.partial(jax.jit(WAYS[way](run.method.edit)), run.ema)
+    columns = [run.action_units.index(unit) for unit in WELL_JUDGED]
+    scores, shown = [], []
+    for crop in crops:
+        source = np.repeat(to_float(crop)[None], len(targets), axis=0)
+        image, attention, _ = (np.asarray(array) for array in edit(source, targets))
+        painted = 1 - attention[..., 0]
+        kept = (painted * colourfulness(image)).sum() / (painted * colourfulness(source)).sum()
+        r = correlation(read(image)[:, columns], targets[:, columns])
+        scores.append((np.nanmean(r), kept))
+        shown.append(np.asarray(to_uint8(image[0])))
+    return np.mean(scores, axis=0), shown[:: len(shown) // SHOWN][:SHOWN]
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--faces", type=Path, required=True)
+    parser.add_argument("--sheet", type=Path, required=True)
+    parser.add_argument("--expressions", type=int, default=16)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+
+    with Animator.load("lfw-64") as finder:
+        units, sheet = finder.action_units, np.asarray(Image.open(args.sheet).convert("RGB"))
+        crops = [face.crop for face in finder.find(sheet, "all")]
+    aus = FaceDataset(args.faces, "test").aus_table()[:, positions(units)] / OPENFACE_MAXIMUM
+    chosen = np.random.default_rng(0).choice(len(aus), args.expressions, replace=False)
+    targets = aus[chosen].astype(np.float32)
+    rows = [crops[:: len(crops) // SHOWN][:SHOWN]]
+    labels = ["source"]
+    print(f"{len(crops)} faces, {len(targets)} expressions")
+    print("| trained as | edits | r, MediaPipe | colour kept |\n|---|---|---|---|")
+    with judges.mediapipe(units) as mediapipe:
+        for variant in ("base", "tint"):
+            runs = [load_run(args.runs / f"{variant}_{seed}") for seed in args.seeds]
+            for way in WAYS:
+                found = [judge(run, way, crops, targets, mediapipe.read) for run in runs]
+                cells = [
+                    f"{np.mean(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+                    for values in zip(*(scores for scores, _ in found), strict=True)
+                ]
+                print(f"| {variant} | {way} | {' | '.join(cells)} |", flush=True)
+                rows.append(found[0][1])
+                labels.append(f"{variant}, {way}")
+    Image.fromarray(grid(rows, labels)).save(args.out / "faces.png")
+
+
+if __name__ == "__main__":
+    main()
