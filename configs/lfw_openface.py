@@ -10,7 +10,7 @@ without the extra ``annotate``) they are used as they are, tighter; then give
 ``--config.data.eyes="((0.303,0.359),(0.688,0.359))"``, which was measured.
 
 Presets: the default is the published size at 128x128, for an accelerator; ``:cpu`` is the
-reduced model at 64x64 that comes with the library as lfw-64: an hour or so on two cores.
+reduced model at 64x64 with which lfw-64 began: an hour or so on two cores.
 """
 
 from ml_collections import ConfigDict
