@@ -6,6 +6,7 @@ Not chosen by hand: every face gets one expression, drawn with a fixed seed; tho
 whose action units, read from the edit, are farthest from those asked for.
 """
 
+import atexit
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def main():
     made.add_argument("--aligned", action="store_true", help="the pictures are face crops")
     args = made.parse_args()
     animator, rng = Animator.load(args.model), np.random.default_rng(SEED)
+    atexit.register(animator.close)  # MediaPipe complains when the interpreter does it
     units = animator.action_units
     names = [n for n in expression_targets(units) if n in EXPRESSIONS]
     found = []
