@@ -105,7 +105,7 @@ def test_many_processes_train_as_one_does(alone, tmp_path, processes, flags):
 
 
 def test_a_process_that_is_late_for_the_first_step_is_waited_for(tmp_path):
-    with job(tmp_path, 2) as members:
+    with job(tmp_path, 2, "--config.epochs=0.125") as members:  # two steps
         while "training on" not in members[0].stdout.readline():
             assert members[0].poll() is None
         members[1].send_signal(signal.SIGSTOP)  # as if it compiled for long
