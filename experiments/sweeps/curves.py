@@ -2,12 +2,14 @@
 
     python experiments/sweeps/curves.py RUNS --metrics attention/mean,truth/psnr --out curves.png
 
-``RUNS`` is the --workdir of ``python -m ganimation_jax.sweep``, on drawn faces. Training metrics
-are means over eight records. ``wasserstein`` is made of critic/real and critic/edited. Alerts are
-those that are open at the end. Needs matplotlib (extra `figures`).
+``RUNS`` is the --workdir of ``python -m ganimation_jax.sweep``, on drawn faces. Runs that differ in
+their seed alone share a colour and a row: mean and range. Training metrics are means over eight
+records. ``wasserstein`` is made of critic/real and critic/edited. Alerts are those that are open
+at the end, and in how many runs. Needs matplotlib (extra `figures`).
 """
 
 import argparse
+import collections
 import json
 from pathlib import Path
 
@@ -50,6 +52,23 @@ def alerts(folder, warmup):
     return [alert.name for alert in watch.replay(records)]
 
 
+def by_setting(runs):
+    """Folders of runs by what was set in them, but for the seed."""
+    groups = {}
+    for path in sorted(runs.glob("[0-9]*/trial.json")):
+        parameters = json.loads(path.read_text())["parameters"]
+        parameters.pop("config.seed", None)
+        label = " ".join(f"{name.split('.')[-1]} {value:g}" for name, value in parameters.items())
+        groups.setdefault(label, []).append(path.parent)
+    return groups
+
+
+def spread(values):
+    """Mean, and the range if there are several."""
+    text = f"{np.mean(values):.3g}"
+    return text if len(values) == 1 else f"{text} ({min(values):.3g} to {max(values):.3g})"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
@@ -59,7 +78,6 @@ def main():
     parser.add_argument("--warmup", type=int, default=2_000, help="images without alerts")
     args = parser.parse_args()
     metrics = args.metrics.split(",")
-    folders = sorted(path.parent for path in args.runs.glob("[0-9]*/trial.json"))
     rows = -(-len(metrics) // 3)
     figure, axes = plt.subplots(
         rows, 3, figsize=(11, 2.9 * rows), layout="constrained", squeeze=False
@@ -69,17 +87,21 @@ def main():
     print("| " + " | ".join(["run", *metrics, "alerts"]) + " |")
     print("|---" * (len(metrics) + 2) + "|")
     styles = ("-", "--", "-.", ":")  # lines may lie on each other
-    for i, folder in enumerate(folders):
-        parameters = json.loads((folder / "trial.json").read_text())["parameters"]
-        label = " ".join(f"{name.split('.')[-1]} {value:g}" for name, value in parameters.items())
+    for i, (label, folders) in enumerate(by_setting(args.runs).items()):
         cells = [label]
         for axis, metric in zip(axes.flat, metrics, strict=False):
-            images, values = read(folder, metric)
-            marker = "o" if len(values) < 10 else None
-            style = {"color": f"C{i}", "linestyle": styles[i % 4], "marker": marker}
-            axis.plot(images / 1000, values, label=label, linewidth=1.2, **style)
-            cells.append(f"{values[-1]:.3g}")
-        print("| " + " | ".join([*cells, ", ".join(alerts(folder, args.warmup)) or "-"]) + " |")
+            ends = []
+            for folder in folders:
+                images, values = read(folder, metric)
+                marker = "o" if len(values) < 10 else None
+                style = {"color": f"C{i}", "linestyle": styles[i % 4], "marker": marker}
+                name = None if ends else label  # once in the legend
+                axis.plot(images / 1000, values, label=name, linewidth=1, markersize=4, **style)
+                ends.append(values[-1])
+            cells.append(spread(ends))
+        count = collections.Counter(a for folder in folders for a in alerts(folder, args.warmup))
+        cells.append(", ".join(f"{name} {n}/{len(folders)}" for name, n in count.items()) or "-")
+        print("| " + " | ".join(cells) + " |")
     for axis, metric in zip(axes.flat, metrics, strict=False):
         axis.set_title(metric, fontsize=9)
         axis.set_xlabel("thousand images", fontsize=8)
