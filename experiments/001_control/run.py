@@ -43,6 +43,7 @@ VARIANTS = {
     "aus 640": {"loss.aus": 640.0},
     "attention 1": {"loss.attention": 1.0},
     "n_critic 5": {"n_critic": 5},
+    "no EMA": {"ema_decay": 0.0},
     "film": {"generator.condition": "film"},
     "augmented": {"augment.policy": "color,translation"},
     "tint": {"augment.tint": 0.2},

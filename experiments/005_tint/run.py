@@ -23,6 +23,7 @@ from ganimation_jax.animation.models import in_colour
 from ganimation_jax.data.dataset import FaceDataset
 from ganimation_jax.evaluation import judges
 from ganimation_jax.evaluation.aus import correlation
+from ganimation_jax.pretrained import names
 from ganimation_jax.runs import load_run
 from ganimation_jax.types import to_float, to_uint8
 from ganimation_jax.writers import grid
@@ -30,7 +31,8 @@ from ganimation_jax.writers import grid
 # Of the nine that OpenFace and MediaPipe both read well in real faces.
 WELL_JUDGED = ("AU01", "AU02", "AU05", "AU06", "AU07", "AU12", "AU25", "AU26", "AU45")
 WAYS = {"as it is": lambda edit: edit, "brightness": in_colour}
-SHOWN = 8  # faces in the picture, with the first expression
+SHOWN = 8  # expressions in the picture
+PORTRAIT = Path(names.__file__).parent / "portrait.jpg"
 
 
 def colourfulness(images):
@@ -38,20 +40,23 @@ def colourfulness(images):
     return np.linalg.norm(images - images.mean(axis=-1, keepdims=True), axis=-1)
 
 
-def judge(run, way, crops, targets, read):
-    """All faces given all expressions in one way."""
+def edits_of(run, way, targets):
+    """A function that gives a crop all expressions."""
     edit = functools.partial(jax.jit(WAYS[way](run.method.edit)), run.ema)
+    return lambda crop: edit(np.repeat(to_float(crop)[None], len(targets), axis=0), targets)
+
+
+def judge(run, edits, crops, targets, read):
+    """All faces given all expressions: MediaPipe's r, and the share of colour kept."""
     columns = [run.action_units.index(unit) for unit in WELL_JUDGED]
-    scores, shown = [], []
+    scores = []
     for crop in crops:
-        source = np.repeat(to_float(crop)[None], len(targets), axis=0)
-        image, attention, _ = (np.asarray(array) for array in edit(source, targets))
-        painted = 1 - attention[..., 0]
+        image, attention, _ = (np.asarray(array) for array in edits(crop))
+        painted, source = 1 - attention[..., 0], to_float(crop)
         kept = (painted * colourfulness(image)).sum() / (painted * colourfulness(source)).sum()
         r = correlation(read(image)[:, columns], targets[:, columns])
         scores.append((np.nanmean(r), kept))
-        shown.append(np.asarray(to_uint8(image[0])))
-    return np.mean(scores, axis=0), shown[:: len(shown) // SHOWN][:SHOWN]
+    return np.mean(scores, axis=0)
 
 
 def main():
@@ -72,23 +77,27 @@ def main():
     aus = FaceDataset(args.faces, "test").aus_table()[:, positions(units)] / OPENFACE_MAXIMUM
     chosen = np.random.default_rng(0).choice(len(aus), args.expressions, replace=False)
     targets = aus[chosen].astype(np.float32)
-    rows = [crops[:: len(crops) // SHOWN][:SHOWN]]
-    labels = ["source"]
+    portrait = np.asarray(Image.open(PORTRAIT).resize(crops[0].shape[:2], Image.Resampling.LANCZOS))
+    rows, labels = [], []
     print(f"{len(crops)} faces, {len(targets)} expressions")
     print("| trained as | edits | r, MediaPipe | colour kept |\n|---|---|---|---|")
     with judges.mediapipe(units) as mediapipe:
         for variant in ("base", "tint"):
             runs = [load_run(args.runs / f"{variant}_{seed}") for seed in args.seeds]
             for way in WAYS:
-                found = [judge(run, way, crops, targets, mediapipe.read) for run in runs]
+                edits = [edits_of(run, way, targets) for run in runs]
+                found = [
+                    judge(run, edit, crops, targets, mediapipe.read)
+                    for run, edit in zip(runs, edits, strict=True)
+                ]
                 cells = [
                     f"{np.mean(values):.2f} ({min(values):.2f}-{max(values):.2f})"
-                    for values in zip(*(scores for scores, _ in found), strict=True)
+                    for values in zip(*found, strict=True)
                 ]
                 print(f"| {variant} | {way} | {' | '.join(cells)} |", flush=True)
-                rows.append(found[0][1])
+                rows.append([portrait, *np.asarray(to_uint8(edits[0](portrait).image))[:SHOWN]])
                 labels.append(f"{variant}, {way}")
-    Image.fromarray(grid(rows, labels)).save(args.out / "faces.png")
+    Image.fromarray(grid(rows, labels)).save(args.out / "portrait.png")
 
 
 if __name__ == "__main__":
