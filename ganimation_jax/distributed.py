@@ -101,7 +101,8 @@ def compiled_by_all(step_fn: Any) -> Callable[..., Any]:
     """``step_fn``, a ``jax.jit``, with its first call held until every process has compiled it.
 
     Each compiles for itself, and one in its first exchange waits for the others for half a
-    minute only (gloo on CPUs). This wait is the runtime's own and ends at once where one dies.
+    minute only (gloo on CPUs). This wait is the runtime's own: where one dies in it, the others
+    are told and ended by JAX within ``peer_timeout``.
     """
     if jax.process_count() == 1:
         return step_fn
