@@ -33,8 +33,6 @@ from ganimation_jax.runs import load_run
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
-# Of the nine that OpenFace and MediaPipe both read well in these faces.
-WELL_JUDGED = ("AU01", "AU02", "AU05", "AU06", "AU07", "AU12", "AU25", "AU26", "AU45")
 SEEDS = (0, 1, 2)
 VARIANTS = {
     "base": {},
@@ -81,7 +79,7 @@ def measure(args, cfg, workdir, panel, embed):
     edit = functools.partial(jax.jit(run.method.edit), run.ema)
     read = functools.partial(jax.jit(run.method.read_aus), run.critic)
     seen = held_out.look(held_out_batches(cfg, faces), edit, read)
-    columns = [run.action_units.index(unit) for unit in WELL_JUDGED]
+    columns = [run.action_units.index(unit) for unit in judges.WELL_JUDGED]
     asked = (seen.target_aus - seen.aus)[:, columns]
 
     def response(before, after):

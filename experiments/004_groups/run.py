@@ -2,7 +2,8 @@
 
     python -m experiments.004_groups.run --faces DATA --out experiments/004_groups \\
         --sheet SFHQ_variability_ethnicity.jpg asian,indian,african,persian,south-american,irish \\
-        --sheet SFHQ_variability_age.jpg baby,toddler,child,16,30,70
+        --sheet SFHQ_variability_age.jpg \\
+            "10 months,2.5 years,small child,16 years,30 years,70 years"
 
 A sheet is a picture of many faces whose rows are groups, named from the top. These two are
 github.com/SelfishGene/SFHQ-dataset's (MIT licence): generated faces, of nobody. Expressions are
@@ -31,8 +32,6 @@ from ganimation_jax.types import to_float
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
-# Of the nine that OpenFace and MediaPipe both read well in real faces.
-WELL_JUDGED = ("AU01", "AU02", "AU05", "AU06", "AU07", "AU12", "AU25", "AU26", "AU45")
 MEASURES = {
     "critic": "r, critic",
     "mediapipe": "r, MediaPipe",
@@ -55,7 +54,7 @@ def measure(animator, face, targets, readers, embed):
     (seen,) = animator.find(face.crop, aligned=True)
     edits = np.stack(list(animator.run(face.crop, [seen], targets[:, None])))
     before, after = to_float(face.crop[None]), to_float(edits)
-    columns = [animator.action_units.index(unit) for unit in WELL_JUDGED]
+    columns = [animator.action_units.index(unit) for unit in judges.WELL_JUDGED]
 
     def follows(read):
         return float(np.nanmean(correlation(read(after)[:, columns], targets[:, columns])))

@@ -28,8 +28,6 @@ from ganimation_jax.runs import load_run
 from ganimation_jax.types import to_float, to_uint8
 from ganimation_jax.writers import grid
 
-# Of the nine that OpenFace and MediaPipe both read well in real faces.
-WELL_JUDGED = ("AU01", "AU02", "AU05", "AU06", "AU07", "AU12", "AU25", "AU26", "AU45")
 WAYS = {"as it is": lambda edit: edit, "brightness": in_colour}
 SHOWN = 8  # expressions in the picture
 PORTRAIT = Path(names.__file__).parent / "portrait.jpg"
@@ -48,7 +46,7 @@ def edits_of(run, way, targets):
 
 def judge(run, edits, crops, targets, read):
     """All faces given all expressions: MediaPipe's r, and the share of colour kept."""
-    columns = [run.action_units.index(unit) for unit in WELL_JUDGED]
+    columns = [run.action_units.index(unit) for unit in judges.WELL_JUDGED]
     scores = []
     for crop in crops:
         image, attention, _ = (np.asarray(array) for array in edits(crop))

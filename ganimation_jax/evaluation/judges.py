@@ -22,6 +22,8 @@ from ganimation_jax.features.batches import in_batches
 from ganimation_jax.media.unusable import UnusableFile
 from ganimation_jax.prepare.annotations import Rows, measure, read_rows
 
+# Units that OpenFace and MediaPipe both read well in real faces: those to compare models by.
+WELL_JUDGED = ("AU01", "AU02", "AU05", "AU06", "AU07", "AU12", "AU25", "AU26", "AU45")
 OPENFACE_SIDE = 256  # pixels: smaller crops are enlarged, for its detector misses small faces
 OPENFACE_CONFIDENCE = 0.7  # below which its landmarks are off: as when a dataset is prepared
 NO_FACE = ("no face in CSV", "OpenFace found no face", "low confidence")
