@@ -47,14 +47,15 @@ def make_init(
 
 
 def update(
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     net: NetState,
     loss_fn: Callable[..., tuple[Array, Metrics]],
     *args: Any,
 ) -> tuple[NetState, Array, Metrics]:
     """One optimiser update of ``net`` on ``loss_fn(params, *args) -> loss, metrics``.
 
-    Where loss or gradient is not finite, parameters and optimiser stay as they were.
+    Where loss or gradient is not finite, parameters and optimiser stay as they were: see
+    ``optimizers.guarded``.
 
     Returns:
       the network; the loss; the metrics with ``parameter_gradient``, the norm over all
@@ -63,16 +64,14 @@ def update(
     (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(net.params, *args)
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-    updates, opt_state = optimizer.update(grads, net.opt_state, net.params)
-    moved = NetState(optax.apply_updates(net.params, updates), opt_state)
-    # XLA merges the choice into the optimiser's own pass over the parameters.
-    net = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, net)
+    updates, opt_state = optimizer.update(grads, net.opt_state, net.params, valid=finite)
+    net = NetState(optax.apply_updates(net.params, updates), opt_state)
     return net, loss, metrics | {"parameter_gradient": norm, "skipped": 1.0 - finite}
 
 
 def update_critic(
     method: Method,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     critic: NetState,
     batch: Batch,
     edited: Array,
@@ -94,7 +93,7 @@ def update_critic(
 
 def update_generator(
     method: Method,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     generator: NetState,
     critic_params: Params,
     batch: Batch,

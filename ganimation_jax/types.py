@@ -68,10 +68,10 @@ class Method(NamedTuple):
 
 
 class Optimizers(NamedTuple):
-    """One for each network."""
+    """One for each network, whose ``update`` takes ``valid`` (``optimizers.guarded``)."""
 
-    generator: optax.GradientTransformation
-    critic: optax.GradientTransformation
+    generator: optax.GradientTransformationExtraArgs
+    critic: optax.GradientTransformationExtraArgs
 
 
 @struct.dataclass

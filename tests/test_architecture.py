@@ -67,7 +67,8 @@ ALLOWED = {
     | {"samples", "writers"},
     "animate": {"animation"},
     "webui": {"animation"},
-    "bench": FOUNDATION | {"methods", "models", "engine", "losses", "data", "sharding"},
+    "bench": FOUNDATION
+    | {"methods", "models", "engine", "losses", "data", "optimizers", "sharding"},
 }
 # Optional packages: each is imported in one file, lazily.
 OPTIONAL = {"av", "torch", "wandb", "mediapipe", "gradio", "onnx", "jax2onnx"}

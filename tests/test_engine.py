@@ -8,7 +8,7 @@ from ganimation_jax import engine
 from ganimation_jax.methods.ganimation import ganimation
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.optimizers import decay_factor
+from ganimation_jax.optimizers import decay_factor, guarded
 from ganimation_jax.types import Batch, Method, Optimizers, to_float, to_uint8
 
 KEY = jax.random.key(7)
@@ -84,7 +84,7 @@ def scalar_method() -> Method:
 
 def test_order_of_updates_by_hand():
     method = scalar_method()
-    optimizers = Optimizers(optax.sgd(1.0), optax.sgd(1.0))
+    optimizers = Optimizers(guarded(optax.sgd(1.0)), guarded(optax.sgd(1.0)))
     state = engine.make_init(method, optimizers, 2, 1)(KEY)
     aus = np.array([[[1.0]], [[2.0]], [[4.0]]], np.float32)  # three critic batches of one
     batch = Batch(np.zeros((3, 1, 2, 2, 3), np.uint8), aus, aus)
@@ -193,7 +193,7 @@ def test_a_gradient_that_is_not_finite_is_left_out_though_the_loss_is():
     method = scalar_method()._replace(
         generator_loss=lambda g, c, batch, key: (jnp.sqrt(g * 0), {"generator/c": c})
     )
-    optimizers = Optimizers(optax.adam(1.0), optax.sgd(1.0))
+    optimizers = Optimizers(guarded(optax.adam(1.0)), guarded(optax.sgd(1.0)))
     state = engine.make_init(method, optimizers, 2, 1)(KEY)
     aus = np.ones((1, 1, 1), np.float32)
     batch = Batch(np.zeros((1, 1, 2, 2, 3), np.uint8), aus, aus)

@@ -16,6 +16,7 @@ from ganimation_jax.health import Health, Monitor
 from ganimation_jax.methods.ganimation import LossWeights, ganimation
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import Generator
+from ganimation_jax.optimizers import guarded
 from ganimation_jax.types import Batch, Optimizers
 from ganimation_jax.writers import Writer
 
@@ -124,7 +125,7 @@ NETS = Generator(width=4, residual_blocks=1), Critic(17, width=4, init_std=0.08)
 
 
 def parts(weights, rates):
-    adam = [optax.adam(rate, 0.5, 0.999) for rate in rates]
+    adam = [guarded(optax.adam(rate, 0.5, 0.999)) for rate in rates]
     return ganimation(*NETS, weights), Optimizers(*adam)
 
 

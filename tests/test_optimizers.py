@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import emotionet
 from ganimation_jax.optimizers import (
+    adam,
     build_optimizers,
     clipped,
     decay_factor,
@@ -112,3 +113,26 @@ def test_what_is_negative_is_refused(name):
     cfg[name] = type(cfg[name])(-1)
     with pytest.raises(ValueError, match=f"{name} is -1.*not be negative"):
         build_optimizers(cfg)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_adam_is_optax_adam_and_leaves_out_what_is_not_valid(held):
+    def rate(count):
+        return 0.1 / (1 + count)
+
+    ours, plain = adam(rate, 0.5, 0.999, held=held), optax.adam(rate, 0.5, 0.999)
+    state = ours.init(PARAMS)
+    assert_trees_close(state, plain.init(PARAMS), rtol=0)
+    rng = np.random.default_rng(0)
+    other, step = state, jax.jit(ours.update)
+    for valid in (False, True, True, False, True):  # the first before there are moments
+        grads = jax.tree.map(lambda x: rng.normal(size=np.shape(x)).astype(np.float32), GRADS)
+        broken = jax.tree.map(lambda x: x * np.float32(np.nan), grads)
+        got, moved = step(grads if valid else broken, state, PARAMS, valid=valid)
+        if valid:
+            want, other = plain.update(grads, other)
+            assert_trees_close(got, want, rtol=1e-6)
+        else:
+            assert all((np.asarray(x) == 0).all() for x in jax.tree.leaves(got))
+        assert_trees_close(moved, other, rtol=1e-6)
+        state = moved

@@ -169,6 +169,8 @@ def layers(sizes: Sizes) -> Iterator[Pair]:
     side, width = sizes.image_size, sizes.width
     residual = Layer("residual", side // 4, 4 * width, 4 * width, 3, 1)
     yield restated(residual, convolutions.winograd, sizes)
+    heads = Layer("heads", side, width, 4, 7, 1)
+    yield restated(heads, convolutions.to_few_features, sizes)
     for i in range(1, depth_for(side)):
         layer = Layer(f"critic down{i}", side >> i, width << (i - 1), width << i, 4, 2)
         yield restated(layer, convolutions.winograd, sizes)

@@ -8,7 +8,6 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
 from ganimation_jax import engine, sharding
@@ -17,6 +16,7 @@ from ganimation_jax.methods.ganimation import ganimation
 from ganimation_jax.models import blocks
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
+from ganimation_jax.optimizers import adam
 from ganimation_jax.types import Batch, GanState, Method, Metrics, Optimizers
 
 UNITS = len(ACTION_UNITS)
@@ -48,8 +48,8 @@ def networks(sizes: Sizes) -> tuple[Generator, Critic]:
 
 def build(sizes: Sizes) -> tuple[Method, Optimizers]:
     """Method and optimisers of the paper."""
-    adam = optax.adam(1e-4, 0.5, 0.999)
-    return ganimation(*networks(sizes)), Optimizers(adam, adam)
+    optimizer = adam(lambda _: 1e-4, 0.5, 0.999)
+    return ganimation(*networks(sizes)), Optimizers(optimizer, optimizer)
 
 
 def state_shapes(sizes: Sizes) -> GanState:

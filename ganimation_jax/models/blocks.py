@@ -41,6 +41,8 @@ def statement_of(
             return convolutions.patches
         if size in (3, 4) and min(channels, features) >= FEWEST_CHANNELS:
             return convolutions.winograd
+        if stride == 1 and side > SMALL_MAP and channels >= FEWEST_CHANNELS > features:
+            return convolutions.to_few_features
     return convolutions.direct
 
 

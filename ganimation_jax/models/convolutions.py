@@ -6,8 +6,10 @@ statements are linear in both arguments, so that they differentiate to any order
 backward. Values agree to rounding.
 """
 
+import functools
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -15,20 +17,27 @@ from jax import Array, lax
 Statement = Callable[[Array, Array, int], Array]  # x, kernel, stride -> convolution
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
-# Minimal filtering (Winograd 1980; Lavin & Gray 2016, section 4): two outputs of a filter with
-# r taps take r + 1 products, out = A ((G filter) * (B data)), where plain sums take 2 r.
-MINIMAL_FILTERS = {
-    2: (
-        np.array([[1, -1, 0], [0, 1, 0], [0, 1, -1]]),  # B
-        np.array([[1, 0], [1, 1], [0, 1]]),  # G
-        np.array([[1, 1, 0], [0, 1, -1]]),  # A
-    ),
-    3: (
-        np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
-        np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
-        np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
-    ),
-}
+# Minimal filtering (Winograd 1980; Lavin & Gray 2016, section 4): m outputs of a filter with r
+# taps take m + r - 1 products, out = A ((G filter) * (B data)), where plain sums take m r. Taps ->
+# the points, beside infinity, at which the polynomials behind it are multiplied. More points save
+# more products and lose more digits; these take no time from the sums around them, and of four
+# small fractions they lose the fewest (Barabasz et al. 2020).
+POINTS = {2: (0, 1), 3: (0, 0.5, -1, 2)}
+
+
+@functools.cache
+def minimal_filter(taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """B, G and A of the filters in ``POINTS``, by Cook and Toom: n n, n taps, outputs n."""
+    points = POINTS[taps]
+    size = len(points) + 1
+
+    def powers(count: int) -> np.ndarray:  # of each point; infinity knows the highest only
+        return np.vstack([np.vander(points, count, increasing=True), np.eye(count)[-1]])
+
+    data = np.linalg.inv(powers(size)).T
+    # Highest coefficients of 1 make most entries 0, 1 or -1; the filter pays, once for all pixels.
+    highest = np.append(data[:-1, -2], 1)[:, None]
+    return (data / highest).round(9), powers(taps) * highest, powers(size - taps + 1).T
 
 
 def direct(x: Array, kernel: Array, stride: int) -> Array:
@@ -53,10 +62,11 @@ def patches(x: Array, kernel: Array, stride: int) -> Array:
 
 
 def winograd(x: Array, kernel: Array, stride: int) -> Array:
-    """By minimal filtering on tiles of 2x2 outputs. b h w i -> b h/stride w/stride o.
+    """By minimal filtering, tile by tile. b h w i -> b h/stride w/stride o.
 
-    A 3x3 kernel takes 16 products a tile and channel pair in place of 36. A 4x4 kernel at
-    stride 2 is a 2x2 one over the four pixels of each 2x2 block as channels: 9 in place of 16.
+    A 3x3 kernel takes 25 products for a tile of 3x3 outputs and a pair of channels in place of
+    81. A 4x4 kernel at stride 2 is a 2x2 one over the four pixels of each 2x2 block as channels:
+    9 in place of 16.
     """
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     if stride == 2:
@@ -74,40 +84,96 @@ def _blocks_to_channels(x: Array) -> Array:
 def _minimal_filtering(x: Array, kernel: Array) -> Array:
     """Correlation without padding, ``b h w i`` -> ``b h-r+1 w-r+1 o``, for r x r kernels."""
     taps, _, channels, features = kernel.shape
-    data, filters, outputs = MINIMAL_FILTERS[taps]
-    points = len(data)
+    data, filters, outputs = minimal_filter(taps)
+    side, points = outputs.shape  # of a tile's outputs, of its products
     b, height, width = x.shape[0], x.shape[1] - taps + 1, x.shape[2] - taps + 1
-    down, across = -(-height // 2), -(-width // 2)  # tiles
-    x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
+    down, across = -(-height // side), -(-width // side)  # tiles
+    # One more tile each way: the last ones overlap it.
+    pads = [(0, side * (n + 1) - size) for n, size in ((down, x.shape[1]), (across, x.shape[2]))]
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
 
-    rows = _combine(data, [x[:, i : i + 2 * down - 1 : 2] for i in range(points)])
-    tiles = [
-        _combine(data, [row[:, :, j : j + 2 * across - 1 : 2] for j in range(points)])
-        for row in rows
-    ]
-    g = filters.astype(kernel.dtype)
-    kernels = jnp.einsum("pi,qj,ijco->pqco", g, g, kernel)
+    rows = _combine(data, _overlapping(x, 1, side, points))
+    tiles = [_combine(data, _overlapping(row, 2, side, points)) for row in rows]
+    # Sums written out, for XLA makes slow matrix products of an einsum with 3x5 matrices.
+    columns = [_combine(filters, list(row)) for row in kernel]  # r x points
+    kernels = [_combine(filters, list(column)) for column in zip(*columns, strict=True)]
     # One large matrix product for each point of the transform: this is where the time goes.
     products = [
-        [tiles[p][q].reshape(-1, channels) @ kernels[p, q] for q in range(points)]
+        [tiles[p][q].reshape(-1, channels) @ kernels[q][p] for q in range(points)]
         for p in range(points)
     ]
-    half = [_combine(outputs, row) for row in products]  # columns done: points x 2
+    half = [_combine(outputs, row) for row in products]  # columns done: points x side
     pixels = [_combine(outputs, list(column)) for column in zip(*half, strict=True)]
     shape = (b, down, across, features)
     out_rows = [
-        jnp.stack([pixels[q][p].reshape(shape) for q in range(2)], axis=3) for p in range(2)
+        jnp.stack([pixels[q][p].reshape(shape) for q in range(side)], axis=3) for p in range(side)
     ]
-    out = jnp.stack(out_rows, axis=2).reshape(b, 2 * down, 2 * across, features)
+    out = jnp.stack(out_rows, axis=2).reshape(b, side * down, side * across, features)
     return out[:, :height, :width]
 
 
+def _overlapping(x: Array, axis: int, stride: int, size: int) -> list[Array]:
+    """Windows of ``size`` along ``axis``, every ``stride``: their first elements, their second...
+
+    By splitting, whose way back is a concatenation: that of strided slices is a sum of pads,
+    which takes a CPU twice as long.
+    """
+    windows = x.shape[axis] // stride - 1
+    x = x.reshape(*x.shape[:axis], windows + 1, stride, *x.shape[axis + 1 :])
+    here = lax.slice_in_dim(x, 0, windows, axis=axis)
+    after = lax.slice_in_dim(x, 1, windows + 1, axis=axis)
+    after = lax.slice_in_dim(after, 0, size - stride, axis=axis + 1)
+    parts = [p for half in (here, after) for p in jnp.split(half, half.shape[axis + 1], axis + 1)]
+    return [part.squeeze(axis + 1) for part in parts]
+
+
 def _combine(matrix: np.ndarray, terms: list[Array]) -> list[Array]:
-    """``matrix @ terms``, written out: nearly all entries are 0, 1 or -1."""
+    """``matrix @ terms``, written out: many entries are 0, 1 or -1."""
     return [
         sum(weight * term for weight, term in zip(row.tolist(), terms, strict=True) if weight)
         for row in matrix
     ]
+
+
+def products(x: Array, kernel: Array, stride: int) -> Array:
+    """As one matrix product of pixels and kernel, and the shifted sum of its parts, at stride 1.
+
+    ``b h w i`` -> ``b h w o``. Memory for as many numbers as the kernel has taps, at each of the
+    result's: for few features.
+    """
+    del stride
+    size, _, channels, features = kernel.shape
+    taps = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
+    x = (x.reshape(-1, channels) @ taps).reshape(*x.shape[:3], size, size * features)
+
+    def shifted_sum(parts: Array, axis: int) -> Array:  # over the last axis but one
+        zero, middle, pads = jnp.zeros((), parts.dtype), size // 2, [(0, 0, 0)] * 4
+        shifted = []
+        for i, part in enumerate(jnp.split(parts, size, axis=-2)):
+            pads[axis] = (middle - i, i - middle, 0)  # a negative one crops
+            shifted.append(lax.pad(part.squeeze(-2), zero, pads))
+        return functools.reduce(jnp.add, shifted)
+
+    rows = shifted_sum(x, 1)
+    return shifted_sum(rows.reshape(*rows.shape[:3], size, features), 2)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def to_few_features(x: Array, kernel: Array, stride: int) -> Array:
+    """``direct``, but what a change of the kernel does, and so its gradient, by ``products``.
+
+    XLA's own kernel gradient is slow where few features come out.
+    """
+    return direct(x, kernel, stride)
+
+
+@to_few_features.defjvp
+def _to_few_features_jvp(
+    stride: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    (x, kernel), (dx, dkernel) = primals, tangents
+    change = to_few_features(dx, kernel, stride) + products(x, dkernel, stride)
+    return to_few_features(x, kernel, stride), change
 
 
 def transposed(x: Array, kernel: Array) -> Array:
@@ -119,16 +185,15 @@ def transposed(x: Array, kernel: Array) -> Array:
 
 
 def transposed_subpixel(x: Array, kernel: Array) -> Array:
-    """``transposed`` as four 2x2 convolutions, one per phase of the output, interleaved.
+    """``transposed`` as four 2x2 convolutions by minimal filtering, one per phase, interleaved.
 
     Output row 2m sees rows m-1 and m through taps 0 and 2; row 2m+1 sees m and m+1 through
     taps 1 and 3. Columns likewise.
     """
 
     def phase(row: int, column: int) -> Array:
-        pads = ((1 - row, row), (1 - column, column))
-        taps = kernel[row::2, column::2]
-        return lax.conv_general_dilated(x, taps, (1, 1), pads, dimension_numbers=LAYOUT)
+        pads = ((0, 0), (1 - row, row), (1 - column, column), (0, 0))
+        return _minimal_filtering(jnp.pad(x, pads), kernel[row::2, column::2])
 
     b, h, w, _ = x.shape
     rows = [jnp.stack([phase(row, 0), phase(row, 1)], axis=3) for row in (0, 1)]  # b h w 2 o
