@@ -19,10 +19,10 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 # Minimal filtering (Winograd 1980; Lavin & Gray 2016, section 4): m outputs of a filter with r
 # taps take m + r - 1 products, out = A ((G filter) * (B data)), where plain sums take m r. Taps ->
-# the points, beside infinity, at which the polynomials behind it are multiplied. More points save
-# more products and lose more digits; these take no time from the sums around them, and of four
-# small fractions they lose the fewest (Barabasz et al. 2020).
-POINTS = {2: (0, 1), 3: (0, 0.5, -1, 2)}
+# the points, beside infinity, at which the polynomials behind it are multiplied; m is 3. Larger
+# tiles save more products and lose more digits, and take no less time, for by then the sums around
+# the products decide. Of three taps these points lose the fewest digits.
+POINTS = {2: (0, 1, -1), 3: (0, 0.5, -1, 2)}
 
 
 @functools.cache
@@ -66,7 +66,7 @@ def winograd(x: Array, kernel: Array, stride: int) -> Array:
 
     A 3x3 kernel takes 25 products for a tile of 3x3 outputs and a pair of channels in place of
     81. A 4x4 kernel at stride 2 is a 2x2 one over the four pixels of each 2x2 block as channels:
-    9 in place of 16.
+    16 for the tile in place of 36.
     """
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     if stride == 2:
