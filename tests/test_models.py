@@ -108,10 +108,16 @@ DIRECT, WINOGRAD = convolutions.direct, convolutions.winograd
         (strided(WINOGRAD, 1), strided(DIRECT, 1), 3),
         (strided(WINOGRAD, 2), strided(DIRECT, 2), 4),
         (convolutions.transposed_subpixel, convolutions.transposed, 4),
+        (convolutions.transposed_winograd, convolutions.transposed, 4),
+        (strided(convolutions.with_fourth_channel, 1), strided(DIRECT, 1), 7),
+        (strided(convolutions.with_fourth_channel, 2), strided(DIRECT, 2), 4),
         (strided(convolutions.products, 1), strided(DIRECT, 1), 7),
         (strided(convolutions.to_few_features, 1), strided(DIRECT, 1), 7),
     ],
-    ids=["patches", "winograd", "winograd-strided", "subpixel", "products", "to-few-features"],
+    ids=[
+        *("patches", "winograd", "winograd-strided", "subpixel", "subpixel-winograd"),
+        *("fourth-channel", "fourth-channel-strided", "products", "to-few-features"),
+    ],
 )
 @pytest.mark.parametrize("map_shape", [(6, 8), (2, 10)])
 def test_statements_are_equal_to_second_derivatives(fast, direct, size, map_shape):

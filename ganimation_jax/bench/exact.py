@@ -143,14 +143,17 @@ def joint_heads(sizes: Sizes) -> Iterator[Pair]:
 
 
 def transposed(sizes: Sizes) -> Iterator[Pair]:
-    """Both transposed convolutions: sub-pixel, or XLA's own."""
-    fast = both_passes(convolutions.transposed_subpixel)
+    """Both transposed convolutions: sub-pixel, in two ways, or XLA's own."""
     plain = both_passes(convolutions.transposed)
     for i, factor in enumerate((2, 1)):
         side, out = sizes.image_size // (4 >> i), sizes.width * factor
         shapes = (sizes.batch, 2 * side, 2 * side, out), (sizes.batch, side, side, 2 * out)
         args = noise(sizes, *shapes, (4, 4, 2 * out, out))
-        yield Pair(f"up{i} as a sub-pixel convolution", fast, plain, args, blocks.on_cpu())
+        for statement in (convolutions.transposed_subpixel, convolutions.transposed_winograd):
+            in_use = blocks.transposed_statement_of(2 * out, out) is statement
+            yield Pair(
+                f"up{i} by {statement.__name__}", both_passes(statement), plain, args, in_use
+            )
 
 
 class Layer(NamedTuple):
@@ -169,6 +172,8 @@ def layers(sizes: Sizes) -> Iterator[Pair]:
     side, width = sizes.image_size, sizes.width
     residual = Layer("residual", side // 4, 4 * width, 4 * width, 3, 1)
     yield restated(residual, convolutions.winograd, sizes)
+    stem = Layer("stem", side, 3, width, 7, 1)
+    yield restated(stem, convolutions.with_fourth_channel, sizes)
     heads = Layer("heads", side, width, 4, 7, 1)
     yield restated(heads, convolutions.to_few_features, sizes)
     for i in range(1, depth_for(side)):

@@ -6,6 +6,8 @@ used on accelerators. On a CPU their gradients are slow, and the products that m
 saves are worth more than its additions cost.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from ganimation_jax.models import convolutions
 
 SMALL_MAP = 16  # pixels a side, up to which patches @ kernel wins on a CPU
 FEWEST_CHANNELS = 16  # from which minimal filtering saves more products than it adds sums
+MANY_CHANNELS = 48  # from which it does so in transposed convolutions; see also statement_of
 
 INIT_STD = 0.02  # published: all kernels N(0, 0.02), biases 0
 kernel_init = nn.initializers.normal(INIT_STD)
@@ -41,16 +44,25 @@ def statement_of(
             return convolutions.patches
         if size in (3, 4) and min(channels, features) >= FEWEST_CHANNELS:
             return convolutions.winograd
-        if stride == 1 and side > SMALL_MAP and channels >= FEWEST_CHANNELS > features:
+        if channels >= MANY_CHANNELS and features <= 4 and side > SMALL_MAP:
             return convolutions.to_few_features
+        if channels == 3 and FEWEST_CHANNELS < features < MANY_CHANNELS:
+            return convolutions.with_fourth_channel
     return convolutions.direct
 
 
 def conv_transpose(x: Array, kernel: Array) -> Array:
     """4x4 stride-2 transposed convolution, PyTorch's with padding 1. b h w i -> b 2h 2w o."""
-    if on_cpu():
-        return convolutions.transposed_subpixel(x, kernel)
-    return convolutions.transposed(x, kernel)
+    return transposed_statement_of(*kernel.shape[2:])(x, kernel)
+
+
+def transposed_statement_of(channels: int, features: int) -> Callable[[Array, Array], Array]:
+    """The fastest statement of a transposed convolution on this backend."""
+    if not on_cpu():
+        return convolutions.transposed
+    if min(channels, features) >= MANY_CHANNELS:
+        return convolutions.transposed_winograd
+    return convolutions.transposed_subpixel
 
 
 def on_cpu() -> bool:
