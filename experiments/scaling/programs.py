@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from typing import Any, NamedTuple
-from unittest import mock
 
 import jax
 import numpy as np
@@ -21,7 +20,7 @@ from experiments.scaling import hlo
 from ganimation_jax import engine, sharding
 from ganimation_jax.bench import workload
 from ganimation_jax.bench.workload import Sizes
-from ganimation_jax.models import blocks
+from ganimation_jax.models import blocks, convolutions
 from ganimation_jax.types import Batch, parameter_count
 
 COMPILERS = ("cpu", "gpu", "tpu")
@@ -137,7 +136,7 @@ def lower(program: Program) -> jax.stages.Lowered:
         in_shardings=(placement, sharding.batch_sharding(mesh), replicated),
         out_shardings=(placement, replicated),
     )
-    with mock.patch.object(blocks, "on_cpu", return_value=False):
+    with blocks.stated_by(convolutions.direct, convolutions.transposed):
         return step.lower(shapes, batch_shapes(sizes), workload.KEY)
 
 

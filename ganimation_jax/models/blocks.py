@@ -6,7 +6,9 @@ used on accelerators. On a CPU their gradients are slow, and the products that m
 saves are worth more than its additions cost.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import flax.linen as nn
 import jax
@@ -39,6 +41,8 @@ def statement_of(
       size, stride: of the kernel.
       channels, features: into it, and out.
     """
+    if given := _given.get():
+        return given[0]
     if on_cpu():
         if stride == 2 and side <= SMALL_MAP:
             return convolutions.patches
@@ -56,8 +60,10 @@ def conv_transpose(x: Array, kernel: Array) -> Array:
     return transposed_statement_of(*kernel.shape[2:])(x, kernel)
 
 
-def transposed_statement_of(channels: int, features: int) -> Callable[[Array, Array], Array]:
+def transposed_statement_of(channels: int, features: int) -> convolutions.Transposed:
     """The fastest statement of a transposed convolution on this backend."""
+    if given := _given.get():
+        return given[1]
     if not on_cpu():
         return convolutions.transposed
     if min(channels, features) >= MANY_CHANNELS:
@@ -68,6 +74,24 @@ def transposed_statement_of(channels: int, features: int) -> Callable[[Array, Ar
 def on_cpu() -> bool:
     """Whether the backend is one on which XLA's own convolutions are not the fastest."""
     return jax.default_backend() == "cpu"
+
+
+_given: ContextVar[tuple[convolutions.Statement, convolutions.Transposed] | None] = ContextVar(
+    "given", default=None
+)
+
+
+@contextlib.contextmanager
+def stated_by(conv: convolutions.Statement, transposed: convolutions.Transposed) -> Iterator[None]:
+    """Within, networks are traced with these statements, whatever the backend.
+
+    What ``jit`` has traced before keeps the statements that it has.
+    """
+    token = _given.set((conv, transposed))
+    try:
+        yield
+    finally:
+        _given.reset(token)
 
 
 class Conv(nn.Module):

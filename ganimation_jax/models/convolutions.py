@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array, lax
 
 Statement = Callable[[Array, Array, int], Array]  # x, kernel, stride -> convolution
+Transposed = Callable[[Array, Array], Array]  # x, kernel -> transposed convolution
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 # Minimal filtering (Winograd 1980; Lavin & Gray 2016, section 4): m outputs of a filter with r
