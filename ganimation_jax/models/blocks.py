@@ -25,6 +25,11 @@ MANY_CHANNELS = 48  # from which it does so in transposed convolutions; see also
 INIT_STD = 0.02  # published: all kernels N(0, 0.02), biases 0
 kernel_init = nn.initializers.normal(INIT_STD)
 
+# Statements to take in place of the fastest: ``stated_by``.
+_given: ContextVar[tuple[convolutions.Statement, convolutions.Transposed] | None] = ContextVar(
+    "given", default=None
+)
+
 
 def conv(x: Array, kernel: Array, stride: int = 1) -> Array:
     """Convolution with zero padding that maps ``h`` to ``h / stride``. b h w i -> b h' w' o."""
@@ -74,11 +79,6 @@ def transposed_statement_of(channels: int, features: int) -> convolutions.Transp
 def on_cpu() -> bool:
     """Whether the backend is one on which XLA's own convolutions are not the fastest."""
     return jax.default_backend() == "cpu"
-
-
-_given: ContextVar[tuple[convolutions.Statement, convolutions.Transposed] | None] = ContextVar(
-    "given", default=None
-)
 
 
 @contextlib.contextmanager

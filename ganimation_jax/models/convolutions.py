@@ -22,7 +22,7 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 # taps take m + r - 1 products, out = A ((G filter) * (B data)), where plain sums take m r. Taps ->
 # the points, beside infinity, at which the polynomials behind it are multiplied; m is 3. Larger
 # tiles save more products and lose more digits, and take no less time, for by then the sums around
-# the products decide. Of three taps these points lose the fewest digits.
+# the products decide. Of the points tried for three taps, the best lose hardly fewer digits.
 POINTS = {2: (0, 1, -1), 3: (0, 0.5, -1, 2)}
 
 
