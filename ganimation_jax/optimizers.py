@@ -78,8 +78,8 @@ def adam(
       rate: learning rate after so many updates.
       b1, b2: decay of the moments.
       held: write the moments down before the parameters are moved by them. Otherwise XLA reads
-        gradients and old moments once for each of the three, which on a CPU takes half as long
-        again; a GPU does it all in one pass. By default, on a CPU.
+        gradients and old moments once for each of the three: on a CPU, a tenth of a critic
+        update; a GPU does it all in one pass. By default, on a CPU.
     """
     plain = optax.adam(rate, b1, b2)
     if not (jax.default_backend() == "cpu" if held is None else held):

@@ -27,6 +27,7 @@ from ganimation_jax.interop.torch_import import (
     import_run,
     write_run,
 )
+from ganimation_jax.models import blocks
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
 from ganimation_jax.runs import load_run
@@ -448,15 +449,9 @@ def test_files_that_are_no_artifacts(small_run, tmp_path):
         load_exported(artifact.with_suffix(".npz"))
 
 
-def test_onnx_equals_the_model(small_run, tmp_path):
-    pytest.importorskip("jax2onnx", reason="no ONNX converter: pip install '.[onnx]'")
+def assert_onnx_equals_the_model(path, workdir):
     onnxruntime = pytest.importorskip("onnxruntime")
-    path = tmp_path / "model.onnx"
-    done = command(
-        "-m", "ganimation_jax.export", "--workdir", small_run, "--out", path, "--format", "onnx"
-    )
-    assert done.returncode == 0, done.stderr
-    run = load_run(small_run)
+    run = load_run(workdir)
     given = inputs_for(run)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert session.get_modelmeta().custom_metadata_map["action_units"] == ",".join(ACTION_UNITS)
@@ -466,3 +461,23 @@ def test_onnx_equals_the_model(small_run, tmp_path):
         edit = session.run(["edited", "attention", "color"], batch)
         for got, value in zip(edit, want, strict=True):
             np.testing.assert_allclose(got, value[:n], atol=1e-4)
+
+
+def test_onnx_equals_the_model(small_run, tmp_path):
+    pytest.importorskip("jax2onnx", reason="no ONNX converter: pip install '.[onnx]'")
+    path = tmp_path / "model.onnx"
+    done = command(
+        "-m", "ganimation_jax.export", "--workdir", small_run, "--out", path, "--format", "onnx"
+    )
+    assert done.returncode == 0, done.stderr
+    assert_onnx_equals_the_model(path, small_run)
+
+
+def test_onnx_is_the_same_where_an_accelerator_is(small_run, tmp_path, monkeypatch):
+    pytest.importorskip("jax2onnx", reason="no ONNX converter: pip install '.[onnx]'")
+    path = tmp_path / "model.onnx"
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks, "on_cpu", lambda: False)
+        flags = ["--workdir", str(small_run), "--out", str(path), "--format", "onnx"]
+        assert export.main(flags) == 0
+    assert_onnx_equals_the_model(path, small_run)

@@ -53,6 +53,7 @@ def statement_of(
             return convolutions.patches
         if size in (3, 4) and min(channels, features) >= FEWEST_CHANNELS:
             return convolutions.winograd
+        # The heads, and images into layers of medium width: see the statements.
         if channels >= MANY_CHANNELS and features <= 4 and side > SMALL_MAP:
             return convolutions.to_few_features
         if channels == 3 and FEWEST_CHANNELS < features < MANY_CHANNELS:
