@@ -10,7 +10,7 @@ demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 demo: $(VENV)/installed
 	$(VENV)/bin/python -m ganimation_jax.main --config=configs/synthetic.py --workdir=$(RUN) \
 	  --config.wandb.mode=disabled
-	$(VENV)/bin/python -m ganimation_jax.animate ganimation_jax/pretrained/portrait.jpg --aligned \
+	$(VENV)/bin/python -m ganimation_jax edit ganimation_jax/pretrained/portrait.jpg --aligned \
 	  --grid -o $(RUN)/portrait.png
 	@echo "Look at $$(ls $(RUN)/samples/*.png | tail -1): what was just learnt, rows marked 'edited';"
 	@echo "and at $(RUN)/portrait.png: what the model that comes with the library does with a photo"

@@ -1,6 +1,6 @@
 """GANimation on CelebA faces annotated by OpenFace.
 
-    python -m ganimation_jax.prepare openface --images CROPS --csv OPENFACE --out DATA
+    ganimation prepare openface --images CROPS --csv OPENFACE --out DATA
     python -m ganimation_jax.main --config=configs/celeba.py --config.data.dir=DATA --workdir=RUN
 
 ``CROPS`` are square face crops: CelebA's own aligned pictures are 178x218.

@@ -10,7 +10,7 @@ Presets, as ``--config=configs/emotionet.py:NAME``:
     recommended  the paper with what experiments/001_control found to be obeyed sooner
 
 docs/presets.md sets them side by side.
-``DIR`` is what ``python -m ganimation_jax.prepare`` wrote. Any field can be set on the command
+``DIR`` is what ``ganimation prepare`` wrote. Any field can be set on the command
 line: ``--config.batch_size=32``. Durations and intervals are counted in images that the
 critic sees.
 """
@@ -18,7 +18,7 @@ critic sees.
 from ml_collections import ConfigDict
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.crops import CANONICAL_EYES
+from ganimation_jax.faces.crops import CANONICAL_EYES
 
 
 def get_config(preset: str = "paper") -> ConfigDict:

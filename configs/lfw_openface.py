@@ -1,6 +1,6 @@
 """GANimation on a small set of real faces: LFW crops annotated by OpenFace.
 
-    python -m ganimation_jax.prepare openface --images LFW/imgs --csv LFW/openface \
+    ganimation prepare openface --images LFW/imgs --csv LFW/openface \
         --people LFW/metadata.csv --test-ids LFW/test_ids.csv --align mediapipe --out DATA
     python -m ganimation_jax.main --config=configs/lfw_openface.py:cpu \
         --config.data.dir=DATA --workdir=RUN

@@ -11,6 +11,7 @@ that JAX knows are joined by themselves, others by --coordinator, --processes an
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,15 +45,23 @@ OPENFACE_CSV = flags.DEFINE_string(
 WRITE_EDITS = flags.DEFINE_bool("write_edits", False, "eval: write the edits to WORKDIR/edits")
 
 
-def main(argv: list[str]) -> None:
-    """Dispatch on ``--mode``; bad input ends in one line on stderr and exit code 2."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the flags and run; bad input ends in one line on stderr and exit code 2."""
+    words = sys.argv[1:] if argv is None else argv
+    app.run(run, argv=["ganimation", *words])
+
+
+def run(argv: list[str]) -> None:
+    """Dispatch on ``--mode``."""
     if len(argv) > 1:
         _refuse(f"unexpected arguments {argv[1:]}: write flags as --name=value")
     if CONFIG.value is None or WORKDIR.value is None:
         _refuse("give --config=configs/NAME.py and --workdir=DIR")
     import jax  # after the flags, so that --help is quick
 
-    from ganimation_jax import distributed, evaluate, train
+    from ganimation_jax.evaluation import command
+    from ganimation_jax.parallel import processes
+    from ganimation_jax.training import loop
 
     # Of other libraries only warnings: Orbax tells of every file it writes.
     absl.logging.set_verbosity(absl.logging.WARNING)
@@ -63,21 +72,21 @@ def main(argv: list[str]) -> None:
     workdir = Path(os.path.expandvars(WORKDIR.value))
     try:
         if MODE.value == "train":
-            distributed.start(
+            processes.start(
                 DISTRIBUTED.value,
                 coordinator=COORDINATOR.value,
                 processes=PROCESSES.value,
                 process=PROCESS.value,
                 peer_timeout=PEER_TIMEOUT.value,
             )
-            _show_progress(distributed.is_first())
-            with distributed.LeaveAtOnce(*BAD_INPUT):
-                finished = train.train(CONFIG.value, workdir)
+            _show_progress(processes.is_first())
+            with processes.LeaveAtOnce(*BAD_INPUT):
+                finished = loop.train(CONFIG.value, workdir)
             if not finished:
-                raise SystemExit(distributed.AGAIN)
+                raise SystemExit(processes.AGAIN)
         else:
             _show_progress()
-            lines = evaluate.evaluate(
+            lines = command.evaluate(
                 CONFIG.value,
                 workdir,
                 model=MODEL.value,
@@ -105,4 +114,4 @@ def _refuse(message: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 from absl import flags
 
-from ganimation_jax import engine
 from ganimation_jax.methods.ganimation import ganimation
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.optimizers import build_optimizers
+from ganimation_jax.steps import alternating
+from ganimation_jax.steps.optimizers import build_optimizers
 from ganimation_jax.types import Batch, GanState, Method, Optimizers
 
 SIZE, N_CRITIC, BATCH, UNITS = 16, 2, 8, 17
@@ -49,7 +49,7 @@ def optimizers() -> Optimizers:
 @pytest.fixture(scope="session")
 def initial_state(method, optimizers) -> GanState:
     """On the host: tests put it where they need it, and steps donate the copy."""
-    init = jax.jit(engine.make_init(method, optimizers, SIZE, UNITS))
+    init = jax.jit(alternating.make_init(method, optimizers, SIZE, UNITS))
     return jax.device_get(init(jax.random.key(0)))
 
 
@@ -67,7 +67,7 @@ def batch() -> Batch:
 @pytest.fixture(scope="session")
 def train_step(method, optimizers):
     """Compiled once for one device."""
-    return jax.jit(engine.make_train_step(method, optimizers))
+    return jax.jit(alternating.make_train_step(method, optimizers))
 
 
 def assert_trees_close(actual, expected, **tolerance):

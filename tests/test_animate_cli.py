@@ -1,4 +1,4 @@
-"""``python -m ganimation_jax.animate``: what it writes, what it says of it, what it refuses."""
+"""``ganimation edit``: what it writes, what it says of it, what it refuses."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def animator(workdir):
 def animate(workdir, animator, monkeypatch, tmp_path):
     """Run the command in a folder with some photos; the model is loaded once for all tests."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ganimation_jax.animation.models.keep_compiled", lambda: None)
+    monkeypatch.setattr("ganimation_jax.animation.loading.keep_compiled", lambda: None)
     load = Animator.load
 
     def loaded(model, *, landmarker=None):

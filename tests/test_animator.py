@@ -16,15 +16,15 @@ from PIL import Image
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation import finding, targets
 from ganimation_jax.animation.animator import BATCH, Animator, Face, NoFaceError
-from ganimation_jax.animation.models import Model, in_colour, load_model, weights_sha256
-from ganimation_jax.crops import CANONICAL_EYES
+from ganimation_jax.animation.loading import Model, in_colour, load_model, weights_sha256
 from ganimation_jax.faces.alignment import AlignedFace, apply, crop, similarity
+from ganimation_jax.faces.crops import CANONICAL_EYES
 from ganimation_jax.faces.landmarker import FACE_LANDMARKER, DetectedFace, Landmarker, Pose
+from ganimation_jax.files.assets import locate
 from ganimation_jax.interop import export
 from ganimation_jax.interop.torch_import import write_run
-from ganimation_jax.runs import load_run
+from ganimation_jax.runs.load import load_run
 from ganimation_jax.types import Edit, to_float, to_uint8
-from ganimation_jax.weights import locate
 
 SHEETS = Path(__file__).parents[2] / "shared" / "data" / "synthetic_portraits"
 RNG = np.random.default_rng(0)

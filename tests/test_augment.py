@@ -8,12 +8,13 @@ import pytest
 from conftest import BATCH, N_CRITIC, SIZE, UNITS, assert_trees_close
 
 from configs import emotionet
-from ganimation_jax import augment, losses, sharding
-from ganimation_jax.augment import TRANSFORMS, build, diff_augment, make_tinted_step, tint
 from ganimation_jax.methods import METHODS
 from ganimation_jax.methods.ganimation import ganimation
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
+from ganimation_jax.parallel import sharding
+from ganimation_jax.steps import augment, losses
+from ganimation_jax.steps.augment import TRANSFORMS, build, diff_augment, make_tinted_step, tint
 
 KEY = jax.random.key(3)
 EVERYTHING = ("color", "translation", "cutout")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from conftest import BATCH, N_CRITIC, ROOT, SIZE, UNITS
 
-from ganimation_jax import engine
-from ganimation_jax.bench import report, workload
+from ganimation_jax.bench import record, workload
 from ganimation_jax.bench.__main__ import main
 from ganimation_jax.bench.workload import Sizes
 from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
 from ganimation_jax.methods.ganimation import ganimation
-from ganimation_jax.models import blocks, convolutions
+from ganimation_jax.models import cpu_convolutions, layers
+from ganimation_jax.steps import alternating
 from ganimation_jax.types import GanState, NetState
 
 PEERS = ROOT / "experiments" / "bench_vs_torch"
@@ -90,7 +90,7 @@ def test_a_batch_that_devices_cannot_share_is_refused(capsys):
 
 def test_a_run_cut_short_leaves_what_it_measured(tmp_path):
     path = tmp_path / "bench.json"
-    report.Report(path, ["bench"]).add("step", {"median_ms": 1.0})
+    record.Report(path, ["bench"]).add("step", {"median_ms": 1.0})
     content = json.loads(path.read_text())
     assert not content["complete"]
     assert content["results"] == {"step": [{"median_ms": 1.0}]}
@@ -98,7 +98,7 @@ def test_a_run_cut_short_leaves_what_it_measured(tmp_path):
 
 def test_tables_are_aligned():
     rows = [{"name": "one", "ms": 1234.5}, {"name": "three", "ms": 0.00123456, "more": True}]
-    assert report.table(rows).splitlines() == [
+    assert record.table(rows).splitlines() == [
         "name         ms  more",
         "one       1,234",
         "three  0.001235  True",
@@ -145,16 +145,16 @@ def test_flops_of_the_updates_are_those_of_the_compiled_programs():
     batch = batch._replace(image=image)
 
     def compiled(fn, *args):  # as plain sums of products
-        with blocks.stated_by(convolutions.direct, convolutions.transposed):
+        with layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed):
             return jax.jit(fn).lower(*args).compile().cost_analysis()["flops"]
 
     critic = compiled(
-        lambda *args: engine.update_critic(method, optimizers.critic, *args),
+        lambda *args: alternating.update_critic(method, optimizers.critic, *args),
         *(state.critic, batch, image, workload.KEY),
     )
     np.testing.assert_allclose(counted["critic_update"], critic, rtol=0.03)
     generator = compiled(
-        lambda *args: engine.update_generator(method, optimizers.generator, *args),
+        lambda *args: alternating.update_generator(method, optimizers.generator, *args),
         *(state.generator, state.critic.params, batch, workload.KEY),
     )
     np.testing.assert_allclose(counted["generator_update"], generator, rtol=0.03)
@@ -197,7 +197,9 @@ def test_both_statements_of_an_iteration_are_the_same_function(
         critic=NetState(critic, optimizers.critic.init(critic)),
         ema=generator,
     )
-    _, want = jax.jit(engine.make_train_step(method, optimizers))(state, batch, jax.random.key(0))
+    _, want = jax.jit(alternating.make_train_step(method, optimizers))(
+        state, batch, jax.random.key(0)
+    )
 
     options = torch_ganimation.PUBLISHED._replace(hoist=hoist)
     trainer = torch_ganimation.Trainer(SIZE, TINY.width, TINY.residual_blocks, options=options)

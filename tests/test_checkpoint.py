@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, assert_trees_close
 
-from ganimation_jax import sharding
-from ganimation_jax.checkpoint import DIGESTS, Checkpoints
+from ganimation_jax.parallel import sharding
+from ganimation_jax.runs.checkpoint import DIGESTS, Checkpoints
 from ganimation_jax.types import GanState, NetState
 
 
@@ -142,7 +142,7 @@ SAVE_FOREVER = textwrap.dedent(
     sys.path.insert(0, "tests")
     import conftest
     from test_checkpoint import state_of
-    from ganimation_jax.checkpoint import Checkpoints
+    from ganimation_jax.runs.checkpoint import Checkpoints
     checkpoints = Checkpoints(Path(sys.argv[1]))
     print("ready", flush=True)
     for step in range(1, 10_000):

@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 
 from configs import celeba, emotionet, lfw_openface, synthetic
-from ganimation_jax import engine
 from ganimation_jax.data.pipeline import build_source
 from ganimation_jax.methods import METHODS
-from ganimation_jax.optimizers import build_optimizers
-from ganimation_jax.preflight import check, check_continues, json_config
-from ganimation_jax.samples import expression_targets
+from ganimation_jax.reports.samples import expression_targets
+from ganimation_jax.steps import alternating
+from ganimation_jax.steps.optimizers import build_optimizers
+from ganimation_jax.training.preflight import check, check_continues, json_config
 from ganimation_jax.types import Batch
 
 CONFIGS = {
@@ -33,12 +33,12 @@ def test_every_config_makes_a_train_step(name):
     check(cfg, devices=1)
     method = METHODS[cfg.method](cfg)
     optimizers = build_optimizers(cfg, critic_losses=len(method.critic_losses))
-    init = engine.make_init(method, optimizers, cfg.image_size, len(cfg.action_units))
+    init = alternating.make_init(method, optimizers, cfg.image_size, len(cfg.action_units))
     state = jax.eval_shape(init, jax.random.key(0))
     leading = (cfg.n_critic, cfg.batch_size)
     aus = jax.ShapeDtypeStruct((*leading, len(cfg.action_units)), np.float32)
     image = jax.ShapeDtypeStruct((*leading, cfg.image_size, cfg.image_size, 3), np.uint8)
-    step = engine.make_train_step(method, optimizers, ema_decay=cfg.ema_decay)
+    step = alternating.make_train_step(method, optimizers, ema_decay=cfg.ema_decay)
     after, metrics = jax.eval_shape(step, state, Batch(image, aus, aus), jax.random.key(0))
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
         lambda x: (x.shape, x.dtype), state
@@ -85,7 +85,7 @@ def test_missing_data_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"--config.data.dir=DIR"):
         build_source(cfg, "train")
     cfg.data.dir = str(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"python -m ganimation_jax.prepare photos"):
+    with pytest.raises(FileNotFoundError, match=r"ganimation prepare photos"):
         build_source(cfg, "train")
     cfg.data.source = "web"
     with pytest.raises(ValueError, match="data.source 'web'"):

@@ -15,9 +15,9 @@ import pytest
 from conftest import ROOT
 from tiny_runs import TINY, assert_same_arrays, devices, run, saved_steps, start
 
-from ganimation_jax import distributed
+from ganimation_jax.parallel import processes
 
-AGAIN, USELESS = distributed.AGAIN, distributed.USELESS
+AGAIN, USELESS = processes.AGAIN, processes.USELESS
 
 
 def free_port():
@@ -159,23 +159,23 @@ def test_an_error_in_all_processes_is_one_line_each(tmp_path):
 )
 def test_impossible_starts_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        distributed.start(**options)
+        processes.start(**options)
 
 
 def test_without_a_cluster_it_goes_on_alone_unless_one_is_demanded():
     # In a process of its own: JAX joins before it has touched a device, or not at all.
     code = textwrap.dedent(
         """
-        from ganimation_jax import distributed
+        from ganimation_jax.parallel import processes
         try:
-            distributed.start("on")
+            processes.start("on")
         except ValueError as error:
             assert "no cluster is found" in str(error), error
         else:
             raise AssertionError("joined nothing")
-        distributed.start()
-        assert distributed.is_first()
-        assert distributed.agree(7) == 7
+        processes.start()
+        assert processes.is_first()
+        assert processes.agree(7) == 7
         """
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
@@ -205,13 +205,13 @@ ATTEMPTS = textwrap.dedent(
     from pathlib import Path
     from absl import flags
     from tiny_runs import tiny_config
-    from ganimation_jax import train
+    from ganimation_jax.training import loop
     flags.FLAGS.mark_as_parsed()
     cfg = tiny_config(epochs=float(sys.argv[2]), keep__latest=1000)
     for _ in sys.stdin:
         child = os.fork()
         if not child:
-            os._exit(0 if train.train(cfg, Path(sys.argv[1])) else 75)
+            os._exit(0 if loop.train(cfg, Path(sys.argv[1])) else 75)
         print(child, flush=True)
         print(os.waitpid(child, 0)[1], flush=True)
     """

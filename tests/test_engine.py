@@ -4,11 +4,11 @@ import numpy as np
 import optax
 from conftest import N_CRITIC, UNITS, assert_trees_close
 
-from ganimation_jax import engine
 from ganimation_jax.methods.ganimation import ganimation
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.optimizers import decay_factor, guarded
+from ganimation_jax.steps import alternating
+from ganimation_jax.steps.optimizers import decay_factor, guarded
 from ganimation_jax.types import Batch, Method, Optimizers, to_float, to_uint8
 
 KEY = jax.random.key(7)
@@ -20,7 +20,7 @@ def loop_step(method, optimizers, state, batch, run_key):
     keys = jax.random.split(critic_key, N_CRITIC)
     critic = state.critic
     update_critic = jax.jit(
-        lambda critic, *args: engine.update_critic(method, optimizers.critic, critic, *args)
+        lambda critic, *args: alternating.update_critic(method, optimizers.critic, critic, *args)
     )
     for i in range(N_CRITIC):
         one = jax.tree.map(lambda x, i=i: x[i], batch)
@@ -28,7 +28,7 @@ def loop_step(method, optimizers, state, batch, run_key):
         edited = jax.jit(method.translate)(state.generator.params, one)
         critic, _ = update_critic(critic, one, edited, keys[i])
     update_generator = jax.jit(
-        lambda generator, *args: engine.update_generator(
+        lambda generator, *args: alternating.update_generator(
             method, optimizers.generator, generator, *args
         )
     )
@@ -47,7 +47,7 @@ def test_step_equals_a_python_loop(method, optimizers, initial_state, batch, tra
 
 
 def test_unrolled_equals_scan(method, optimizers, initial_state, batch, train_step):
-    unrolled = jax.jit(engine.make_train_step(method, optimizers, unroll=True))
+    unrolled = jax.jit(alternating.make_train_step(method, optimizers, unroll=True))
     got, _ = unrolled(initial_state, batch, KEY)
     want, _ = train_step(initial_state, batch, KEY)
     assert_trees_close(got.critic, want.critic, rtol=1e-4, atol=1e-6)
@@ -85,10 +85,10 @@ def scalar_method() -> Method:
 def test_order_of_updates_by_hand():
     method = scalar_method()
     optimizers = Optimizers(guarded(optax.sgd(1.0)), guarded(optax.sgd(1.0)))
-    state = engine.make_init(method, optimizers, 2, 1)(KEY)
+    state = alternating.make_init(method, optimizers, 2, 1)(KEY)
     aus = np.array([[[1.0]], [[2.0]], [[4.0]]], np.float32)  # three critic batches of one
     batch = Batch(np.zeros((3, 1, 2, 2, 3), np.uint8), aus, aus)
-    step = engine.make_train_step(method, optimizers, ema_decay=0.5)
+    step = alternating.make_train_step(method, optimizers, ema_decay=0.5)
     state, metrics = step(state, batch, KEY)
     # Critic: -(1 + 10) - (2 + 10) - (4 + 10). Generator: on the last batch, the new critic.
     assert state.critic.params == -37
@@ -122,7 +122,9 @@ def test_bfloat16_trains_like_float32(optimizers, initial_state, batch, train_st
         Generator(width=4, residual_blocks=1, dtype=jnp.bfloat16),
         Critic(UNITS, width=4, dtype=jnp.bfloat16),
     )
-    state, metrics = jax.jit(engine.make_train_step(fast, optimizers))(initial_state, batch, KEY)
+    state, metrics = jax.jit(alternating.make_train_step(fast, optimizers))(
+        initial_state, batch, KEY
+    )
     _, exact = train_step(initial_state, batch, KEY)
     assert {x.dtype for x in jax.tree.leaves(state.generator.params)} == {np.dtype("float32")}
     for name, value in metrics.items():
@@ -134,7 +136,7 @@ def test_repeated_steps_are_the_steps_one_by_one(
     method, optimizers, initial_state, batch, train_step
 ):
     batches = jax.tree.map(lambda x: np.stack([x, x[:, ::-1]]), batch)
-    repeated = jax.jit(engine.repeat(engine.make_train_step(method, optimizers)))
+    repeated = jax.jit(alternating.repeat(alternating.make_train_step(method, optimizers)))
     got, metrics = repeated(initial_state, batches, jax.random.key(3))
     want, each = initial_state, []
     for i in range(2):
@@ -155,13 +157,13 @@ def test_unrolled_and_single_steps_are_no_loops(method, optimizers, initial_stat
         text = jax.jit(step).lower(initial_state, batches, KEY).as_text()
         return text.count("stablehlo.while")
 
-    unrolled = engine.make_train_step(method, optimizers, unroll=True)
-    scanned = engine.make_train_step(method, optimizers)
+    unrolled = alternating.make_train_step(method, optimizers, unroll=True)
+    scanned = alternating.make_train_step(method, optimizers)
     one, single = jax.tree.map(lambda x: x[None], batch), jax.tree.map(lambda x: x[:1], batch)
     drawing = loops(unrolled, batch)  # random bits are drawn in loops
     assert loops(scanned, batch) == drawing + 1
     assert loops(scanned, single) == drawing
-    assert loops(engine.repeat(unrolled), one) == drawing
+    assert loops(alternating.repeat(unrolled), one) == drawing
 
 
 def test_an_update_that_is_not_finite_is_left_out(
@@ -183,7 +185,7 @@ def test_an_update_that_is_not_finite_is_left_out(
     second = jax.tree.map(lambda x: x[1], batch)._replace(image=to_float(batch.image[1]))
     edited = jax.jit(method.translate)(initial_state.generator.params, second)
     want, _ = jax.jit(
-        lambda critic, *args: engine.update_critic(method, optimizers.critic, critic, *args)
+        lambda critic, *args: alternating.update_critic(method, optimizers.critic, critic, *args)
     )(critic, second, edited, keys[1])
     assert_trees_close(state.critic, want, rtol=1e-4, atol=1e-6)
 
@@ -194,10 +196,10 @@ def test_a_gradient_that_is_not_finite_is_left_out_though_the_loss_is():
         generator_loss=lambda g, c, batch, key: (jnp.sqrt(g * 0), {"generator/c": c})
     )
     optimizers = Optimizers(guarded(optax.adam(1.0)), guarded(optax.sgd(1.0)))
-    state = engine.make_init(method, optimizers, 2, 1)(KEY)
+    state = alternating.make_init(method, optimizers, 2, 1)(KEY)
     aus = np.ones((1, 1, 1), np.float32)
     batch = Batch(np.zeros((1, 1, 2, 2, 3), np.uint8), aus, aus)
-    after, metrics = engine.make_train_step(method, optimizers)(state, batch, KEY)
+    after, metrics = alternating.make_train_step(method, optimizers)(state, batch, KEY)
     assert metrics["generator/loss"] == 0
     assert metrics["generator/skipped"] == 1
     assert not np.isfinite(metrics["generator/parameter_gradient"])

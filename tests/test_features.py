@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganimation_jax import pickles, weights
-from ganimation_jax.crops import CANONICAL_EYES
-from ganimation_jax.evaluation import identity
+from ganimation_jax.evaluation import identity_distance
+from ganimation_jax.faces.crops import CANONICAL_EYES
 from ganimation_jax.features import face_resnet, lpips, vgg16
 from ganimation_jax.features.batches import in_batches
 from ganimation_jax.features.layers import average_pool, make_layer, max_pool
+from ganimation_jax.files import assets, pickles
 from ganimation_jax.types import to_float
 
 FACES = Path(__file__).parents[2] / "shared" / "data" / "lfw_openface"
@@ -28,7 +28,7 @@ def pattern(side, phase=0):
 
 def available(asset):
     try:
-        weights.locate(asset)
+        assets.locate(asset)
     except FileNotFoundError:
         return False
     return True
@@ -182,7 +182,7 @@ def test_face_resnet_against_torch():
 def test_face_descriptor_is_dlibs():
     # dlib 20.0.1: face_recognition_model_v1(...).compute_face_descriptor(pattern(150))
     want = [-0.06536783, 0.08278872, -0.03276376, -0.04714797, -0.0787377, -0.09263264]
-    params = face_resnet.read(weights.locate(face_resnet.ASSET))
+    params = face_resnet.read(assets.locate(face_resnet.ASSET))
     got = face_resnet.describe(params, to_float(jnp.asarray(pattern(150)[None])))[0]
     np.testing.assert_allclose(got[:6], want, atol=1e-6)
     assert np.linalg.norm(got) == pytest.approx(1.34642544, abs=1e-5)
@@ -191,7 +191,7 @@ def test_face_descriptor_is_dlibs():
 @needs(face_resnet)
 def test_face_descriptors_of_dlib_itself():
     dlib = pytest.importorskip("dlib", reason="dlib is not installed: pip install dlib-bin")
-    path = weights.locate(face_resnet.ASSET)
+    path = assets.locate(face_resnet.ASSET)
     noise = RNG.integers(0, 256, (5, 5, 3), np.uint8)
     smooth = np.asarray(Image.fromarray(noise).resize((150, 150), Image.Resampling.BICUBIC))
     model = dlib.face_recognition_model_v1(str(path))
@@ -296,7 +296,7 @@ def test_what_cannot_be_looked_at_is_refused():
 @pytest.mark.skipif(not FACES.exists(), reason=f"no real faces at {FACES}")
 def test_real_people_are_told_apart():
     rows = [line.split(",") for line in (FACES / "metadata.csv").read_text().splitlines()[1:]]
-    same, other = (pairs[:40] for pairs in identity.sample_pairs([row[2] for row in rows]))
+    same, other = (pairs[:40] for pairs in identity_distance.sample_pairs([row[2] for row in rows]))
     # Where the eyes are in this set's crops, on average over poses.
     embed = face_resnet.load(eyes=((0.303, 0.359), (0.688, 0.359)))
 
@@ -311,6 +311,6 @@ def test_real_people_are_told_apart():
         )
         return np.linalg.norm(first - second, axis=1)
 
-    area, error = identity.auc(distances(same), distances(other))
+    area, error = identity_distance.auc(distances(same), distances(other))
     assert area > 0.95
     assert error < 0.03

@@ -9,7 +9,7 @@ from conftest import ROOT, SIZE
 from PIL import Image
 from test_animator import tiny_config, write_run
 
-from ganimation_jax.data.synthetic import SyntheticFaces
+from ganimation_jax.synthetic.faces import SyntheticFaces
 
 FIGURES = ROOT / "experiments" / "figures"
 CELL = 96  # a face in a grid, at least

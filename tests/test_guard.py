@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from ganimation_jax.guard import Guard
+from ganimation_jax.training.guard import Guard
 
 GOOD = {"critic/aus": 1.0, "critic/skipped": 0.0, "generator/aus": 2.0, "generator/skipped": 0.0}
 BAD = GOOD | {"critic/aus": math.nan, "critic/skipped": 0.5}

@@ -9,16 +9,17 @@ import optax
 import pytest
 
 from configs import emotionet, synthetic
-from ganimation_jax import engine, health
-from ganimation_jax.data.synthetic import SyntheticFaces
 from ganimation_jax.evaluation import quality
-from ganimation_jax.health import Health, Monitor
+from ganimation_jax.logs.writer import Writer
 from ganimation_jax.methods.ganimation import LossWeights, ganimation
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.optimizers import guarded
+from ganimation_jax.steps import alternating
+from ganimation_jax.steps.optimizers import guarded
+from ganimation_jax.synthetic.faces import SyntheticFaces
+from ganimation_jax.training import health
+from ganimation_jax.training.health import Health, Monitor
 from ganimation_jax.types import Batch, Optimizers
-from ganimation_jax.writers import Writer
 
 WANDB = {"mode": "disabled", "project": "", "group": "", "name": ""}
 LEVEL = Monitor("level", ("a",), float, limit=2.0, above=True, symptom="It rose", advice="Lower it")
@@ -136,12 +137,12 @@ class Laboratory:
         faces = SyntheticFaces(FACES, 2 * SIZE)
         self.images = np.stack([faces[i]["image"] for i in range(FACES)])[:, ::2, ::2]
         self.aus = faces.aus_table() / np.float32(5)
-        init = engine.make_init(*parts(LossWeights(), (1e-3, 1e-3)), SIZE, 17)
+        init = alternating.make_init(*parts(LossWeights(), (1e-3, 1e-3)), SIZE, 17)
         self.state = jax.device_get(jax.jit(init)(jax.random.key(0)))
         self.step = jax.jit(
-            lambda state, batch, weights, rates: engine.make_train_step(*parts(weights, rates))(
-                state, batch, jax.random.key(1)
-            )
+            lambda state, batch, weights, rates: alternating.make_train_step(
+                *parts(weights, rates)
+            )(state, batch, jax.random.key(1))
         )
 
     def batch(self, rng):

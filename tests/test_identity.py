@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ganimation_jax.evaluation import identity
+from ganimation_jax.evaluation import identity_distance
 
 D = 16
 
@@ -20,7 +20,7 @@ def embed(images):
 
 
 def scores(images, edited, names, **options):
-    return dict(identity.evaluate(images, edited, names, embed, threshold=0.6, **options))
+    return dict(identity_distance.evaluate(images, edited, names, embed, threshold=0.6, **options))
 
 
 def test_no_edit_keeps_everybody():
@@ -86,7 +86,7 @@ def test_one_person_only_is_said():
 def test_pairs_are_what_they_are_called():
     rng = np.random.default_rng(6)
     names = [f"p{index}" for index in rng.integers(0, 40, 120)]
-    same, other = identity.sample_pairs(names)
+    same, other = identity_distance.sample_pairs(names)
     name = np.array(names)
     assert (name[same[:, 0]] == name[same[:, 1]]).all()
     assert (same[:, 0] != same[:, 1]).all()
@@ -94,21 +94,21 @@ def test_pairs_are_what_they_are_called():
     counts = {n: names.count(n) for n in names}
     assert sorted(name[same[:, 0]]) == sorted(n for n, count in counts.items() if count > 1)
     assert len(set(name[other].ravel())) == 2 * len(other) == 2 * (len(counts) // 2)
-    again, _ = identity.sample_pairs(names)
+    again, _ = identity_distance.sample_pairs(names)
     np.testing.assert_array_equal(same, again)
-    different, _ = identity.sample_pairs(names, seed=1)
+    different, _ = identity_distance.sample_pairs(names, seed=1)
     assert not np.array_equal(same, different)
 
 
 def test_auc_by_counting():
     same, other = np.array([0.1, 0.2, 0.3, 0.3]), np.array([0.3, 0.2, 0.9])
     wins = [(s < o) + (s == o) / 2 for s in same for o in other]
-    assert identity.auc(same, other)[0] == pytest.approx(np.mean(wins))
+    assert identity_distance.auc(same, other)[0] == pytest.approx(np.mean(wins))
 
 
 def test_auc_error_is_honest():
     rng = np.random.default_rng(7)
-    runs = [identity.auc(rng.normal(0, 1, 40), rng.normal(1, 1, 30)) for _ in range(300)]
+    runs = [identity_distance.auc(rng.normal(0, 1, 40), rng.normal(1, 1, 30)) for _ in range(300)]
     areas, errors = np.array(runs).T
     # P(x < y) for normals one apart: Phi(1 / sqrt 2).
     assert areas.mean() == pytest.approx(0.7602, abs=0.01)

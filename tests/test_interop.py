@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, assert_trees_close
 from flax.traverse_util import flatten_dict
+from ganimation_jax.export import load_exported
 from test_parity import GOLDENS
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.export import load_exported
 from ganimation_jax.interop import export, torch_export, torch_import
 from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
 from ganimation_jax.interop.torch_files import read_state_dict, write_state_dict
@@ -27,10 +27,10 @@ from ganimation_jax.interop.torch_import import (
     import_run,
     write_run,
 )
-from ganimation_jax.models import blocks
+from ganimation_jax.models import layers
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.runs import load_run
+from ganimation_jax.runs.load import load_run
 
 FILES = {
     "official": ("net_epoch_*_id_G.pth", "net_epoch_*_id_D.pth"),
@@ -477,7 +477,7 @@ def test_onnx_is_the_same_where_an_accelerator_is(small_run, tmp_path, monkeypat
     pytest.importorskip("jax2onnx", reason="no ONNX converter: pip install '.[onnx]'")
     path = tmp_path / "model.onnx"
     with monkeypatch.context() as patch:
-        patch.setattr(blocks, "on_cpu", lambda: False)
+        patch.setattr(layers, "on_cpu", lambda: False)
         flags = ["--workdir", str(small_run), "--out", str(path), "--format", "onnx"]
         assert export.main(flags) == 0
     assert_onnx_equals_the_model(path, small_run)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import SIZE, UNITS
 
-from ganimation_jax import losses
 from ganimation_jax.models.critic import Critic
+from ganimation_jax.steps import losses
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(-1, 1, (3, SIZE, SIZE, 3)).astype(np.float32)

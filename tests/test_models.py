@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganimation_jax.models import blocks, convolutions
+from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import CONDITIONS, Generator, blend
 from ganimation_jax.types import parameter_count
@@ -61,7 +61,7 @@ def test_initial_kernels_are_normal_with_std_002():
 
 def test_film_scales_and_shifts_each_channel():
     x, values, kernel, bias = arrays((2, 4, 4, 3), (2, 5), (5, 6), (6,))
-    got = blocks.Film().apply({"params": {"dense": {"kernel": kernel, "bias": bias}}}, x, values)
+    got = layers.Film().apply({"params": {"dense": {"kernel": kernel, "bias": bias}}}, x, values)
     scale, shift = np.split(values @ kernel + bias, 2, axis=-1)
     want = x * (1 + scale[:, None, None, :]) + shift[:, None, None, :]
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
@@ -98,21 +98,21 @@ def strided(fn, stride):
     return lambda x, kernel: fn(x, kernel, stride)
 
 
-DIRECT, WINOGRAD = convolutions.direct, convolutions.winograd
+DIRECT, WINOGRAD = cpu_convolutions.direct, cpu_convolutions.winograd
 
 
 @pytest.mark.parametrize(
     ("fast", "direct", "size"),
     [
-        (strided(convolutions.patches, 2), strided(DIRECT, 2), 4),
+        (strided(cpu_convolutions.patches, 2), strided(DIRECT, 2), 4),
         (strided(WINOGRAD, 1), strided(DIRECT, 1), 3),
         (strided(WINOGRAD, 2), strided(DIRECT, 2), 4),
-        (convolutions.transposed_subpixel, convolutions.transposed, 4),
-        (convolutions.transposed_winograd, convolutions.transposed, 4),
-        (strided(convolutions.with_fourth_channel, 1), strided(DIRECT, 1), 7),
-        (strided(convolutions.with_fourth_channel, 2), strided(DIRECT, 2), 4),
-        (strided(convolutions.products, 1), strided(DIRECT, 1), 7),
-        (strided(convolutions.to_few_features, 1), strided(DIRECT, 1), 7),
+        (cpu_convolutions.transposed_subpixel, cpu_convolutions.transposed, 4),
+        (cpu_convolutions.transposed_winograd, cpu_convolutions.transposed, 4),
+        (strided(cpu_convolutions.with_fourth_channel, 1), strided(DIRECT, 1), 7),
+        (strided(cpu_convolutions.with_fourth_channel, 2), strided(DIRECT, 2), 4),
+        (strided(cpu_convolutions.products, 1), strided(DIRECT, 1), 7),
+        (strided(cpu_convolutions.to_few_features, 1), strided(DIRECT, 1), 7),
     ],
     ids=[
         *("patches", "winograd", "winograd-strided", "subpixel", "subpixel-winograd"),
@@ -143,9 +143,9 @@ def test_winograd_of_odd_maps_against_float64(size, stride):
 
 def test_transposed_convolution_is_the_adjoint_of_the_strided_one():
     x, y, kernel = arrays((1, 8, 8, 3), (1, 4, 4, 5), (4, 4, 3, 5))
-    down = convolutions.direct(x, kernel, 2)
+    down = cpu_convolutions.direct(x, kernel, 2)
     # Its adjoint: channels swapped, taps reversed.
-    up = convolutions.transposed(y, kernel.transpose(0, 1, 3, 2)[::-1, ::-1])
+    up = cpu_convolutions.transposed(y, kernel.transpose(0, 1, 3, 2)[::-1, ::-1])
     np.testing.assert_allclose((down * y).sum(), (x * up).sum(), rtol=1e-4)
 
 
@@ -153,14 +153,14 @@ def test_transposed_convolution_is_the_adjoint_of_the_strided_one():
 def test_constant_planes_are_never_made_but_convolved(height, width):
     values, kernel = arrays((2, 4), (7, 7, 4, 5))
     planes = np.broadcast_to(values[:, None, None], (2, height, width, 4))
-    want = convolutions.direct(planes, kernel, 1)
-    got = convolutions.constant_planes(values, kernel, height, width)
+    want = cpu_convolutions.direct(planes, kernel, 1)
+    got = cpu_convolutions.constant_planes(values, kernel, height, width)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
 def test_instance_norm_from_numpy():
     (x,) = arrays((2, 6, 5, 3))
-    got = blocks.InstanceNorm(affine=False).apply({}, x)
+    got = layers.InstanceNorm(affine=False).apply({}, x)
     want = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 

@@ -6,7 +6,7 @@ from conftest import assert_trees_close
 from ml_collections import ConfigDict
 
 from configs import emotionet
-from ganimation_jax.optimizers import (
+from ganimation_jax.steps.optimizers import (
     adam,
     build_optimizers,
     clipped,

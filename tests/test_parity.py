@@ -15,14 +15,14 @@ from conftest import ROOT
 from flax.traverse_util import flatten_dict
 
 from configs import emotionet
-from ganimation_jax import engine, losses
 from ganimation_jax.interop.torch_import import critic_from_state_dict, generator_from_state_dict
 from ganimation_jax.interop.torch_names import critic_names, generator_names
 from ganimation_jax.methods import METHODS
 from ganimation_jax.methods.ganimation import LossWeights, ganimation
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.optimizers import build_optimizers
+from ganimation_jax.steps import alternating, losses
+from ganimation_jax.steps.optimizers import build_optimizers
 from ganimation_jax.types import Batch, GanState, NetState, parameter_count
 
 GOLDENS = Path(os.environ.get("GANIMATION_GOLDENS", ROOT.parent / "shared" / "goldens"))
@@ -266,11 +266,11 @@ def test_official_training_update_by_update(sequence):
     @jax.jit
     def update_critic(critic, generator_params, batch, shares):
         edited = method.translate(generator_params, batch)
-        return engine.update_critic(method, optimizers.critic, critic, batch, edited, shares)
+        return alternating.update_critic(method, optimizers.critic, critic, batch, edited, shares)
 
     @jax.jit
     def update_generator(generator, critic_params, batch):
-        return engine.update_generator(
+        return alternating.update_generator(
             method, optimizers.generator, generator, critic_params, batch, None
         )
 
@@ -304,7 +304,7 @@ def test_official_training_by_the_compiled_step(sequence):
     method = sequence.method(draw_shares)
     optimizers = sequence.optimizers(method)
     state = sequence.state(optimizers)
-    train_step = jax.jit(engine.make_train_step(method, optimizers, unroll=True))
+    train_step = jax.jit(alternating.make_train_step(method, optimizers, unroll=True))
     for step in range(steps):
         iterations = list(range(step * n_critic, (step + 1) * n_critic))
         batch = jax.tree.map(lambda *x: np.stack(x), *map(sequence.batch, iterations))

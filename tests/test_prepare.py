@@ -18,7 +18,7 @@ from PIL import Image
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.dataset import FaceDataset
 from ganimation_jax.prepare.__main__ import main
-from ganimation_jax.prepare.pickles import read_aus_pickle
+from ganimation_jax.prepare.aus_pickle import read_aus_pickle
 from ganimation_jax.prepare.problems import UsageError
 from ganimation_jax.prepare.splits import SplitRule
 

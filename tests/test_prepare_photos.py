@@ -16,10 +16,10 @@ from test_prepare import look, read_rows, records
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.dataset import FaceDataset
 from ganimation_jax.faces.landmarker import FACE_LANDMARKER
+from ganimation_jax.files.assets import locate
 from ganimation_jax.prepare.__main__ import main
 from ganimation_jax.prepare.problems import UsageError
 from ganimation_jax.prepare.readout import Readout, agreement, cross_validate, predict, ridge
-from ganimation_jax.weights import locate
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SHEETS = SHARED / "synthetic_portraits"

@@ -26,7 +26,7 @@ from test_prepare import (
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.dataset import Face
 from ganimation_jax.data.table import FaceTable, Row, write_table
-from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.prepare.filters import (
     ALIKE,
     check_face,
@@ -389,7 +389,7 @@ def test_help_of_every_command(capsys):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0
-        assert f"python -m ganimation_jax.prepare {command}" in capsys.readouterr().out
+        assert f"ganimation prepare {command}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["3/3", "x/2", "1", "-1/2", "1/0"])

@@ -14,8 +14,8 @@ from test_prepare import draw, intensities, look, read_rows, records, write_csv
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.faces.openface_points import CANONICAL, POINTS
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import read_picture
-from ganimation_jax.media.unusable import UnusableFile
 from ganimation_jax.prepare.__main__ import main
 from ganimation_jax.prepare.emotionet import listed_items
 from ganimation_jax.prepare.sources import photo_id, photo_items, walk

@@ -9,8 +9,8 @@ from ml_collections import config_flags
 
 from configs import emotionet
 from ganimation_jax.methods import METHODS
-from ganimation_jax.optimizers import build_optimizers, decay_factor
-from ganimation_jax.preflight import json_config
+from ganimation_jax.steps.optimizers import build_optimizers, decay_factor
+from ganimation_jax.training.preflight import json_config
 
 DIFFERENCES = {
     "paper": {},

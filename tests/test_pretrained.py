@@ -15,16 +15,16 @@ from flax.traverse_util import flatten_dict
 from tiny_runs import TINY, arrays_of, run, saved_steps
 
 from configs import lfw_openface
-from ganimation_jax import engine, warm_start
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation.animator import Animator
-from ganimation_jax.animation.models import load_model
+from ganimation_jax.animation.loading import load_model
 from ganimation_jax.interop import export
 from ganimation_jax.interop.torch_import import write_run
 from ganimation_jax.methods import METHODS
-from ganimation_jax.optimizers import build_optimizers
-from ganimation_jax.pretrained import names
-from ganimation_jax.runs import load_run
+from ganimation_jax.runs import pretrained, warm_start
+from ganimation_jax.runs.load import load_run
+from ganimation_jax.steps import alternating
+from ganimation_jax.steps.optimizers import build_optimizers
 
 CONFIG = {
     "method": "ganimation",
@@ -182,7 +182,7 @@ def test_an_export_that_makes_no_sense_is_refused(workdir, tmp_path, flags, says
 # Those that come with the library
 
 
-@pytest.mark.parametrize("name", names.NAMES)
+@pytest.mark.parametrize("name", pretrained.NAMES)
 def test_what_comes_with_the_library_is_whole(name):
     model = load_run(name)
     card = model.about
@@ -202,23 +202,27 @@ def test_what_comes_with_the_library_is_whole(name):
 def test_the_default_can_be_trained_on_by_its_config():
     cfg = lfw_openface.get_config("cpu")
     method = METHODS[cfg.method](cfg)
-    init = engine.make_init(method, build_optimizers(cfg), cfg.image_size, len(cfg.action_units))
+    init = alternating.make_init(
+        method, build_optimizers(cfg), cfg.image_size, len(cfg.action_units)
+    )
     shapes = jax.eval_shape(init, jax.random.key(0))
-    warm_start.check_fits(load_run(names.DEFAULT), shapes, cfg.action_units, names.DEFAULT)
+    warm_start.check_fits(
+        load_run(pretrained.DEFAULT), shapes, cfg.action_units, pretrained.DEFAULT
+    )
 
 
 def test_they_are_small_and_one_is_the_default():
-    sizes = [path.stat().st_size for path in names.FOLDER.iterdir() if path.is_file()]
+    sizes = [path.stat().st_size for path in pretrained.FOLDER.iterdir() if path.is_file()]
     assert sum(sizes) < LARGEST
-    assert names.DEFAULT in names.NAMES
+    assert pretrained.DEFAULT in pretrained.NAMES
 
 
 def test_a_name_is_a_model_unless_there_is_such_a_folder(tmp_path, monkeypatch, workdir):
     monkeypatch.chdir(tmp_path)
-    with Animator.load(names.DEFAULT) as animator:
-        assert animator.model.name == names.DEFAULT
-    shutil.copytree(workdir, tmp_path / names.DEFAULT)
-    assert load_run(names.DEFAULT).image_size == SIZE
+    with Animator.load(pretrained.DEFAULT) as animator:
+        assert animator.model.name == pretrained.DEFAULT
+    shutil.copytree(workdir, tmp_path / pretrained.DEFAULT)
+    assert load_run(pretrained.DEFAULT).image_size == SIZE
 
 
 # Training on from one

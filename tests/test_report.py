@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.evaluation import charts, compare, scores
+from ganimation_jax.evaluation import compare, scores
 from ganimation_jax.evaluation.headlines import headlines
 from ganimation_jax.evaluation.report import write_report
 from ganimation_jax.evaluation.results import Response, Result, Section, from_json, to_json
 from ganimation_jax.evaluation.scores import Score
+from ganimation_jax.reports import charts
 
 NAN = math.nan
 LOW = ("AU14", "AU15", "AU17", "AU20", "AU23")

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from ganimation_jax import resident, sharding
 from ganimation_jax.data.pipeline import training_batches
-from ganimation_jax.data.synthetic import SyntheticFaces
+from ganimation_jax.parallel import sharding
+from ganimation_jax.synthetic.faces import SyntheticFaces
+from ganimation_jax.training import resident
 from ganimation_jax.types import ResidentBatch, to_float
 
 FACES = SyntheticFaces(21, 16)  # not a multiple of the eight devices

@@ -1,10 +1,10 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ganimation_jax import samples
-from ganimation_jax.samples import INTENSITY
+from ganimation_jax.logs.writer import CELL
+from ganimation_jax.reports import samples
+from ganimation_jax.reports.samples import INTENSITY
 from ganimation_jax.types import Edit
-from ganimation_jax.writers import CELL
 
 
 def test_expressions_rise_and_fall():

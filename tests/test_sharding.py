@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from conftest import BATCH, N_CRITIC, assert_trees_close
 
-from ganimation_jax import engine, sharding
+from ganimation_jax.parallel import sharding
+from ganimation_jax.steps import alternating
 from ganimation_jax.types import Batch
 
 KEY = jax.random.key(7)
@@ -20,7 +21,7 @@ def run_on(mesh, method, optimizers, initial_state, batch, steps=2):
     placement = sharding.state_sharding(mesh, initial_state)
     replicated = sharding.replicated(mesh)
     step = jax.jit(
-        engine.make_train_step(method, optimizers),
+        alternating.make_train_step(method, optimizers),
         in_shardings=(placement, sharding.batch_sharding(mesh), replicated),
         out_shardings=(placement, replicated),
         donate_argnums=0,
@@ -94,7 +95,7 @@ def test_devices_exchange_sums_and_no_images(method, optimizers, initial_state, 
     # Each device edits and judges its own examples; gradients and metrics are summed.
     mesh = sharding.make_mesh()
     step = jax.jit(
-        engine.make_train_step(method, optimizers),
+        alternating.make_train_step(method, optimizers),
         in_shardings=(
             sharding.state_sharding(mesh, initial_state),
             sharding.batch_sharding(mesh),

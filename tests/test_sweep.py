@@ -14,10 +14,10 @@ from conftest import ROOT
 from ml_collections import config_flags
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from ganimation_jax import sweep as runner
-from ganimation_jax.preflight import json_config
-from ganimation_jax.sweep import gives_up, look, main, run_sweep
-from ganimation_jax.sweep_file import command_of, grid_size, parameters_of, read_sweep
+from ganimation_jax.sweep import run as runner
+from ganimation_jax.sweep.run import gives_up, look, main, run_sweep
+from ganimation_jax.sweep.sweep_file import command_of, grid_size, parameters_of, read_sweep
+from ganimation_jax.training.preflight import json_config
 
 FILES = sorted([*ROOT.glob("experiments/sweeps/*.yaml"), *ROOT.glob("experiments/0*/sweep.yaml")])
 # ml_collections loads the file in a way that Python 3.12 still has, deprecated.
@@ -226,7 +226,7 @@ def test_failed_and_interrupted_runs_are_tried_again(tmp_path):
 def test_a_sweep_that_is_ended_ends_its_run(tmp_path):
     path = sweep_file(tmp_path, {"level": {"value": 1.0}, "end": {"value": "slow"}})
     workdir = tmp_path / "runs"
-    command = [sys.executable, "-m", "ganimation_jax.sweep", str(path), f"--workdir={workdir}"]
+    command = [sys.executable, "-m", "ganimation_jax.sweep.run", str(path), f"--workdir={workdir}"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         while not look(workdir / "000", "score")[0]:
             assert process.poll() is None

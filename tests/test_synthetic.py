@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
-from ganimation_jax.data import drawing
-from ganimation_jax.data.expression import Muscles, sample_aus
-from ganimation_jax.data.face import render
-from ganimation_jax.data.identity import HAIR_STYLES, Identity, Occluder, sample_identity
-from ganimation_jax.data.synthetic import SyntheticFaces
+from ganimation_jax.synthetic import drawing
+from ganimation_jax.synthetic.drawn_face import render
+from ganimation_jax.synthetic.drawn_person import HAIR_STYLES, Identity, Occluder, sample_identity
+from ganimation_jax.synthetic.expression import Muscles, sample_aus
+from ganimation_jax.synthetic.faces import SyntheticFaces
 
 NEUTRAL = np.zeros(len(ACTION_UNITS), np.float32)
 SIZE = 96

@@ -23,11 +23,11 @@ from tiny_runs import (
     tiny_config,
 )
 
-from ganimation_jax import train
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.checkpoint import load_weights
 from ganimation_jax.data.pipeline import training_batches
 from ganimation_jax.evaluation.results import from_json
+from ganimation_jax.runs.checkpoint import load_weights
+from ganimation_jax.training import loop
 
 ONE_DEVICE = devices(1)
 
@@ -157,9 +157,9 @@ def test_a_run_that_its_data_break_goes_back_and_goes_on_with_others(tmp_path, m
             yield batch
         batches.close()
 
-    monkeypatch.setattr(train, "training_batches", with_holes)
+    monkeypatch.setattr(loop, "training_batches", with_holes)
     with caplog.at_level(logging.WARNING, "ganimation_jax"):
-        assert train.train(tiny_config(non_finite__patience=1), tmp_path)
+        assert loop.train(tiny_config(non_finite__patience=1), tmp_path)
     assert "GOING BACK to step 6: not finite at 112 images: critic/" in caplog.text
     # The seventh and the eighth batch are passed over; the ninth breaks one step more.
     assert caplog.text.count("NOT FINITE") == 3
@@ -175,7 +175,7 @@ def test_a_run_that_its_data_break_goes_back_and_goes_on_with_others(tmp_path, m
 def test_numbers_that_stay_broken_end_the_run_and_are_named(tmp_path):
     broken = tiny_config(lr=1e30, non_finite__patience=2)
     with pytest.raises(FloatingPointError, match=r"not finite at \d+ images: critic/.*debug_nans"):
-        train.train(broken, tmp_path)
+        loop.train(broken, tmp_path)
 
 
 def full_disk(workdir, amount="300k"):

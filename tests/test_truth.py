@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from ganimation_jax.action_units import ACTION_UNITS, positions
-from ganimation_jax.data.face import render
 from ganimation_jax.data.pipeline import evaluation_batches
-from ganimation_jax.data.synthetic import SyntheticFaces
 from ganimation_jax.evaluation import quality, truth
 from ganimation_jax.evaluation.fit import fit_aus
+from ganimation_jax.synthetic.drawn_face import render
+from ganimation_jax.synthetic.faces import SyntheticFaces
 
 FACES = SyntheticFaces(8, 32, seed=5)
 UNITS = ("AU12", "AU04", "AU25")  # a subset, in another order

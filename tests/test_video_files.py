@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from test_moving import error, read, scene
 
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.moving import write_moments
-from ganimation_jax.media.unusable import UnusableFile
 from ganimation_jax.media.video import film, moments, probe
 
 av = pytest.importorskip("av", reason="PyAV is not installed (extra video)")

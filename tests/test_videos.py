@@ -16,11 +16,11 @@ from test_video_files import sound_of, write_film
 from ganimation_jax.animation import tracking
 from ganimation_jax.animation.animator import Animator, Face, NoFaceError
 from ganimation_jax.animation.clips import drive, edit_video, expressions
-from ganimation_jax.animation.models import Model
+from ganimation_jax.animation.loading import Model
 from ganimation_jax.animation.watching import watch
-from ganimation_jax.crops import CANONICAL_EYES
 from ganimation_jax.faces.alignment import similarity
-from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.faces.crops import CANONICAL_EYES
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.video import moments
 from ganimation_jax.types import Edit
 

@@ -25,17 +25,17 @@ from PIL import Image
 from test_interop import small_critic, small_generator
 
 from ganimation_jax.action_units import ACTION_UNITS, EXPRESSIONS
-from ganimation_jax.animation import web, web_visitors
 from ganimation_jax.animation.animator import Animator, Face
 from ganimation_jax.animation.provenance import NOTICE, read_provenance
-from ganimation_jax.animation.web_visitors import Photo, Refused, Sitting, Visitors, take_upload
-from ganimation_jax.data.face import render
-from ganimation_jax.data.synthetic import SyntheticFaces
 from ganimation_jax.faces.alignment import crop
 from ganimation_jax.faces.landmarker import FACE_LANDMARKER
+from ganimation_jax.files.assets import locate
 from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
 from ganimation_jax.interop.torch_import import import_run, write_run
-from ganimation_jax.weights import locate
+from ganimation_jax.synthetic.drawn_face import render
+from ganimation_jax.synthetic.faces import SyntheticFaces
+from ganimation_jax.web import app, visitors
+from ganimation_jax.web.visitors import Photo, Refused, Sitting, Visitors, take_upload
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -119,7 +119,7 @@ def browser():
 @pytest.fixture(scope="module")
 def url(animator, browser):
     # Where no event loop runs Gradio makes some and leaves them open; the browser's runs.
-    with web.serving(animator) as url:
+    with app.serving(animator) as url:
         yield url
     assert not os.path.exists(os.environ["GRADIO_TEMP_DIR"])
 
@@ -238,8 +238,8 @@ def test_where_the_model_paints_is_shown_on_the_photo(page, animator):
     page.locator("#overlay input").check()
     # As the explanation of the same edit has it.
     kept = animator.explain(photo, np.array(sliders(page))).attention[..., None]
-    alpha = web_visitors.OVERLAY * (1 - kept)
-    edited(page, plain * (1 - alpha) + alpha * web_visitors.PAINT)
+    alpha = visitors.OVERLAY * (1 - kept)
+    edited(page, plain * (1 - alpha) + alpha * visitors.PAINT)
     page.locator("#overlay input").uncheck()
     edited(page, plain)
 
@@ -272,7 +272,7 @@ def test_the_expression_of_another_photo(page, animator):
 
 @needs_browser
 def test_saved_files_say_what_they_are(page, animator, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(web_visitors, "FILM_STEPS", steps := 4)
+    monkeypatch.setattr(visitors, "FILM_STEPS", steps := 4)
     press(page, "happy")
     page.wait_for_function("document.querySelector('#AU12 input').value == 0.8")
     files = {kind: save(page, kind, tmp_path) for kind in ("png", "gif", "mp4")}
@@ -296,9 +296,9 @@ def test_saved_files_say_what_they_are(page, animator, run, tmp_path, monkeypatc
     with av.open(str(files["mp4"])) as film:
         assert NOTICE in film.metadata["comment"]
         frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
-    assert len(frames) == 2 * (steps + web_visitors.FILM_REST) - 1
+    assert len(frames) == 2 * (steps + visitors.FILM_REST) - 1
     assert difference(frames[0], np.asarray(face())) < 6
-    assert difference(frames[web_visitors.FILM_REST + steps], want) < 20
+    assert difference(frames[visitors.FILM_REST + steps], want) < 20
 
 
 def save(page, kind, folder):
@@ -461,7 +461,7 @@ def test_pages_may_load_nothing_from_elsewhere(url):
 @needs_browser
 def test_uploads_are_limited(url):
     body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
-    body += bytes(web_visitors.LARGEST_FILE + 1000) + b"\r\n--x--\r\n"
+    body += bytes(visitors.LARGEST_FILE + 1000) + b"\r\n--x--\r\n"
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     status, text = answer(urllib.request.Request(f"{url}gradio_api/upload", body, kind))
     assert (status, b"maximum allowed size" in text) == (413, True)
@@ -471,7 +471,7 @@ def test_uploads_are_limited(url):
 
 
 def test_a_file_that_came_in_another_way_is_limited_too(monkeypatch, tmp_path):
-    monkeypatch.setattr(web_visitors, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(visitors, "LARGEST_FILE", 1000)
     path = tmp_path / "upload/a.png"
     path.parent.mkdir()
     path.write_bytes(bytes(1001))
@@ -483,7 +483,7 @@ def test_a_file_that_came_in_another_way_is_limited_too(monkeypatch, tmp_path):
 
 
 def test_a_large_photo_is_reduced_with_its_faces(monkeypatch, tmp_path):
-    monkeypatch.setattr(web_visitors, "PHOTO_SIDE", 100)
+    monkeypatch.setattr(visitors, "PHOTO_SIDE", 100)
     path = tmp_path / "a.png"
     Image.new("RGB", (200, 150)).save(path)
     image, remark = take_upload(path)
@@ -522,7 +522,7 @@ def test_visitors_have_folders_of_their_own_that_go_with_them(tmp_path):
     for path in (upload, late):
         path.parent.mkdir()
         path.touch()
-    long_ago = time.time() - web_visitors.FORGOTTEN - 1
+    long_ago = time.time() - visitors.FORGOTTEN - 1
     for path in (late.parent, visitors.fresh("a")):
         os.utime(path, (long_ago, long_ago))
     visitors.fresh("c")
@@ -538,7 +538,7 @@ def test_visitors_have_folders_of_their_own_that_go_with_them(tmp_path):
 def test_a_visitor_has_some_files_at_a_time(tmp_path):
     sitting = Sitting(tmp_path, *[None] * 5)
     places = []
-    for number in range(web_visitors.MOST_FILES + 3):
+    for number in range(visitors.MOST_FILES + 3):
         places.append(sitting.place("edited.png"))
         os.utime(places[-1].parent, ns=(number, number))
     assert [place.parent.exists() for place in places] == [False] * 3 + [True] * 8
@@ -558,7 +558,7 @@ def command(monkeypatch, capsys):
     def run_it(*words, meanwhile=lambda: None):
         pause = lambda: (meanwhile(), os.kill(os.getpid(), signal.SIGTERM))  # noqa: E731
         monkeypatch.setattr(signal, "pause", pause)
-        return web.main([str(word) for word in words]), *capsys.readouterr()
+        return app.main([str(word) for word in words]), *capsys.readouterr()
 
     yield run_it
     for number, handler in handlers:
@@ -574,7 +574,7 @@ def test_it_serves_until_it_is_ended(command, run, url):
 
     def look():
         seen.append((answer(address)[0], os.environ["GRADIO_TEMP_DIR"]))
-        assert os.environ["https_proxy"] == web.NOWHERE
+        assert os.environ["https_proxy"] == app.NOWHERE
 
     port = urllib.parse.urlsplit(address).port
     code, out, error = command("--model", run, "--port", port, meanwhile=look)

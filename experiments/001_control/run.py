@@ -22,13 +22,13 @@ import matplotlib
 import numpy as np
 
 from configs import lfw_openface
-from ganimation_jax import train
 from ganimation_jax.data.pipeline import build_source, held_out_batches
-from ganimation_jax.evaluation import attention, held_out, identity, judges, quality, suite
+from ganimation_jax.evaluation import attention, held_out, identity_distance, judges, quality, suite
 from ganimation_jax.evaluation.aus import correlation
 from ganimation_jax.features import face_resnet
 from ganimation_jax.features.batches import in_batches
-from ganimation_jax.runs import load_run
+from ganimation_jax.runs.load import load_run
+from ganimation_jax.training import loop
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -89,7 +89,9 @@ def measure(args, cfg, workdir, panel, embed):
     found = dict(quality.change(seen.edited, seen.image))
     found |= dict(quality.reconstruction(seen.reconstructed, seen.image))
     found |= dict(attention.health(seen.attention))
-    found |= dict(identity.evaluate(seen.image, seen.edited, persons, embed, face_resnet.THRESHOLD))
+    found |= dict(
+        identity_distance.evaluate(seen.image, seen.edited, persons, embed, face_resnet.THRESHOLD)
+    )
     return {
         "own": response(seen.aus_read, seen.edited_aus_read),
         **{one.name: response(one.read(seen.image), one.read(seen.edited)) for one in panel},
@@ -192,7 +194,7 @@ def main():
                     continue
                 folder = args.runs / f"{name.replace(' ', '_')}_{seed}"
                 cfg, start = config(args, VARIANTS[name], seed), time.monotonic()
-                if not train.train(cfg, folder):
+                if not loop.train(cfg, folder):
                     return  # asked to stop: the same command goes on
                 found = measure(args, cfg, folder, (judge, mediapipe), embed)
                 facts = {"images": args.images, "seconds": round(time.monotonic() - start)}

@@ -19,18 +19,18 @@ from PIL import Image
 
 from ganimation_jax import Animator
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
-from ganimation_jax.animation.models import in_colour
+from ganimation_jax.animation.loading import in_colour
 from ganimation_jax.data.dataset import FaceDataset
 from ganimation_jax.evaluation import judges
 from ganimation_jax.evaluation.aus import correlation
-from ganimation_jax.pretrained import names
-from ganimation_jax.runs import load_run
+from ganimation_jax.reports.picture_grid import grid
+from ganimation_jax.runs import pretrained
+from ganimation_jax.runs.load import load_run
 from ganimation_jax.types import to_float, to_uint8
-from ganimation_jax.writers import grid
 
 WAYS = {"as it is": lambda edit: edit, "brightness": in_colour}
 SHOWN = 8  # expressions in the picture
-PORTRAIT = Path(names.__file__).parent / "portrait.jpg"
+PORTRAIT = pretrained.FOLDER / "portrait.jpg"
 
 
 def colourfulness(images):

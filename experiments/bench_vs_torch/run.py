@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ganimation_jax.bench import report  # noqa: E402
+from ganimation_jax.bench import table  # noqa: E402
 from ganimation_jax.bench.workload import UNITS, Sizes  # noqa: E402
 
 TORCH = {
@@ -78,8 +78,8 @@ def jax_peer(
     """As ``torch_peer``; only what is wanted is compiled."""
     import jax
 
-    from ganimation_jax import sharding
     from ganimation_jax.bench import workload
+    from ganimation_jax.parallel import sharding
     from ganimation_jax.types import to_float
 
     sizes = sizes._replace(dtype=JAX[name])
@@ -256,7 +256,7 @@ def main() -> int:
     start = time.monotonic()
     deadline, ready_by = start + 60 * args.minutes, start + 0.7 * 60 * args.minutes
 
-    result = report.Report(args.json, ["python", *sys.argv])
+    result = table.Report(args.json, ["python", *sys.argv])
     peers, problems = [], {}
     for name in names:  # one after the other: compilers tune by the clock
         peer = Peer(name, sizes, parts)
@@ -267,7 +267,7 @@ def main() -> int:
             problems[name] = str(error)
             print(f"error: {error}", file=sys.stderr)
             continue
-        print(f"{name}: {report.line(ready)}", file=sys.stderr)
+        print(f"{name}: {table.line(ready)}", file=sys.stderr)
         result.add("start", {"peer": name} | ready)
         peers.append(peer)
     try:
@@ -282,7 +282,7 @@ def main() -> int:
         peer.stop()
     result.tables["compare"] = rows(peers, sizes)
     result.write(
-        complete=not problems, sizes=sizes._asdict(), problems=problems, machine=report.machine()
+        complete=not problems, sizes=sizes._asdict(), problems=problems, machine=table.machine()
     )
     print(result.text())
     return 1 if problems else 0

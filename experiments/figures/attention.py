@@ -6,9 +6,9 @@ python experiments/figures/attention.py --model RUN --portrait --out figure.png
 import numpy as np
 import photo
 
-from ganimation_jax.samples import expression_targets, grey
+from ganimation_jax.reports.picture_grid import grid
+from ganimation_jax.reports.samples import expression_targets, grey
 from ganimation_jax.types import to_float, to_uint8
-from ganimation_jax.writers import grid
 
 
 def main():

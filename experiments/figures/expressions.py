@@ -8,9 +8,9 @@ import photo
 
 from ganimation_jax.action_units import EXPRESSIONS
 from ganimation_jax.animation.targets import NEUTRAL, expression
-from ganimation_jax.samples import grey
+from ganimation_jax.reports.picture_grid import grid
+from ganimation_jax.reports.samples import grey
 from ganimation_jax.types import to_float, to_uint8
-from ganimation_jax.writers import grid
 
 
 def main():

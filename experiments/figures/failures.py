@@ -16,10 +16,10 @@ import photo
 from ganimation_jax.action_units import EXPRESSIONS
 from ganimation_jax.animation.animator import Animator, NoFaceError
 from ganimation_jax.animation.targets import expression
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import IMAGE_SUFFIXES, read_picture
-from ganimation_jax.media.unusable import UnusableFile
-from ganimation_jax.samples import expression_targets
-from ganimation_jax.writers import grid
+from ganimation_jax.reports.picture_grid import grid
+from ganimation_jax.reports.samples import expression_targets
 
 SHOWN, SEED = 8, 0
 

@@ -6,8 +6,8 @@ python experiments/figures/interpolation.py --model RUN --portrait --out figure.
 import numpy as np
 import photo
 
-from ganimation_jax.samples import expression_targets
-from ganimation_jax.writers import grid
+from ganimation_jax.reports.picture_grid import grid
+from ganimation_jax.reports.samples import expression_targets
 
 STEPS = 7
 

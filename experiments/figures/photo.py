@@ -10,7 +10,7 @@ from PIL import Image
 
 from ganimation_jax.animation.animator import Animator, Face
 from ganimation_jax.media.pictures import read_picture
-from ganimation_jax.pretrained.names import DEFAULT
+from ganimation_jax.runs.pretrained import DEFAULT
 
 # Combinations of action units from the talk: one, and others joining it.
 COMBINED = (

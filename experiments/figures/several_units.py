@@ -6,7 +6,7 @@ python experiments/figures/several_units.py --model RUN --portrait --out figure.
 import numpy as np
 import photo
 
-from ganimation_jax.writers import grid
+from ganimation_jax.reports.picture_grid import grid
 
 INTENSITY = 0.8
 

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.data.face import render
-from ganimation_jax.data.synthetic import SyntheticFaces
+from ganimation_jax.synthetic.drawn_face import render
+from ganimation_jax.synthetic.faces import SyntheticFaces
 
 EXPRESSIONS = {  # after EMFACS (Friesen & Ekman, 1983)
     "neutral": {},

@@ -6,7 +6,7 @@ python experiments/figures/variety.py --model RUN --portrait --out figure.png
 import numpy as np
 import photo
 
-from ganimation_jax.writers import grid
+from ganimation_jax.reports.picture_grid import grid
 
 ROWS, COLUMNS, ACTIVE, SEED = 4, 8, 4, 0
 

@@ -22,7 +22,7 @@ from experiments.scaling.hlo import Collective
 from experiments.scaling.machines import MACHINES, Machine, Step
 from experiments.scaling.programs import COMPILERS, Program
 from ganimation_jax.bench import workload
-from ganimation_jax.bench.report import versions
+from ganimation_jax.bench.record import versions
 from ganimation_jax.bench.workload import Sizes
 
 RESULTS = Path(__file__).with_name("results.json")

@@ -17,10 +17,11 @@ import numpy as np
 from jax.experimental import topologies
 
 from experiments.scaling import hlo
-from ganimation_jax import engine, sharding
 from ganimation_jax.bench import workload
 from ganimation_jax.bench.workload import Sizes
-from ganimation_jax.models import blocks, convolutions
+from ganimation_jax.models import cpu_convolutions, layers
+from ganimation_jax.parallel import sharding
+from ganimation_jax.steps import alternating
 from ganimation_jax.types import Batch, parameter_count
 
 COMPILERS = ("cpu", "gpu", "tpu")
@@ -131,12 +132,12 @@ def lower(program: Program) -> jax.stages.Lowered:
     shapes = workload.state_shapes(sizes)
     placement, replicated = sharding.state_sharding(mesh, shapes), sharding.replicated(mesh)
     step = jax.jit(
-        engine.make_train_step(*workload.build(sizes)),
+        alternating.make_train_step(*workload.build(sizes)),
         donate_argnums=0,
         in_shardings=(placement, sharding.batch_sharding(mesh), replicated),
         out_shardings=(placement, replicated),
     )
-    with blocks.stated_by(convolutions.direct, convolutions.transposed):
+    with layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed):
         return step.lower(shapes, batch_shapes(sizes), workload.KEY)
 
 

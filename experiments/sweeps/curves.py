@@ -2,7 +2,7 @@
 
     python experiments/sweeps/curves.py RUNS --metrics attention/mean,truth/psnr --out curves.png
 
-``RUNS`` is the --workdir of ``python -m ganimation_jax.sweep``, on drawn faces. Runs that differ in
+``RUNS`` is the --workdir of ``ganimation sweep``, on drawn faces. Runs that differ in
 their seed alone share a colour and a row: mean and range. Training metrics are means over eight
 records. ``wasserstein`` is made of critic/real and critic/edited. Alerts are those that are open
 at the end, and in how many runs. Needs matplotlib (extra `figures`).
@@ -20,8 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from ml_collections import ConfigDict
 
-from ganimation_jax import health
-from ganimation_jax.data.synthetic import SyntheticFaces
+from ganimation_jax.synthetic.faces import SyntheticFaces
+from ganimation_jax.training import health
 
 SMOOTH = 8  # records
 

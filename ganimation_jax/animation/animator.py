@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganimation_jax.animation.finding import READERS, Face, Finder, NoFaceError, Seen, check_photo
-from ganimation_jax.animation.models import Model, load_model
+from ganimation_jax.animation.loading import Model, load_model
 from ganimation_jax.animation.pasting import paste, spread
 from ganimation_jax.animation.targets import Aus, check_array, resolve
 from ganimation_jax.faces.landmarker import Landmarker

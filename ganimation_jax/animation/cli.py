@@ -1,10 +1,10 @@
 """Give faces in photos and videos another expression.
 
-    python -m ganimation_jax.animate photo.jpg --au AU12=0.8 --au AU06=0.5 -o out.png
-    python -m ganimation_jax.animate photo.jpg --expression happy -o out.gif
-    python -m ganimation_jax.animate photo.jpg --from other.jpg -o out.jpg
-    python -m ganimation_jax.animate photo.jpg --model RUN --drive video.mp4 -o out.mp4
-    python -m ganimation_jax.animate PHOTOS/ --model RUN --expression happy,sad -o EDITED/
+    ganimation edit photo.jpg --au AU12=0.8 --au AU06=0.5 -o out.png
+    ganimation edit photo.jpg --expression happy -o out.gif
+    ganimation edit photo.jpg --from other.jpg -o out.jpg
+    ganimation edit photo.jpg --model RUN --drive video.mp4 -o out.mp4
+    ganimation edit PHOTOS/ --model RUN --expression happy,sad -o EDITED/
 
 Action units that are not named stay as the face shows them; an expression is a whole one.
 Written as .gif, .mp4 or .webp, a photo moves from its own expression to the one asked for and
@@ -30,9 +30,9 @@ from ganimation_jax.animation.inputs import (
     labelled,
     plan,
 )
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.moving import SUFFIXES as MOVING
-from ganimation_jax.media.unusable import UnusableFile
-from ganimation_jax.pretrained.names import DEFAULT
+from ganimation_jax.runs.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from ganimation_jax.animation.animator import Animator
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         import absl.logging
 
         from ganimation_jax.animation.animator import Animator
-        from ganimation_jax.animation.models import keep_compiled
+        from ganimation_jax.animation.loading import keep_compiled
 
         absl.logging.set_verbosity(absl.logging.WARNING)
         keep_compiled()
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The flags."""
     made = argparse.ArgumentParser(
-        prog="ganimation_jax.animate",
+        prog="ganimation edit",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

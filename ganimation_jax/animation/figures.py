@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ganimation_jax.animation.animator import Animator, Face
-from ganimation_jax.samples import expressions, single_units
-from ganimation_jax.writers import grid
+from ganimation_jax.reports.picture_grid import grid
+from ganimation_jax.reports.samples import expressions, single_units
 
 STEPS = 7  # of an interpolation
 

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.animation.models import Model
-from ganimation_jax.crops import CANONICAL_EYES
+from ganimation_jax.animation.loading import Model
 from ganimation_jax.faces import blendshapes
 from ganimation_jax.faces.alignment import align, crop, similarity
+from ganimation_jax.faces.crops import CANONICAL_EYES
 from ganimation_jax.faces.landmarker import Landmarker
 from ganimation_jax.types import to_float
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ganimation_jax.media.moving import SUFFIXES as MOVING
 from ganimation_jax.media.pictures import IMAGE_SUFFIXES
 from ganimation_jax.media.video import VIDEO_SUFFIXES
-from ganimation_jax.pretrained.names import NAMES
+from ganimation_jax.runs.pretrained import NAMES
 
 MODEL_HELP = (
     "a run's workdir, a .ganimation or .safetensors file, or the name of a model that comes with "

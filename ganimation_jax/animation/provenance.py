@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from ganimation_jax.animation.models import Model
-from ganimation_jax.media.pictures import write_whole
+from ganimation_jax.animation.loading import Model
+from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.media.tags import as_text, as_xmp
 from ganimation_jax.media.video import tags_of
 from ganimation_jax.version import __version__
@@ -90,7 +90,7 @@ def save_image(path: Path, pixels: np.ndarray, provenance: Provenance | None) ->
             options["comment"] = text.encode()
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **options)
-    write_whole(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def check_suffix(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Measure: ``python -m ganimation_jax.bench [step|input|inference|compile|exact|all]``.
+"""Measure: ``ganimation bench [step|input|inference|compile|exact|all]``.
 
 Prints tables and, with ``--json FILE``, writes them with machine, versions and command.
 """
@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ganimation_jax.bench import compile as compilation
-from ganimation_jax.bench import exact, inference, step, timing
-from ganimation_jax.bench.report import Report, line, machine
+from ganimation_jax.bench import compilation, exact, inference, step, timing
+from ganimation_jax.bench.record import Report, line, machine
 from ganimation_jax.bench.workload import Sizes
 
 # Compilation first: its processes need a GPU's memory, which this one takes when it computes.
@@ -23,7 +22,7 @@ Rows = Iterator[tuple[str, dict[str, Any]]]
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Flags."""
     parser = argparse.ArgumentParser(
-        prog="ganimation_jax.bench", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="ganimation bench", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add, sizes = parser.add_argument, Sizes()
     add("what", nargs="?", default="all", choices=[*PARTS, "all"])
@@ -68,9 +67,9 @@ def measurements(args: argparse.Namespace, sizes: Sizes) -> Rows:
     if "exact" in parts:
         yield from exact.run(sizes, args.repeats)
     if "input" in parts:
-        from ganimation_jax.bench import input as reading  # Grain: the other parts need none
+        from ganimation_jax.bench import loader  # imports Grain, which the other parts do not need
 
-        yield from reading.run(sizes, args.workers, args.data_dir, args.repeats)
+        yield from loader.run(sizes, args.workers, args.data_dir, args.repeats)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from ganimation_jax import engine, losses
 from ganimation_jax.bench import timing, workload
 from ganimation_jax.bench.workload import UNITS, Sizes
-from ganimation_jax.models import blocks, convolutions
+from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.models.critic import depth_for
+from ganimation_jax.steps import alternating, losses
 from ganimation_jax.types import Batch, Params, to_float
 
 
@@ -37,7 +37,7 @@ def run(sizes: Sizes, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
       Table and row.
     """
     makers = (
-        *(hoisted_edits, constant_planes, joint_heads, transposed, layers),
+        *(hoisted_edits, constant_planes, joint_heads, transposed, convolution_layers),
         *(joint_judging, penalty, unrolled),
     )
     for make in makers:
@@ -104,7 +104,7 @@ def hoisted_edits(sizes: Sizes) -> Iterator[Pair]:
         def body(carry: None, one: Any) -> tuple[None, Array]:
             return carry, method.translate(params, one)
 
-        return jax.lax.scan(body, None, batch, unroll=sizes.n_critic if blocks.on_cpu() else 1)[1]
+        return jax.lax.scan(body, None, batch, unroll=sizes.n_critic if layers.on_cpu() else 1)[1]
 
     yield Pair("edits hoisted out of the critic's loop", hoisted, in_loop, (params, batch), True)
 
@@ -116,12 +116,12 @@ def constant_planes(sizes: Sizes) -> Iterator[Pair]:
     (kernel,) = noise(sizes, (7, 7, 3 + UNITS, width))
 
     def without(image: Array, values: Array, kernel: Array) -> Array:
-        planes = convolutions.constant_planes(values, kernel[:, :, 3:], side, side)
-        return blocks.conv(image, kernel[:, :, :3]) + planes
+        planes = cpu_convolutions.constant_planes(values, kernel[:, :, 3:], side, side)
+        return layers.conv(image, kernel[:, :, :3]) + planes
 
     def made(image: Array, values: Array, kernel: Array) -> Array:
         planes = jnp.broadcast_to(values[:, None, None], (b, side, side, UNITS))
-        return blocks.conv(jnp.concatenate([image, planes], axis=-1), kernel)
+        return layers.conv(jnp.concatenate([image, planes], axis=-1), kernel)
 
     fast, plain = both_passes(without), both_passes(made)
     yield Pair("constant planes never made", fast, plain, (*args, kernel), True)
@@ -133,10 +133,10 @@ def joint_heads(sizes: Sizes) -> Iterator[Pair]:
     args = noise(sizes, (b, side, side, 4), (b, side, side, width), (7, 7, width, 4))
 
     def joint(x: Array, kernel: Array) -> Array:
-        return blocks.conv(x, kernel)
+        return layers.conv(x, kernel)
 
     def apart(x: Array, kernel: Array) -> Array:
-        heads = blocks.conv(x, kernel[..., :3]), blocks.conv(x, kernel[..., 3:])
+        heads = layers.conv(x, kernel[..., :3]), layers.conv(x, kernel[..., 3:])
         return jnp.concatenate(heads, axis=-1)
 
     yield Pair("both heads as one convolution", both_passes(joint), both_passes(apart), args, True)
@@ -144,13 +144,16 @@ def joint_heads(sizes: Sizes) -> Iterator[Pair]:
 
 def transposed(sizes: Sizes) -> Iterator[Pair]:
     """Both transposed convolutions: sub-pixel, in two ways, or XLA's own."""
-    plain = both_passes(convolutions.transposed)
+    plain = both_passes(cpu_convolutions.transposed)
     for i, factor in enumerate((2, 1)):
         side, out = sizes.image_size // (4 >> i), sizes.width * factor
         shapes = (sizes.batch, 2 * side, 2 * side, out), (sizes.batch, side, side, 2 * out)
         args = noise(sizes, *shapes, (4, 4, 2 * out, out))
-        for statement in (convolutions.transposed_subpixel, convolutions.transposed_winograd):
-            in_use = blocks.transposed_statement_of(2 * out, out) is statement
+        for statement in (
+            cpu_convolutions.transposed_subpixel,
+            cpu_convolutions.transposed_winograd,
+        ):
+            in_use = layers.transposed_statement_of(2 * out, out) is statement
             yield Pair(
                 f"up{i} by {statement.__name__}", both_passes(statement), plain, args, in_use
             )
@@ -167,22 +170,22 @@ class Layer(NamedTuple):
     stride: int
 
 
-def layers(sizes: Sizes) -> Iterator[Pair]:
+def convolution_layers(sizes: Sizes) -> Iterator[Pair]:
     """Layers for which there are other statements than XLA's own convolution."""
     side, width = sizes.image_size, sizes.width
     residual = Layer("residual", side // 4, 4 * width, 4 * width, 3, 1)
-    yield restated(residual, convolutions.winograd, sizes)
+    yield restated(residual, cpu_convolutions.winograd, sizes)
     stem = Layer("stem", side, 3, width, 7, 1)
-    yield restated(stem, convolutions.with_fourth_channel, sizes)
+    yield restated(stem, cpu_convolutions.with_fourth_channel, sizes)
     heads = Layer("heads", side, width, 4, 7, 1)
-    yield restated(heads, convolutions.to_few_features, sizes)
+    yield restated(heads, cpu_convolutions.to_few_features, sizes)
     for i in range(1, depth_for(side)):
         layer = Layer(f"critic down{i}", side >> i, width << (i - 1), width << i, 4, 2)
-        yield restated(layer, convolutions.winograd, sizes)
-        yield restated(layer, convolutions.patches, sizes)
+        yield restated(layer, cpu_convolutions.winograd, sizes)
+        yield restated(layer, cpu_convolutions.patches, sizes)
 
 
-def restated(layer: Layer, statement: convolutions.Statement, sizes: Sizes) -> Pair:
+def restated(layer: Layer, statement: cpu_convolutions.Statement, sizes: Sizes) -> Pair:
     """Both passes of a layer by ``statement``, and by XLA's own convolution."""
     name, side, channels, features, size, stride = layer
     out = side // stride
@@ -195,9 +198,9 @@ def restated(layer: Layer, statement: convolutions.Statement, sizes: Sizes) -> P
     return Pair(
         f"{name} by {statement.__name__}",
         both_passes(lambda x, kernel: statement(x, kernel, stride)),
-        both_passes(lambda x, kernel: convolutions.direct(x, kernel, stride)),
+        both_passes(lambda x, kernel: cpu_convolutions.direct(x, kernel, stride)),
         args,
-        blocks.statement_of(side, size, stride, channels, features) is statement,
+        layers.statement_of(side, size, stride, channels, features) is statement,
     )
 
 
@@ -258,7 +261,7 @@ def unrolled(sizes: Sizes) -> Iterator[Pair]:
         def run(critic: Any, batch: Any) -> Any:
             def body(critic: Any, inputs: Any) -> Any:
                 # Noise for edits: only the critic's work counts here.
-                return engine.update_critic(method, optimizers.critic, critic, *inputs)
+                return alternating.update_critic(method, optimizers.critic, critic, *inputs)
 
             edited = batch.image[:, ::-1]
             return jax.lax.scan(body, critic, (batch, edited, keys), unroll=unroll)[0].params
@@ -266,4 +269,4 @@ def unrolled(sizes: Sizes) -> Iterator[Pair]:
         return run
 
     fast, plain = updates(sizes.n_critic), updates(1)
-    yield Pair("critic updates unrolled", fast, plain, (critic, batch), blocks.on_cpu())
+    yield Pair("critic updates unrolled", fast, plain, (critic, batch), layers.on_cpu())

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from ganimation_jax import sharding
 from ganimation_jax.bench import timing, workload
 from ganimation_jax.bench.workload import Sizes
+from ganimation_jax.parallel import sharding
 
 Row = dict[str, Any]
 

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ganimation_jax import engine, sharding
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.methods.ganimation import ganimation
-from ganimation_jax.models import blocks, convolutions
+from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.optimizers import adam
+from ganimation_jax.parallel import sharding
+from ganimation_jax.steps import alternating
+from ganimation_jax.steps.optimizers import adam
 from ganimation_jax.types import Batch, GanState, Method, Metrics, Optimizers
 
 UNITS = len(ACTION_UNITS)
@@ -53,7 +54,7 @@ def build(sizes: Sizes) -> tuple[Method, Optimizers]:
 
 def state_shapes(sizes: Sizes) -> GanState:
     """Shapes of the state."""
-    return jax.eval_shape(engine.make_init(*build(sizes), sizes.image_size, UNITS), KEY)
+    return jax.eval_shape(alternating.make_init(*build(sizes), sizes.image_size, UNITS), KEY)
 
 
 def initial_state(sizes: Sizes) -> GanState:
@@ -63,7 +64,7 @@ def initial_state(sizes: Sizes) -> GanState:
 
 @functools.lru_cache(maxsize=1)  # it compiles for seconds and does not depend on the batch
 def _initial_state(sizes: Sizes) -> GanState:
-    init = jax.jit(engine.make_init(*build(sizes), sizes.image_size, UNITS))
+    init = jax.jit(alternating.make_init(*build(sizes), sizes.image_size, UNITS))
     return jax.device_get(init(jax.random.key(0, impl="rbg")))
 
 
@@ -90,7 +91,7 @@ def lower_step(sizes: Sizes, mesh: Mesh) -> jax.stages.Lowered:
     shapes = state_shapes(sizes)
     state_sharding, replicated = sharding.state_sharding(mesh, shapes), sharding.replicated(mesh)
     step = jax.jit(
-        engine.make_train_step(*build(sizes), unroll=jax.default_backend() == "cpu"),
+        alternating.make_train_step(*build(sizes), unroll=jax.default_backend() == "cpu"),
         donate_argnums=0,
         in_shardings=(state_sharding, sharding.batch_sharding(mesh), replicated),
         out_shardings=(state_sharding, replicated),
@@ -124,7 +125,7 @@ def count_flops(fn: Callable[..., Any], *args: Any) -> float:
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args)
     with (
         jax.default_device(jax.local_devices(backend="cpu")[0]),
-        blocks.stated_by(convolutions.direct, convolutions.transposed),
+        layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed),
     ):
         # A function of its own, for jit would remember the statements of an earlier trace.
         cost: Any = jax.jit(lambda *args: fn(*args)).lower(*shapes).cost_analysis()
@@ -145,10 +146,10 @@ def step_flops(sizes: Sizes) -> dict[str, float]:
     faces = Batch(image, aus, aus)
 
     def critic_update(*args: Any) -> Any:
-        return engine.update_critic(method, optimizers.critic, *args)
+        return alternating.update_critic(method, optimizers.critic, *args)
 
     def generator_update(*args: Any) -> Any:
-        return engine.update_generator(method, optimizers.generator, *args)
+        return alternating.update_generator(method, optimizers.generator, *args)
 
     def there_and_back(params: Any, image: Any) -> Any:
         _, network = networks(sizes)

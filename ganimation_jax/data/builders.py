@@ -11,7 +11,7 @@
     )
     faces = builder.as_data_source("train")
 
-``PREPARED`` is what ``python -m ganimation_jax.prepare`` wrote: ``table.csv`` and
+``PREPARED`` is what ``ganimation prepare`` wrote: ``table.csv`` and
 ``crops``. That command also packs it, for ``FaceDataset``; this is another way to the
 same records. TensorFlow is not needed.
 """
@@ -46,13 +46,11 @@ MEDIAPIPE = FaceConfig(
 
 
 class FaceFolder(tfds.core.GeneratorBasedBuilder):
-    """Faces that ``python -m ganimation_jax.prepare`` has cropped and annotated."""
+    """Faces that ``ganimation prepare`` has cropped and annotated."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [OPENFACE, MEDIAPIPE]  # noqa: RUF012 - TFDS's own way
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "manual_dir is a folder that `python -m ganimation_jax.prepare` wrote."
-    )
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "manual_dir is a folder that `ganimation prepare` wrote."
     code_path = None  # see ganimation_jax.data.dataset
     homepage = ""
     citation = ""
@@ -87,7 +85,7 @@ class EmotioNet(FaceFolder):
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Ask for the lists at the homepage, download the pictures that they name, run"
-        " `python -m ganimation_jax.prepare emotionet --manual-dir DIR --out PREPARED`,"
+        " `ganimation prepare emotionet --manual-dir DIR --out PREPARED`,"
         " and give PREPARED as manual_dir."
     )
     homepage = "https://cbcsl.ece.ohio-state.edu/EmotionNetChallenge/index.html"

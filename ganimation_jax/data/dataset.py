@@ -82,7 +82,7 @@ class FaceDataset:
         folder = _folder(self.directory)
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"no dataset in {self.directory}; make one with: python -m ganimation_jax.prepare"
+                f"no dataset in {self.directory}; make one with: ganimation prepare"
                 f" photos --images DIR --out {self.directory}"
             )
         builder = tfds.builder_from_directory(folder)

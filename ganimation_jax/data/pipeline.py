@@ -15,7 +15,7 @@ from PIL import Image
 
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.data.dataset import FaceDataset
-from ganimation_jax.data.synthetic import SyntheticFaces
+from ganimation_jax.synthetic.faces import SyntheticFaces
 
 Element = dict[str, Any]
 READ_AHEAD = 4  # batches held ready for the device
@@ -222,7 +222,7 @@ def build_source(cfg: ConfigDict, split: str) -> Source:
     if data.source == "faces":
         if not data.dir:
             raise ValueError(
-                "data.dir is empty: give the directory that `python -m ganimation_jax.prepare` "
+                "data.dir is empty: give the directory that `ganimation prepare` "
                 "wrote, --config.data.dir=DIR"
             )
         return FaceDataset(data.dir, split)

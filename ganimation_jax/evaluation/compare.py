@@ -1,4 +1,4 @@
-"""Evaluated runs next to each other: ``python -m ganimation_jax.evaluation.compare RUN1 RUN2``.
+"""Evaluated runs next to each other: ``ganimation compare RUN1 RUN2``.
 
 Prints the scores that the runs share, the best one marked, and writes ``compare.html``. The
 runs must have been evaluated (``python -m ganimation_jax.main --mode=eval``).
@@ -21,9 +21,7 @@ LEGEND = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code, 2 for bad input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ganimation_jax.evaluation.compare", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="ganimation compare", description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
     parser.add_argument(
         "--out", type=Path, default=Path(), help="folder for compare.html (default: this one)"

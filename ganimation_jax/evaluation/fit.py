@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ganimation_jax.data.face import render
-from ganimation_jax.data.identity import Identity
+from ganimation_jax.synthetic.drawn_face import render
+from ganimation_jax.synthetic.drawn_person import Identity
 
 STEP = 0.05  # to either side, of the numeric derivatives: bytes are too coarse for much less
 DONE = 0.01  # a step below which the fit has converged: its error is then half as large

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganimation_jax.data.pipeline import Source
-from ganimation_jax.data.synthetic import SyntheticFaces
 from ganimation_jax.evaluation import attention, aus, quality, truth
+from ganimation_jax.synthetic.faces import SyntheticFaces
 from ganimation_jax.types import Batch, Edit, to_float
 
 

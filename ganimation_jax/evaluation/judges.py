@@ -19,7 +19,7 @@ from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.faces import blendshapes
 from ganimation_jax.faces.landmarker import Landmarker
 from ganimation_jax.features.batches import in_batches
-from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.prepare.annotations import Rows, measure, read_rows
 
 # Units that OpenFace and MediaPipe both read well in real faces: those to compare models by.

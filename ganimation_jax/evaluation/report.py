@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from ganimation_jax.action_units import ANATOMY
-from ganimation_jax.evaluation import charts, page
+from ganimation_jax.evaluation import page
 from ganimation_jax.evaluation.headlines import headlines
 from ganimation_jax.evaluation.results import Response, Result, Section, to_json
 from ganimation_jax.evaluation.scores import Score, better, read
+from ganimation_jax.files.atomic import write_atomically
+from ganimation_jax.reports import charts
 
 PANELS = {
     "critic: edited - real score": ("critic/wasserstein",),
@@ -67,8 +69,8 @@ def write_report(
         _appendix(result),
     ]
     target.mkdir(parents=True, exist_ok=True)
-    page.write_whole(target / "report.json", record)
-    page.write_whole(target / "index.html", page.document(title, body))
+    write_atomically(target / "report.json", record)
+    write_atomically(target / "index.html", page.document(title, body))
     return target / "index.html"
 
 

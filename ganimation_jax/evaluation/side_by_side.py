@@ -14,6 +14,7 @@ from ganimation_jax.evaluation.report import (
 )
 from ganimation_jax.evaluation.results import Response, Result
 from ganimation_jax.evaluation.scores import Score, better
+from ganimation_jax.files.atomic import write_atomically
 
 Results = Mapping[str, Result]
 
@@ -55,7 +56,7 @@ def write_page(
     ]
     out.mkdir(parents=True, exist_ok=True)
     path = out / "compare.html"
-    page.write_whole(path, page.document("Runs compared", body))
+    write_atomically(path, page.document("Runs compared", body))
     return path
 
 

@@ -14,15 +14,13 @@ from typing import NamedTuple
 
 import jax
 
-from ganimation_jax.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.data.pipeline import Source
-from ganimation_jax.data.synthetic import SyntheticFaces
 from ganimation_jax.evaluation import (
     attention,
     aus,
     controllability,
     distances,
-    identity,
+    identity_distance,
     judges,
     quality,
     truth,
@@ -31,9 +29,11 @@ from ganimation_jax.evaluation.held_out import HeldOut
 from ganimation_jax.evaluation.judges import Judge
 from ganimation_jax.evaluation.means import mean
 from ganimation_jax.evaluation.results import Response, Section
+from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.features import face_resnet, lpips, vgg16
 from ganimation_jax.features.batches import in_batches
 from ganimation_jax.features.layers import TooSmall
+from ganimation_jax.synthetic.faces import SyntheticFaces
 from ganimation_jax.types import Edit
 
 log = logging.getLogger(__name__)
@@ -236,7 +236,9 @@ def _identity(subject: Subject, tools: Instruments) -> Iterator[Section]:
 
     def values() -> Values:
         embed = functools.partial(in_batches, face_resnet.load(eyes=tools.eyes))
-        yield from identity.evaluate(seen.image, seen.edited, persons, embed, face_resnet.THRESHOLD)
+        yield from identity_distance.evaluate(
+            seen.image, seen.edited, persons, embed, face_resnet.THRESHOLD
+        )
 
     yield measured(
         "identity",

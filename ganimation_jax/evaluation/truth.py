@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
-from ganimation_jax.data.face import render
-from ganimation_jax.data.identity import Identity
-from ganimation_jax.data.synthetic import SyntheticFaces
 from ganimation_jax.evaluation import quality
 from ganimation_jax.evaluation.aus import agreement
 from ganimation_jax.evaluation.fit import fit_aus
 from ganimation_jax.evaluation.judges import Judge
 from ganimation_jax.evaluation.means import Values, mean
+from ganimation_jax.synthetic.drawn_face import render
+from ganimation_jax.synthetic.drawn_person import Identity
+from ganimation_jax.synthetic.faces import SyntheticFaces
 
 CHANGED = 8 / 127.5  # of a colour, 8 levels of 255: what the eye sees of a change
 FITTED = 32  # faces whose action units are fitted: 0.65 s each at 64 pixels, 1.2 s at 128

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from ganimation_jax.weights import Asset, locate
+from ganimation_jax.files.assets import Asset, locate
 
 LIBRARIES = "on Debian or Ubuntu, apt-get install libegl1 libgles2 libgl1 libglib2.0-0"
 INSTALL = "pip install 'ganimation-jax[annotate]'"

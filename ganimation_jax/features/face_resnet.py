@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, nn
 
-from ganimation_jax.crops import CANONICAL_EYES, Eyes
+from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.features.layers import (
     PRECISION,
     Layer,
@@ -24,8 +24,8 @@ from ganimation_jax.features.layers import (
     max_pool,
     need,
 )
+from ganimation_jax.files.assets import Asset, locate
 from ganimation_jax.types import to_float
-from ganimation_jax.weights import Asset, locate
 
 ASSET = Asset(
     name="face_resnet",

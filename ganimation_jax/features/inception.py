@@ -14,16 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, nn
 
-from ganimation_jax.features.layers import (
-    Layer,
-    average_pool,
-    convolve,
-    make_layer,
-    max_pool,
-    need,
-)
+from ganimation_jax.features.layers import Layer, average_pool, convolve, make_layer, max_pool, need
+from ganimation_jax.files.assets import Asset, locate
 from ganimation_jax.types import to_float
-from ganimation_jax.weights import Asset, locate
 
 ASSET = Asset(
     name="inception",

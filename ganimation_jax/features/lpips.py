@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax, nn
 
-from ganimation_jax import pickles
 from ganimation_jax.features.layers import (
     Layer,
     convolve,
@@ -22,7 +21,8 @@ from ganimation_jax.features.layers import (
     max_pool,
     need,
 )
-from ganimation_jax.weights import Asset, locate
+from ganimation_jax.files import pickles
+from ganimation_jax.files.assets import Asset, locate
 
 ASSET = Asset(
     name="alexnet",

@@ -11,7 +11,6 @@ from pathlib import Path
 import jax
 from jax import Array, nn
 
-from ganimation_jax import pickles
 from ganimation_jax.features.layers import (
     Layer,
     convolve,
@@ -20,7 +19,8 @@ from ganimation_jax.features.layers import (
     max_pool,
     need,
 )
-from ganimation_jax.weights import Asset, locate
+from ganimation_jax.files import pickles
+from ganimation_jax.files.assets import Asset, locate
 
 ASSET = Asset(
     name="vgg16",

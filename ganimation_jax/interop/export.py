@@ -1,8 +1,8 @@
 """A trained model as files to deploy or to hand on.
 
-    python -m ganimation_jax.export --workdir RUN --out model.ganimation
-    python -m ganimation_jax.export --workdir RUN --out model.onnx --format onnx
-    python -m ganimation_jax.export --workdir RUN --out NAME.safetensors --format safetensors \\
+    ganimation export --workdir RUN --out model.ganimation
+    ganimation export --workdir RUN --out model.onnx --format onnx
+    ganimation export --workdir RUN --out NAME.safetensors --format safetensors \\
         --about about.json --report RUN/report/report.json
 
 The first two hold the generator alone, ready to run: StableHLO for JAX, ONNX for the rest. The
@@ -17,8 +17,8 @@ from typing import Any
 
 from ganimation_jax.interop.onnx_files import save_onnx
 from ganimation_jax.interop.stablehlo import save_exported
-from ganimation_jax.pretrained import files
-from ganimation_jax.runs import Run, load_run
+from ganimation_jax.runs import model_files
+from ganimation_jax.runs.load import Run, load_run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
       The exit code: 0, or 2 with one line on stderr when the input is refused.
     """
     parser = argparse.ArgumentParser(
-        prog="ganimation_jax.export",
+        prog="ganimation export",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.format == "onnx":
             save_onnx(*generator)
         elif args.format == "safetensors":
-            files.write(args.out, params, run.critic, card_of(run, args.about, args.report))
+            model_files.write(args.out, params, run.critic, card_of(run, args.about, args.report))
         else:
             about = {"method": run.config["method"], "step": run.step, "raw": args.raw}
             data = run.config.get("data", {})  # imported weights come without
@@ -80,9 +80,11 @@ def card_of(run: Run, about: Path | None = None, report: Path | None = None) -> 
     config = dict(run.config)
     if "data" in config:
         config["data"] = config["data"] | {"dir": ""}  # a folder of the machine it was trained on
-    card: dict[str, Any] = {**run.about, **files.read_object(about)} if about else dict(run.about)
+    card: dict[str, Any] = (
+        {**run.about, **model_files.read_object(about)} if about else dict(run.about)
+    )
     if report:
-        found = files.read_object(report)
+        found = model_files.read_object(report)
         if "sections" not in found:
             raise ValueError(f"{report} is no report of --mode=eval")
         scores = {k: v for section in found["sections"] for k, v in section["scores"].items()}

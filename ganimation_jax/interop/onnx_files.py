@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from ganimation_jax.models import blocks, convolutions
+from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.types import Edit, Params
 
 
@@ -33,7 +33,7 @@ def save_onnx(
         ) from error
     # Runtimes have their own ways to be fast. The converter takes no dilated input, as transposed
     # convolutions have (0.13 leaves the dilation out and says nothing).
-    with blocks.stated_by(convolutions.direct, convolutions.transposed_subpixel):
+    with layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed_subpixel):
         model = to_onnx(
             lambda image, aus: tuple(edit(params, image, aus)),
             [("b", image_size, image_size, 3), ("b", len(action_units))],

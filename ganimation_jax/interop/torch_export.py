@@ -1,6 +1,6 @@
 """Weights of a run, as the published PyTorch implementations store them.
 
-python -m ganimation_jax.interop.torch_export --workdir RUN --generator G.pth [--critic D.pth]
+ganimation export-torch --workdir RUN --generator G.pth [--critic D.pth]
 
 The layout follows from the generator: affine norms are the official code's, biased
 convolutions ``ganimation_replicate``'s.
@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict
 
 from ganimation_jax.interop.torch_files import write_state_dict
 from ganimation_jax.interop.torch_names import Layout, critic_names, generator_names, to_torch
-from ganimation_jax.runs import load_run
+from ganimation_jax.runs.load import load_run
 from ganimation_jax.types import Params
 
 
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
       The exit code: 0, or 2 with one line on stderr when the input is refused.
     """
-    parser = argparse.ArgumentParser(prog="ganimation_jax.interop.torch_export")
+    parser = argparse.ArgumentParser(prog="ganimation export-torch")
     parser.add_argument("--workdir", type=Path, required=True, metavar="RUN")
     parser.add_argument("--generator", type=Path, required=True, metavar="G.pth")
     parser.add_argument("--critic", type=Path, metavar="D.pth")

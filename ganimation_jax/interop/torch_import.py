@@ -1,6 +1,6 @@
 """Weights of the published PyTorch implementations, as networks and runs of this library.
 
-python -m ganimation_jax.interop.torch_import --generator G.pth [--critic D.pth] --out RUN
+ganimation import-torch --generator G.pth [--critic D.pth] --out RUN
 
 ``RUN`` then holds a checkpoint at step 0 that is trained on, evaluated and exported like any
 other.
@@ -25,7 +25,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from ganimation_jax.action_units import ACTION_UNITS, positions
-from ganimation_jax.checkpoint import Checkpoints
 from ganimation_jax.interop.torch_files import read_state_dict
 from ganimation_jax.interop.torch_names import (
     LAYOUTS,
@@ -37,7 +36,8 @@ from ganimation_jax.interop.torch_names import (
 )
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.optimizers import build_optimizers
+from ganimation_jax.runs.checkpoint import Checkpoints
+from ganimation_jax.steps.optimizers import build_optimizers
 from ganimation_jax.types import GanState, NetState, Params, parameter_count
 
 log = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
       The exit code: 0, or 2 with one line on stderr when the input is refused.
     """
-    parser = argparse.ArgumentParser(prog="ganimation_jax.interop.torch_import")
+    parser = argparse.ArgumentParser(prog="ganimation import-torch")
     parser.add_argument("--generator", type=Path, required=True, metavar="G.pth")
     parser.add_argument("--critic", type=Path, metavar="D.pth")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="a new run")

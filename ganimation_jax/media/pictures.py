@@ -1,7 +1,6 @@
 """Read pictures that may be anything; write crops that are whole or absent."""
 
 import io
-import os
 import struct
 import warnings
 import zlib
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
-from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.files.unusable import UnusableFile
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 LARGEST = 100_000_000  # pixels, 300 MB in memory: more is a decompression bomb, or one in effect
@@ -58,25 +57,6 @@ def encode_jpeg(image: Image.Image) -> bytes:
     # Full colour resolution: halved, a lip is some three pixels high.
     image.save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears only when complete; other processes may write it too.
-
-    Raises:
-      OSError: it cannot be written.
-    """
-    # The name tells processes apart: a killed run's last may still be writing. It
-    # does not hold that of the file, which may be as long as names can be.
-    partial = path.with_name(f".{os.uname().nodename}-{os.getpid()}.partial")
-    try:
-        # Not by Pillow, which on a full disk takes half a file for a file.
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:  # a full disk names no file
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

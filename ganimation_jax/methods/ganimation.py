@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from jax import Array
 from ml_collections import ConfigDict
 
-from ganimation_jax import augment as augmentation
-from ganimation_jax import losses
-from ganimation_jax.augment import Augment
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator, blend
+from ganimation_jax.steps import augment as augmentation
+from ganimation_jax.steps import losses
+from ganimation_jax.steps.augment import Augment
 from ganimation_jax.types import Batch, Edit, Method, Metrics, Params
 
 Heads = tuple[Array, Array]  # what either network returns

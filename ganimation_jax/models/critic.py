@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ganimation_jax.models import blocks
+from ganimation_jax.models import layers
 
 PUBLISHED_DEPTH = 6  # strided convolutions at 128x128; deeper would double the width again
 
@@ -46,7 +46,7 @@ class Critic(nn.Module):
     action_units: int
     width: int = 64
     depth: int = 0
-    init_std: float = blocks.INIT_STD
+    init_std: float = layers.INIT_STD
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -60,7 +60,7 @@ class Critic(nn.Module):
           patch scores ``b p p`` and action units ``b n``, unbounded float32, with
           p = h / 2**depth.
         """
-        conv = partial(blocks.Conv, dtype=self.dtype, init_std=self.init_std)
+        conv = partial(layers.Conv, dtype=self.dtype, init_std=self.init_std)
         x = image
         for i in range(self.depth or depth_for(image.shape[1])):
             x = nn.leaky_relu(conv(self.width * 2**i, 4, 2, True, name=f"down{i}")(x), 0.01)

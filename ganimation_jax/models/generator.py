@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ganimation_jax.models import blocks
+from ganimation_jax.models import layers
 
 CONDITIONS = ("concat", "film")
 
@@ -46,16 +46,16 @@ class Generator(nn.Module):
           ``b h w 3`` in [-1, 1]; float32.
         """
         bias, dtype, film = self.conv_bias, self.dtype, self.condition == "film"
-        conv = partial(blocks.Conv, bias=bias, dtype=dtype)
+        conv = partial(layers.Conv, bias=bias, dtype=dtype)
 
         def norm(name: str, x: Array) -> Array:
-            x = blocks.InstanceNorm(self.norm_affine, dtype, name=name)(x)
-            return blocks.Film(name=name.replace("norm", "film"))(x, aus) if film else x
+            x = layers.InstanceNorm(self.norm_affine, dtype, name=name)(x)
+            return layers.Film(name=name.replace("norm", "film"))(x, aus) if film else x
 
         if film:
             x = conv(self.width, 7, name="stem")(image)
         else:
-            x = blocks.ConditionedConv(self.width, 7, bias, dtype, name="stem")(image, aus)
+            x = layers.ConditionedConv(self.width, 7, bias, dtype, name="stem")(image, aus)
         x = nn.relu(norm("stem_norm", x))
         for i, factor in enumerate((2, 4)):
             x = conv(self.width * factor, 4, 2, name=f"down{i}")(x)
@@ -66,17 +66,17 @@ class Generator(nn.Module):
             y = conv(x.shape[-1], 3, name=f"residual{i}_conv1")(y)
             x = x + norm(f"residual{i}_norm1", y)
         for i, factor in enumerate((2, 1)):
-            x = blocks.ConvTranspose(self.width * factor, bias, dtype, name=f"up{i}")(x)
+            x = layers.ConvTranspose(self.width * factor, bias, dtype, name=f"up{i}")(x)
             x = nn.relu(norm(f"up{i}_norm", x))
         return self._heads(x)
 
     def _heads(self, x: Array) -> tuple[Array, Array]:
         # Both heads read the same features: one convolution with 3 + 1 channels.
         shape = (7, 7, x.shape[-1])
-        color = self.param("color", blocks.kernel_init, (*shape, 3))
-        attention = self.param("attention", blocks.kernel_init, (*shape, 1))
+        color = self.param("color", layers.kernel_init, (*shape, 3))
+        attention = self.param("attention", layers.kernel_init, (*shape, 1))
         kernel = jnp.concatenate([color, attention], axis=-1).astype(self.dtype)
-        x = blocks.conv(x, kernel).astype(jnp.float32)
+        x = layers.conv(x, kernel).astype(jnp.float32)
         return nn.sigmoid(x[..., 3:]), jnp.tanh(x[..., :3])
 
 

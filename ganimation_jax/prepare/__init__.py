@@ -1,1 +1,1 @@
-"""From photo collections to a dataset: ``python -m ganimation_jax.prepare``."""
+"""From photo collections to a dataset: ``ganimation prepare``."""

@@ -1,4 +1,4 @@
-"""``python -m ganimation_jax.prepare COMMAND``: make a dataset from pictures."""
+"""``ganimation prepare COMMAND``: make a dataset from pictures."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
       The exit code: 0, 1 when the work failed, 2 when the command was wrong.
     """
-    parser = argparse.ArgumentParser(prog="ganimation_jax.prepare", description=__doc__)
+    parser = argparse.ArgumentParser(prog="ganimation prepare", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (photos, openface, celeba, emotionet, fit_readout):
         command.add_command(commands)

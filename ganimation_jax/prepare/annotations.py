@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
-from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.prepare.problems import Skip
 
 MOST_FACES = 1000  # rows read of a file that should be of one picture

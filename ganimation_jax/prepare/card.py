@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ganimation_jax.action_units import ANATOMY
 from ganimation_jax.faces.blendshapes import QUALITY
-from ganimation_jax.media.pictures import write_whole
+from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.prepare.merge import Merged
 from ganimation_jax.prepare.work import Plan
 from ganimation_jax.version import __version__
@@ -31,7 +31,7 @@ def mediapipe_quality() -> dict[str, str]:
 
 def write_card(path: Path, merged: Merged, about: About, plan: Plan) -> None:
     """Write the card."""
-    write_whole(path, "\n".join(_lines(merged, about, plan)).encode())
+    write_atomically(path, "\n".join(_lines(merged, about, plan)).encode())
 
 
 def _lines(merged: Merged, about: About, plan: Plan) -> list[str]:

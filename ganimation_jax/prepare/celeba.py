@@ -1,6 +1,6 @@
 """Make a dataset from CelebA and its action units, as the PyTorch implementations use it.
 
-    python -m ganimation_jax.prepare celeba --root CELEBA --out DATA
+    ganimation prepare celeba --root CELEBA --out DATA
 
 CELEBA holds ``aus_openface.pkl`` (id -> 17 intensities) and the pictures, in ``imgs``
 or ``img_align_celeba``: square crops, used as they are, or CelebA's own aligned
@@ -23,9 +23,9 @@ from ganimation_jax.prepare.options import (
     add_shards,
     probability,
 )
-from ganimation_jax.prepare.pipeline import prepare
 from ganimation_jax.prepare.problems import UsageError
 from ganimation_jax.prepare.splits import SplitRule, face_id, read_text, split_rule
+from ganimation_jax.prepare.stages import prepare
 from ganimation_jax.prepare.work import Plan
 
 FOLDERS = ("imgs", "img_align_celeba", "images")

@@ -1,6 +1,6 @@
 """Make a dataset from EmotioNet's lists and the pictures downloaded by them.
 
-    python -m ganimation_jax.prepare emotionet --manual-dir DIR --out DATA
+    ganimation prepare emotionet --manual-dir DIR --out DATA
 
 DIR holds the lists (``*.txt``, ``*.csv``, ``*.tsv``: on each line the address or file
 name of a picture comes first, whatever follows) and, at any depth, the pictures under
@@ -28,10 +28,10 @@ from ganimation_jax.prepare.options import (
     add_splits,
 )
 from ganimation_jax.prepare.photos import about_mediapipe, search_by
-from ganimation_jax.prepare.pipeline import prepare
 from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.sources import Item, by_stem, of_kind, walk
 from ganimation_jax.prepare.splits import face_id, read_text, split_rule
+from ganimation_jax.prepare.stages import prepare
 from ganimation_jax.prepare.work import Plan
 
 LISTS = {".txt", ".csv", ".tsv"}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.files.unusable import UnusableFile
 
 HASH_SIDE = 16  # the perceptual hash has 16 x 16 bits
 BANDS = 8  # in which one of two hashes that differ by fewer bits than bands must agree

@@ -12,22 +12,17 @@ import numpy as np
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
-from ganimation_jax.crops import CANONICAL_EYES
 from ganimation_jax.faces import alignment
 from ganimation_jax.faces.blendshapes import read_aus
-from ganimation_jax.faces.landmarker import (
-    FACE_LANDMARKER,
-    INSTALL,
-    DetectedFace,
-    Landmarker,
-)
+from ganimation_jax.faces.crops import CANONICAL_EYES
+from ganimation_jax.faces.landmarker import FACE_LANDMARKER, INSTALL, DetectedFace, Landmarker
 from ganimation_jax.faces.openface_points import transform_of_openface
+from ganimation_jax.files.assets import locate
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import Picture
-from ganimation_jax.media.unusable import UnusableFile
 from ganimation_jax.prepare.annotations import Measured
 from ganimation_jax.prepare.problems import UsageError
 from ganimation_jax.prepare.readout import Readout
-from ganimation_jax.weights import locate
 
 # CelebA's own alignment (img_align_celeba): its picture size and the centres of the eyes in it.
 CELEBA_SIZE = (178, 218)

@@ -1,6 +1,6 @@
 """Fit a readout of action units to a set that is annotated both ways.
 
-    python -m ganimation_jax.prepare fit-readout --images DIR --csv DIR --out readout.npz
+    ganimation prepare fit-readout --images DIR --csv DIR --out readout.npz
 
 Each picture must have OpenFace's CSV file of the same name. MediaPipe measures the
 picture, ridge regression predicts OpenFace's intensities from that, and how well is
@@ -20,8 +20,8 @@ import numpy as np
 from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
 from ganimation_jax.faces import alignment
 from ganimation_jax.faces.blendshapes import read_aus
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import read_picture
-from ganimation_jax.media.unusable import UnusableFile
 from ganimation_jax.prepare.annotations import Rows, measure, read_rows
 from ganimation_jax.prepare.finders import landmarker_of_process, mediapipe_search
 from ganimation_jax.prepare.openface import picture_items

@@ -1,7 +1,7 @@
 """Make a dataset from pictures that OpenFace has annotated.
 
-    python -m ganimation_jax.prepare openface --images CROPS --csv CSVS --out DATA
-    python -m ganimation_jax.prepare openface --images PHOTOS --csv CSVS --out DATA --align
+    ganimation prepare openface --images CROPS --csv CSVS --out DATA
+    ganimation prepare openface --images PHOTOS --csv CSVS --out DATA --align
 
 Without --align the pictures are square face crops and used as they are; with it they
 are what OpenFace saw, and its landmarks say where to cut. A CSV file belongs to
@@ -22,6 +22,7 @@ from pathlib import Path
 from ganimation_jax.media.pictures import IMAGE_SUFFIXES
 from ganimation_jax.media.video import VIDEO_SUFFIXES
 from ganimation_jax.prepare.annotations import Rows, Values
+from ganimation_jax.prepare.aus_pickle import read_aus_pickle
 from ganimation_jax.prepare.card import About
 from ganimation_jax.prepare.finders import Search, mediapipe_search
 from ganimation_jax.prepare.options import (
@@ -32,12 +33,11 @@ from ganimation_jax.prepare.options import (
     add_splits,
     probability,
 )
-from ganimation_jax.prepare.pickles import read_aus_pickle
-from ganimation_jax.prepare.pipeline import prepare
 from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.sequences import match_sequences
 from ganimation_jax.prepare.sources import OURS, Item, by_stem, of_kind, walk
 from ganimation_jax.prepare.splits import face_id, split_rule
+from ganimation_jax.prepare.stages import prepare
 from ganimation_jax.prepare.work import Plan
 
 

@@ -1,6 +1,6 @@
 """Make a dataset from any photos and videos: faces are found, cut out and measured.
 
-    python -m ganimation_jax.prepare photos --images PHOTOS --out DATA
+    ganimation prepare photos --images PHOTOS --out DATA
 
 Every picture and video in PHOTOS, at any depth, is looked through by MediaPipe (the
 extra ``annotate``; ``video`` for videos). Faces are turned upright and cut out as the
@@ -28,11 +28,11 @@ from ganimation_jax.prepare.options import (
     add_splits,
     number,
 )
-from ganimation_jax.prepare.pipeline import prepare
 from ganimation_jax.prepare.problems import UsageError
 from ganimation_jax.prepare.readout import Readout
 from ganimation_jax.prepare.sources import photo_id, photo_items
 from ganimation_jax.prepare.splits import split_rule
+from ganimation_jax.prepare.stages import prepare
 from ganimation_jax.prepare.work import Plan
 
 

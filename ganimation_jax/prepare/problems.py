@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.files.unusable import UnusableFile
 
 
 class Skip(NamedTuple):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.video import VIDEO_SUFFIXES, frame_range, probe
 from ganimation_jax.prepare.annotations import RowKey, Rows, index_rows
 from ganimation_jax.prepare.problems import Skip, skip_of

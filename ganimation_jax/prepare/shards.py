@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ganimation_jax.media.pictures import write_whole
+from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.prepare.annotations import Rows
 from ganimation_jax.prepare.parallel import parallel_map, progress
 from ganimation_jax.prepare.problems import Skip
@@ -69,7 +69,7 @@ def run_shards(shards: Sequence[Shard], plan: Plan, crops: Path, workers: int) -
     for shard in todo:
         lines = list(itertools.chain.from_iterable(itertools.islice(results, len(shard.items))))
         text = "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
-        write_whole(shard.path, text.encode())
+        write_atomically(shard.path, text.encode())
 
 
 def read_shards(paths: Sequence[Path]) -> Iterator[Record | Skip]:

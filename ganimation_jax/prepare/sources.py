@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import IMAGE_SUFFIXES
-from ganimation_jax.media.unusable import UnusableFile
 from ganimation_jax.media.video import SEGMENT, VIDEO_SUFFIXES, probe
 from ganimation_jax.prepare.annotations import Rows, Values
 from ganimation_jax.prepare.problems import Skip, UsageError, skip_of

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ganimation_jax.media.pictures import Picture, encode_jpeg, read_picture, write_whole
-from ganimation_jax.media.unusable import UnusableFile
+from ganimation_jax.files.atomic import write_atomically
+from ganimation_jax.files.unusable import UnusableFile
+from ganimation_jax.media.pictures import Picture, encode_jpeg, read_picture
 from ganimation_jax.media.video import frames
 from ganimation_jax.prepare.annotations import (
     Measured,
@@ -146,7 +147,7 @@ def _write(item: Item, view: _View, face: Found, number: int, plan: Plan, crops:
     )
     jpeg = face.jpeg.read_bytes() if face.jpeg else encode_jpeg(face.crop)
     name = f"{view.id}+{number}" if number else view.id
-    write_whole(crops / f"{name}.jpg", jpeg)
+    write_atomically(crops / f"{name}.jpg", jpeg)
     confidence = face.measured.confidence
     return Record(
         id=name,

@@ -1,0 +1,69 @@
+"""The command ``ganimation``: train, evaluate and use models of facial expression.
+
+Each subcommand is a module with ``main(argv) -> exit code``, imported when it is called, so
+that ``ganimation --help`` is quick.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ganimation_jax.version import __version__
+
+COMMANDS = {
+    "edit": ("animation.cli", "edit the expression of faces in photos and videos"),
+    "web": ("web.app", "edit faces in a browser"),
+    "prepare": ("prepare.__main__", "make a dataset from photos, videos or annotations"),
+    "train": ("main", "train a model; rerun the same command to resume"),
+    "eval": ("main", "evaluate a run or a model and write a report"),
+    "compare": ("evaluation.compare", "put evaluated runs side by side"),
+    "export": ("interop.export", "write a model as safetensors, ONNX or StableHLO"),
+    "import-torch": ("interop.torch_import", "read PyTorch weights of the published codes"),
+    "export-torch": ("interop.torch_export", "write PyTorch weights for the published codes"),
+    "sweep": ("sweep.run", "run a hyperparameter sweep without an account"),
+    "bench": ("bench.__main__", "measure speed and memory"),
+}
+
+
+def usage() -> str:
+    """What ``ganimation --help`` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: ganimation COMMAND ...",
+            "",
+            "Edit facial expression by anatomy, and train models that do.",
+            "",
+            *lines,
+            "",
+            "'ganimation COMMAND --help' describes a command.",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Returns:
+      The subcommand's exit code; 2 if there is no such subcommand.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    command, rest = (words[0], words[1:]) if words else ("--help", [])
+    if command in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if command == "--version":
+        print(f"ganimation {__version__}")
+        return 0
+    if command not in COMMANDS:
+        print(f"error: no command {command!r}; choose from {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"ganimation_jax.{COMMANDS[command][0]}")
+    if command in ("train", "eval"):
+        rest = [f"--mode={command}", *rest]
+    return module.main(rest) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

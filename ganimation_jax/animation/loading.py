@@ -1,0 +1,175 @@
+"""Whatever a trained generator is stored in, as one thing that edits faces."""
+
+import functools
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+from jax import Array
+
+from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
+from ganimation_jax.interop.stablehlo import load_exported
+from ganimation_jax.runs import model_files, pretrained
+from ganimation_jax.runs.load import load_run
+from ganimation_jax.types import Edit, Params
+
+Given = Array | np.ndarray
+EditFn = Callable[[Given, Given], Edit]
+ReadFn = Callable[[Given], Array]
+
+SUFFIX = ".ganimation"
+ACCEPTED = (
+    f"a run's workdir (with checkpoints/ in it), a {SUFFIX} or {model_files.WEIGHTS} file that "
+    f"export wrote, or one of these names: {', '.join(pretrained.NAMES)}"
+)
+# Files that people try, and what is to be done with them.
+ELSEWHERE = {
+    **dict.fromkeys(
+        (".pth", ".pt"),
+        "PyTorch weights: import them first, ganimation import-torch --generator {path} --out RUN",
+    ),
+    ".onnx": "ONNX files run elsewhere, not here: give the run that it was exported from",
+}
+COMPILATION_CACHE = Path.home() / ".cache" / "ganimation_jax" / "xla"
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and Pillow turn colours to grey
+
+
+class Model(NamedTuple):
+    """A trained generator, ready to edit face crops of one size.
+
+    Crops are in colour whatever it was trained on: see ``in_colour``.
+    """
+
+    name: str
+    action_units: tuple[str, ...]
+    image_size: int  # s
+    eyes: Eyes  # where they are in the crops that it was trained on
+    grey: bool  # it knows no colours
+    edit: EditFn  # image b s s 3 in [-1, 1], aus b n -> Edit; compiled once a batch size
+    read_aus: ReadFn | None  # image -> aus b n, not clipped; None if there is no critic
+    sha256: str  # of the generator's weights: the same in a run and in what it exports
+    about: dict[str, Any]  # what else is known: the step, ...
+
+
+def load_model(source: Path | str) -> Model:
+    """A model from a run's workdir, a file that export wrote or a name in ``pretrained``.
+
+    Of a run the newest checkpoint's moving average is taken.
+
+    Raises:
+      FileNotFoundError: there is no such thing, or no checkpoint in it.
+      ValueError: a file of another kind, damaged, or of an unknown method.
+      ImportError: what reads ``.ganimation`` files is not installed.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _from_run(path)
+    if path.is_file() and path.suffix not in (model_files.WEIGHTS, model_files.CARD):
+        if path.suffix in ELSEWHERE:
+            advice = ELSEWHERE[path.suffix].format(path=path)
+            raise ValueError(f"{path} is no model that can be used as it is. {advice}")
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"{path} is no model; a model is {ACCEPTED}")
+        return _from_file(path)
+    if path.is_file() or str(source) in pretrained.NAMES:
+        return _from_run(source)
+    raise FileNotFoundError(f"{source}: there is no such model. A model is {ACCEPTED}")
+
+
+def keep_compiled() -> None:
+    """Keep what JAX compiles for later processes, where training keeps it too.
+
+    For commands; a no-op where the user has said what to keep.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
+
+
+def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, types, shapes and bytes of all arrays, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, array in sorted(weights.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def luminance(image: Array) -> Array:
+    """Colours ``... 3`` as three equal channels of their brightness."""
+    grey = sum(image[..., channel] * weight for channel, weight in enumerate(LUMINANCE))
+    return jnp.stack([jnp.asarray(grey)] * 3, axis=-1)
+
+
+def in_colour(edit: Callable[..., Edit]) -> Callable[..., Edit]:
+    """Make a function that edits grey crops edit crops in colour; other arguments come first.
+
+    It is given the brightness. What it changes in that is added to red, green and blue alike,
+    so that the photo keeps its own chroma; where it changes nothing, nothing changes.
+    """
+
+    def edit_in_colour(*args: Any) -> Edit:
+        *others, image, aus = args
+        source = luminance(image)
+        edited = edit(*others, source, aus)
+        change = luminance(edited.image - source)
+        return Edit(image + change, edited.attention, luminance(edited.color))
+
+    return edit_in_colour
+
+
+def _from_run(source: Path | str) -> Model:
+    try:
+        run = load_run(source)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; a model is {ACCEPTED}") from error
+    eyes, grey = _crops(run.config.get("data", {}))
+
+    def read_aus(params: Params, image: Array) -> Array:
+        return run.method.read_aus(params, luminance(image) if grey else image)
+
+    # Weights as arguments: in the compiled function itself they would be constants.
+    edit = jax.jit(in_colour(run.method.edit) if grey else run.method.edit)
+    return Model(
+        name=Path(source).resolve().name.removesuffix(model_files.WEIGHTS),
+        action_units=run.action_units,
+        image_size=run.image_size,
+        eyes=eyes,
+        grey=grey,
+        edit=functools.partial(edit, jax.device_put(run.ema)),
+        read_aus=functools.partial(jax.jit(read_aus), jax.device_put(run.critic)),
+        sha256=weights_sha256(flatten_dict(run.ema, sep="/")),
+        about={"method": run.config["method"], "step": run.step, **run.about},
+    )
+
+
+def _from_file(path: Path) -> Model:
+    exported = load_exported(path)
+    eyes, grey = _crops(exported.manifest)
+    with zipfile.ZipFile(path) as file:
+        arrays = np.load(io.BytesIO(file.read("weights.npz")), allow_pickle=False)
+    used = ("action_units", "image_size", "eyes", "grey")
+    return Model(
+        name=path.stem,
+        action_units=exported.action_units,
+        image_size=exported.image_size,
+        eyes=eyes,
+        grey=grey,
+        edit=in_colour(exported.__call__) if grey else exported.__call__,
+        read_aus=None,
+        sha256=weights_sha256(dict(arrays)),
+        about={key: value for key, value in exported.manifest.items() if key not in used},
+    )
+
+
+def _crops(facts: Mapping[str, Any]) -> tuple[Eyes, bool]:
+    """Where the eyes are and whether it is grey, as far as it is said; else as ``prepare`` cuts."""
+    left, right = facts.get("eyes", CANONICAL_EYES)
+    return ((left[0], left[1]), (right[0], right[1])), bool(facts.get("grey", False))

@@ -1,0 +1,75 @@
+"""The input pipeline alone: images a second, and whether threads or processes give more."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.bench.timing import Times
+from ganimation_jax.bench.workload import Sizes
+from ganimation_jax.data.dataset import FaceDataset
+from ganimation_jax.data.pipeline import READ_AHEAD, Source, training_batches
+from ganimation_jax.synthetic.faces import SyntheticFaces
+
+FACES = 512  # synthetic ones; they are drawn anew each time
+
+
+def run(
+    sizes: Sizes, workers: Sequence[int], data_dir: Path | None, repeats: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure synthetic faces and, if there is one, a prepared dataset.
+
+    Args:
+      sizes: of the step to be fed; pictures of another size are resized.
+      workers: numbers of processes to try; 0 reads in threads.
+      data_dir: what ``prepare`` wrote.
+      repeats: timed elements, each of ``n_critic * batch`` images.
+
+    Yields:
+      Table and row.
+    """
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # Grain's processes read absl flags
+    sources: dict[str, Source] = {"synthetic": SyntheticFaces(FACES, sizes.image_size)}
+    if data_dir:
+        sources[str(data_dir)] = FaceDataset(data_dir, "train")
+    for name, source in sources.items():
+        for count in workers:
+            yield "input", {"source": name} | measure_input(source, sizes, count, repeats)
+
+
+def measure_input(source: Source, sizes: Sizes, workers: int, repeats: int) -> dict[str, Any]:
+    """One row: elements drawn as fast as they come, after those that were read ahead."""
+    start = time.perf_counter()
+    units = tuple(unit for unit in ACTION_UNITS if unit in source.action_units)
+    batches = training_batches(
+        source,
+        image_size=sizes.image_size,
+        action_units=units,
+        batch_size=sizes.batch,
+        n_critic=sizes.n_critic,
+        seed=0,
+        workers=workers,
+    )
+    next(batches)
+    first_s = time.perf_counter() - start
+    for _ in range(READ_AHEAD * max(1, workers)):
+        next(batches)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for _ in range(max(1, workers)):  # processes take turns: count whole rounds
+            next(batches)
+        seconds.append((time.perf_counter() - start) / max(1, workers))
+    batches.close()
+    times = Times(seconds)
+    return {
+        "readers": f"{workers} processes" if workers else "threads",
+        "image_size": sizes.image_size,
+        "images_per_s": sizes.images / times.median,
+        "slowest_images_per_s": sizes.images / max(seconds),
+        "first_s": first_s,
+    }

@@ -1,0 +1,1 @@
+"""Files as such: written whole, locked, read without trust, downloaded."""

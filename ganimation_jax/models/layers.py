@@ -1,0 +1,188 @@
+"""Layers of the networks, with the statement of each convolution chosen in one place.
+
+Arrays are ``b h w c``, kernels ``kh kw in out``, whatever the statement: it decides speed and
+nothing else (``convolutions``; BUILD_NOTES.md has the measurements). XLA's own convolutions are
+used on accelerators. On a CPU their gradients are slow, and the products that minimal filtering
+saves are worth more than its additions cost.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+from ganimation_jax.models import cpu_convolutions
+
+SMALL_MAP = 16  # pixels a side, up to which patches @ kernel wins on a CPU
+FEWEST_CHANNELS = 16  # from which minimal filtering saves more products than it adds sums
+MANY_CHANNELS = 48  # from which it does so in transposed convolutions; see also statement_of
+
+INIT_STD = 0.02  # published: all kernels N(0, 0.02), biases 0
+kernel_init = nn.initializers.normal(INIT_STD)
+
+# Statements to take in place of the fastest: ``stated_by``.
+_given: ContextVar[tuple[cpu_convolutions.Statement, cpu_convolutions.Transposed] | None] = (
+    ContextVar("given", default=None)
+)
+
+
+def conv(x: Array, kernel: Array, stride: int = 1) -> Array:
+    """Convolution with zero padding that maps ``h`` to ``h / stride``. b h w i -> b h' w' o."""
+    return statement_of(x.shape[1], kernel.shape[0], stride, *kernel.shape[2:])(x, kernel, stride)
+
+
+def statement_of(
+    side: int, size: int, stride: int, channels: int, features: int
+) -> cpu_convolutions.Statement:
+    """The fastest statement of a convolution on this backend.
+
+    Args:
+      side: of the map, in pixels.
+      size, stride: of the kernel.
+      channels, features: into it, and out.
+    """
+    if given := _given.get():
+        return given[0]
+    if on_cpu():
+        if stride == 2 and side <= SMALL_MAP:
+            return cpu_convolutions.patches
+        if size in (3, 4) and min(channels, features) >= FEWEST_CHANNELS:
+            return cpu_convolutions.winograd
+        # The heads, and images into layers of medium width: see the statements.
+        if channels >= MANY_CHANNELS and features <= 4 and side > SMALL_MAP:
+            return cpu_convolutions.to_few_features
+        if channels == 3 and FEWEST_CHANNELS < features < MANY_CHANNELS:
+            return cpu_convolutions.with_fourth_channel
+    return cpu_convolutions.direct
+
+
+def conv_transpose(x: Array, kernel: Array) -> Array:
+    """4x4 stride-2 transposed convolution, PyTorch's with padding 1. b h w i -> b 2h 2w o."""
+    return transposed_statement_of(*kernel.shape[2:])(x, kernel)
+
+
+def transposed_statement_of(channels: int, features: int) -> cpu_convolutions.Transposed:
+    """The fastest statement of a transposed convolution on this backend."""
+    if given := _given.get():
+        return given[1]
+    if not on_cpu():
+        return cpu_convolutions.transposed
+    if min(channels, features) >= MANY_CHANNELS:
+        return cpu_convolutions.transposed_winograd
+    return cpu_convolutions.transposed_subpixel
+
+
+def on_cpu() -> bool:
+    """Whether the backend is one on which XLA's own convolutions are not the fastest."""
+    return jax.default_backend() == "cpu"
+
+
+@contextlib.contextmanager
+def stated_by(
+    conv: cpu_convolutions.Statement, transposed: cpu_convolutions.Transposed
+) -> Iterator[None]:
+    """Within, networks are traced with these statements, whatever the backend.
+
+    What ``jit`` has traced before keeps the statements that it has.
+    """
+    token = _given.set((conv, transposed))
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+class Conv(nn.Module):
+    """Zero-padded convolution; ``stride`` divides the size."""
+
+    features: int
+    size: int
+    stride: int = 1
+    bias: bool = False
+    dtype: DTypeLike = jnp.float32
+    init_std: float = INIT_STD
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:  # b h w i -> b h/stride w/stride o
+        """Convolve."""
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.normal(self.init_std), shape)
+        return _add_bias(self, conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride))
+
+
+class ConvTranspose(nn.Module):
+    """4x4 stride-2 transposed convolution: doubles the size."""
+
+    features: int
+    bias: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:  # b h w i -> b 2h 2w o
+        """Convolve."""
+        kernel = self.param("kernel", kernel_init, (4, 4, x.shape[-1], self.features))
+        return _add_bias(self, conv_transpose(x.astype(self.dtype), kernel.astype(self.dtype)))
+
+
+class ConditionedConv(nn.Module):
+    """Convolution of an image joined with one constant plane per condition value.
+
+    The kernel is that of the published code, image channels first, but the planes are
+    never made: see ``cpu_convolutions.constant_planes``.
+    """
+
+    features: int
+    size: int
+    bias: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: Array, values: Array) -> Array:  # b h w i, b n -> b h w o
+        """Convolve."""
+        channels = image.shape[-1]
+        shape = (self.size, self.size, channels + values.shape[-1], self.features)
+        kernel = self.param("kernel", kernel_init, shape).astype(self.dtype)
+        x = conv(image.astype(self.dtype), kernel[:, :, :channels])
+        planes = cpu_convolutions.constant_planes(
+            values.astype(self.dtype), kernel[:, :, channels:], *image.shape[1:3]
+        )
+        return _add_bias(self, x + planes)
+
+
+class InstanceNorm(nn.Module):
+    """Normalise every channel of every image over its pixels, in float32 (eps 1e-5)."""
+
+    affine: bool = True
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:  # b h w c -> b h w c
+        """Normalise."""
+        x = x.astype(jnp.float32)
+        x = x - x.mean(axis=(1, 2), keepdims=True)
+        x = x * lax.rsqrt(jnp.square(x).mean(axis=(1, 2), keepdims=True) + 1e-5)
+        if self.affine:
+            x = x * self.param("scale", nn.initializers.ones, x.shape[-1:])
+            x = x + self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        return x.astype(self.dtype)
+
+
+class Film(nn.Module):
+    """Scale and shift every channel by what a linear map of the conditions says."""
+
+    @nn.compact
+    def __call__(self, x: Array, values: Array) -> Array:  # b h w c, b n -> b h w c
+        """Modulate."""
+        scale, shift = jnp.split(nn.Dense(2 * x.shape[-1], name="dense")(values), 2, axis=-1)
+        return (x * (1 + scale[:, None, None]) + shift[:, None, None]).astype(x.dtype)
+
+
+def _add_bias(module: Conv | ConvTranspose | ConditionedConv, x: Array) -> Array:
+    if not module.bias:
+        return x
+    return x + module.param("bias", nn.initializers.zeros, x.shape[-1:]).astype(x.dtype)

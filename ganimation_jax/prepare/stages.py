@@ -1,0 +1,147 @@
+"""The whole way, the same for every source: items -> shards -> table -> report -> dataset.
+
+OUT/shards/*.jsonl          what became of every item, see ``shards``
+OUT/crops/<id>.jpg          the crops
+OUT/table.csv, skipped.csv  every face, and everything that is not one, with the reason
+OUT/report.html, README.md  to look at, and the dataset card
+OUT/annotated_faces/        the dataset, ``ganimation_jax.data.dataset``
+"""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.data.dataset import pack
+from ganimation_jax.data.table import FaceTable
+from ganimation_jax.prepare.card import About, write_card
+from ganimation_jax.prepare.dataset_report import write_report
+from ganimation_jax.prepare.finders import Search
+from ganimation_jax.prepare.merge import merge, summary
+from ganimation_jax.prepare.parallel import progress
+from ganimation_jax.prepare.problems import Skip, UsageError
+from ganimation_jax.prepare.shards import plan_shards, run_shards, sweep
+from ganimation_jax.prepare.sources import Item
+from ganimation_jax.prepare.splits import SplitRule
+from ganimation_jax.prepare.work import Plan
+
+
+def prepare(
+    args: argparse.Namespace,
+    items: Sequence[Item],
+    skips: Sequence[Skip],
+    plan: Plan,
+    rule: SplitRule,
+    about: About,
+) -> int:
+    """Make the dataset in ``args.out``, or ``args.shard`` of the work for it.
+
+    Args:
+      args: the flags of ``options``: output, common and shards.
+      items: what there is to do.
+      skips: what was left out already.
+      plan: how to do it.
+      rule: who is held out; items that its lists do not cover are left out.
+      about: for the card.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      UsageError: the folder cannot be written, or another run is at work in it.
+      OSError: something cannot be written; the same command goes on from there.
+    """
+    chosen, uncovered = _covered(items, rule)
+    crops, folder = args.out / "crops", args.out / "shards"
+    _make(crops, folder)
+    with _alone(args.out, args.shard):
+        if args.shard is None:
+            for leftover in (*crops.glob(".*.partial"), *folder.glob(".*.partial")):
+                leftover.unlink(missing_ok=True)  # of a killed run
+        shards = plan_shards(chosen, plan, folder, args.shard_size)
+        if args.shard is not None:
+            first, count = args.shard
+            run_shards(shards[first::count], plan, crops, args.workers)
+            print(f"shard {first}/{count} is done; without --shard all are put together")
+            return 0
+        run_shards(shards, plan, crops, args.workers)
+        sweep(folder, crops, shards)
+        paths = [shard.path for shard in shards]
+        drop = args.duplicates == "drop"
+        merged = merge(args.out, paths, [*skips, *uncovered], rule, drop)
+        print(summary(merged, args.out / "skipped.csv"))
+        if not merged.survey.count:
+            print("error: no usable face, no dataset written", file=sys.stderr)
+            return 1
+        _pack(args.out, plan.search, about, any(item.label for item in chosen))
+        write_card(args.out / "README.md", merged, about, plan)
+        write_report(args.out / "report.html", crops, merged, about)
+        print(f"look at {args.out / 'report.html'}")
+        return 0
+
+
+def _covered(items: Sequence[Item], rule: SplitRule) -> tuple[list[Item], list[Skip]]:
+    """The items to use, in order, and lines for what is not listed or listed in vain."""
+    chosen, skips = [], []
+    counts = Counter(item.id for item in items)
+    for item in sorted(items, key=lambda item: item.id):
+        if counts[item.id] > 1:
+            skips.append(Skip(str(item.path), "two files of one id", item.id))
+        elif rule.covers(item.group):
+            chosen.append(item)
+        else:
+            skips.append(Skip(str(item.path), "in neither list of ids", ""))
+    lost = rule.listed() - {item.group for item in items}
+    skips += [Skip(name, "listed id without picture", "") for name in lost]
+    return chosen, skips
+
+
+def _pack(out: Path, search: Search, about: About, labelled: bool) -> None:
+    table = FaceTable(out)
+    absent = [code for code in ACTION_UNITS if code not in table.action_units]
+    if absent and labelled:
+        print(f"WARNING: {len(absent)} action units are in too few CSV files: {' '.join(absent)}")
+    elif absent:
+        print(f"not measured by {about.annotator}, hence absent: {' '.join(absent)}")
+    if absent:
+        print(f"         the dataset has the {len(table.action_units)} others")
+    packed = pack(
+        out,
+        table,
+        action_units=table.action_units,
+        image_size=search.size,
+        annotator=about.annotator,
+        progress=lambda faces, count, split: progress(faces, count, f"packing {split}"),
+    )
+    print(f"dataset ready in {out}" if packed else f"already complete: nothing to do in {out}")
+
+
+@contextlib.contextmanager
+def _alone(out: Path, share: tuple[int, int] | None) -> Iterator[None]:
+    """Lock others out: all of them, or with ``share`` those who want all or the same share."""
+    with contextlib.ExitStack() as stack:
+        names = [".lock"] if share is None else [".lock", f".lock-{share[0]}-of-{share[1]}"]
+        for name in names:
+            # A file left behind locks nobody out: the system frees the lock of a dead process.
+            file = stack.enter_context((out / name).open("a"))
+            shared = share is not None and name == ".lock"
+            try:
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(f"another run is at work in {out}: wait for its end") from error
+        yield
+
+
+def _make(*folders: Path) -> None:
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write to {folder}: {error}") from error
+        if not os.access(folder, os.W_OK):
+            raise UsageError(f"cannot write to {folder}: no permission")

@@ -1,0 +1,1 @@
+"""What a training step is composed of: losses, updates, optimizers, augmentation."""

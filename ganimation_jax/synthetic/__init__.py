@@ -1,0 +1,1 @@
+"""Faces whose true edit is known, because the library makes them."""

@@ -1,0 +1,62 @@
+"""A random-access source of synthetic faces.
+
+Two uses: training pictures that need no download, and a measuring instrument, because
+the picture of the same `identity.Identity` with other action units *is* the true edit.
+`identity` and `expression` say what is drawn, `face.render` draws it.
+"""
+
+import dataclasses
+import operator
+from typing import ClassVar
+
+import numpy as np
+
+from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
+from ganimation_jax.synthetic.drawing import Array
+from ganimation_jax.synthetic.drawn_face import check_image_size, render
+from ganimation_jax.synthetic.drawn_person import Identity, sample_identity
+from ganimation_jax.synthetic.expression import sample_aus
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticFaces:
+    """A random-access source of `size` faces; each is a pure function of (seed, index)."""
+
+    size: int
+    image_size: int
+    seed: int = 0
+    action_units: ClassVar[tuple[str, ...]] = ACTION_UNITS
+
+    def __post_init__(self):
+        check_image_size(self.image_size)
+        if self.size < 1:
+            raise ValueError(f"size is {self.size}: ask for at least one face")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}: choose one >= 0")
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> dict[str, Array]:
+        """`image` uint8 [h, w, 3] and `aus` float32 [17] on OpenFace's scale, 0-5."""
+        aus = self._aus(index)
+        image = render(self.identity(index), aus, self.image_size)
+        return {"image": image, "aus": aus * np.float32(OPENFACE_MAXIMUM)}
+
+    def identity(self, index: int) -> Identity:
+        """Who is in picture `index`."""
+        return sample_identity(self._rng(index, 0))
+
+    def aus_table(self) -> Array:
+        """All action units, float32 [size, 17] on OpenFace's scale, without drawing."""
+        table = np.stack([self._aus(index) for index in range(self.size)])
+        return table * np.float32(OPENFACE_MAXIMUM)
+
+    def _aus(self, index: int) -> Array:
+        return sample_aus(self._rng(index, 1))
+
+    def _rng(self, index: int, stream: int) -> np.random.Generator:
+        index = operator.index(index)
+        if not 0 <= index < self.size:
+            raise IndexError(f"index {index} is outside [0, {self.size})")
+        return np.random.default_rng([self.seed, index, stream])

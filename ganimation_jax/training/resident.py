@@ -1,0 +1,72 @@
+"""All faces of a set on the devices, for sets that fit: batches are looked up, not sent.
+
+200,000 faces of 128x128 are 9.8 GB as uint8. They are split over all devices; XLA turns the
+look-up into one local to each device and a sum over the batch.
+"""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+
+from ganimation_jax.data.pipeline import Source, decode
+from ganimation_jax.parallel import sharding
+from ganimation_jax.types import Batch, ResidentBatch
+
+log = logging.getLogger(__name__)
+
+READ_THREADS = 8
+CHUNK = 256  # faces that a thread reads at a time
+
+
+def load(mesh: Mesh, source: Source, image_size: int) -> Array:
+    """Read and decode every face once.
+
+    Returns:
+      uint8 ``n h w 3`` split over the mesh along ``n``; black images fill it up to a multiple
+      of the devices. In several processes, each reads what its own devices hold.
+    """
+    count = -(-len(source) // mesh.size) * mesh.size
+    log.info(
+        "reading %s faces onto the devices: %.2f GB on each of %d",
+        f"{len(source):,}",
+        count * image_size**2 * 3 / mesh.size / 1e9,
+        mesh.size,
+    )
+
+    def read_part(place: Any) -> np.ndarray:
+        first, end, _ = place[0].indices(count)
+        part = np.zeros((end - first, image_size, image_size, 3), np.uint8)
+
+        def read(start: int) -> None:
+            for i in range(start, min(start + CHUNK, end, len(source))):
+                part[i - first] = decode(source[i], image_size)
+
+        with ThreadPoolExecutor(READ_THREADS) as pool:
+            list(pool.map(read, range(first, end, CHUNK)))  # the list raises what a thread did
+        return part
+
+    shape = (count, image_size, image_size, 3)
+    return jax.make_array_from_callback(shape, sharding.batch_sharding(mesh, 0), read_part)
+
+
+def look_up(faces: Array, batch: ResidentBatch) -> Batch:
+    """``batch`` with its images, as the loader would have sent them."""
+    image = faces[batch.face]
+    flipped = jnp.where(batch.flip[..., None, None, None], image[..., ::-1, :], image)
+    return Batch(flipped, batch.aus, batch.target_aus)
+
+
+def make_resident_step(train_step: Callable[..., Any]) -> Callable[..., Any]:
+    """``train_step`` for resident faces: ``state, resident batch, run key, faces``."""
+
+    def resident_step(state: Any, batch: ResidentBatch, run_key: Array, faces: Array) -> Any:
+        return train_step(state, look_up(faces, batch), run_key)
+
+    return resident_step
