@@ -29,7 +29,7 @@ ALLOWED = {
     "reports": {"files"},
     "evaluation": {
         *("files", "media", "faces", "features", "synthetic", "data", "methods", "runs"),
-        *("reports", "steps", "interop"),
+        *("reports", "steps", "interop", "prepare"),
     },
     "training": {
         *("files", "data", "faces", "methods", "models", "steps", "parallel", "runs", "logs"),
