@@ -19,6 +19,7 @@ import jax
 import numpy as np
 import pytest
 from absl import flags
+from helpers import BATCH, N_CRITIC, SIZE, UNITS
 
 from ganimation_jax.methods.ganimation import ganimation
 from ganimation_jax.models.critic import Critic
@@ -26,8 +27,6 @@ from ganimation_jax.models.generator import Generator
 from ganimation_jax.steps import alternating
 from ganimation_jax.steps.optimizers import build_optimizers
 from ganimation_jax.types import Batch, GanState, Method, Optimizers
-
-SIZE, N_CRITIC, BATCH, UNITS = 16, 2, 8, 17
 
 
 def pytest_configure():
@@ -68,12 +67,3 @@ def batch() -> Batch:
 def train_step(method, optimizers):
     """Compiled once for one device."""
     return jax.jit(alternating.make_train_step(method, optimizers))
-
-
-def assert_trees_close(actual, expected, **tolerance):
-    """Every leaf, with its path in the message."""
-    expected = dict(jax.tree_util.tree_leaves_with_path(expected))
-    for path, leaf in jax.tree_util.tree_leaves_with_path(actual):
-        np.testing.assert_allclose(
-            leaf, expected[path], err_msg=jax.tree_util.keystr(path), **tolerance
-        )

@@ -6,9 +6,8 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import ROOT, needs_mediapipe, portrait, tiny_config
 from PIL import Image, ImageSequence
-from test_animator import needs_mediapipe, portrait, tiny_config
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation import cli, clips, finding, provenance
@@ -339,7 +338,7 @@ def test_help_and_mistakes_do_not_wait_for_jax(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--expression" in done.stdout
-    module = [sys.executable, "-m", "ganimation_jax.animate", "none.png", "--model", "x"]
+    module = [sys.executable, "-m", "ganimation_jax.animation.cli", "none.png", "--model", "x"]
     done = subprocess.run([*module, "-o", "out.png"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "error: none.png does not exist\n")
 
@@ -422,7 +421,7 @@ def test_progress_of_frames(capsys, monkeypatch):
 
 @needs_mediapipe
 def test_all_faces_of_a_photo_and_none_of_noise(animate, tmp_path, capsys):
-    both = np.concatenate([portrait(240), portrait(240)], axis=1)
+    both = np.tile(portrait(240), (1, 2, 1))
     Image.fromarray(both).save(tmp_path / "two.png")
     Image.fromarray(RNG.integers(0, 256, (90, 90, 3), np.uint8)).save(tmp_path / "noise.png")
     words = ("two.png", "noise.png", "--au", "AU12=1", "--faces", "all", "-o", "edits")

@@ -1,17 +1,14 @@
 """Models from files, expressions asked for, and edits of photos; with and without a detector."""
 
 import hashlib
-import importlib.util
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, SIZE
-from PIL import Image
+from helpers import ROOT, SIZE, needs_mediapipe, portrait, tiny_config
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation import finding, targets
@@ -19,27 +16,14 @@ from ganimation_jax.animation.animator import BATCH, Animator, Face, NoFaceError
 from ganimation_jax.animation.loading import Model, in_colour, load_model, weights_sha256
 from ganimation_jax.faces.alignment import AlignedFace, apply, crop, similarity
 from ganimation_jax.faces.crops import CANONICAL_EYES
-from ganimation_jax.faces.landmarker import FACE_LANDMARKER, DetectedFace, Landmarker, Pose
-from ganimation_jax.files.assets import locate
+from ganimation_jax.faces.landmarker import DetectedFace, Landmarker, Pose
 from ganimation_jax.interop import export
 from ganimation_jax.interop.torch_import import write_run
 from ganimation_jax.runs.load import load_run
 from ganimation_jax.types import Edit, to_float, to_uint8
 
-SHEETS = Path(__file__).parents[2] / "shared" / "data" / "synthetic_portraits"
 RNG = np.random.default_rng(0)
 UNITS = ("AU04", "AU12", "AU09")
-
-
-def tiny_config(**data):
-    return {
-        "method": "ganimation",
-        "action_units": list(ACTION_UNITS),
-        "image_size": SIZE,
-        "generator": {"width": 4, "residual_blocks": 1},
-        "critic": {"width": 4},
-        "data": data,
-    }
 
 
 @pytest.fixture(scope="module")
@@ -505,28 +489,6 @@ def test_a_photo_edited_by_a_grey_run_keeps_its_chroma(initial_state, tmp_path):
 # With MediaPipe
 
 
-def missing():
-    """Why MediaPipe cannot be used here; empty if it can."""
-    if importlib.util.find_spec("mediapipe") is None:
-        return "MediaPipe is not installed (extra annotate)"
-    try:
-        locate(FACE_LANDMARKER)
-    except FileNotFoundError as error:
-        return str(error)
-    return "" if SHEETS.exists() else f"no portraits at {SHEETS}"
-
-
-needs_mediapipe = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
-
-
-def portrait(side=400, angle=0):
-    """One generated face, of the sheet with two."""
-    with Image.open(SHEETS / "SFHQ_sample_1x2.jpg") as sheet:
-        face = sheet.crop((0, 0, sheet.height - 119, sheet.height)).resize((side, side))
-    turned = face.convert("RGB").rotate(angle, Image.Resampling.BICUBIC, fillcolor="grey")
-    return np.asarray(turned)
-
-
 @needs_mediapipe
 @pytest.mark.parametrize("angle", [0, 30])
 @pytest.mark.parametrize("eyes", [CANONICAL_EYES, ((0.303, 0.359), (0.688, 0.359))])
@@ -540,7 +502,7 @@ def test_edits_come_where_the_eyes_are(angle, eyes):
     def edit(image, aus):
         return Edit(image - 0.6 * spot, image[..., :1], image)
 
-    photo = portrait(angle=angle) // 2 + 100  # darker without clipping
+    photo = np.asarray(portrait(400, angle)) // 2 + 100  # darker without clipping
     with Animator(calculable(size, eyes, edit=edit)[0]) as animator:
         change = photo.astype(float) - animator.edit(photo, {})
     with Landmarker() as landmarker:
@@ -558,7 +520,7 @@ def test_the_landmarker_is_opened_once_and_again_after_it_was_closed(monkeypatch
     opened = []
     monkeypatch.setattr(finding, "Landmarker", lambda file: opened.append(file) or Landmarker())
     animator = Animator(calculable()[0])
-    photo = portrait(300)
+    photo = np.asarray(portrait(300))
     assert opened == []
     with animator:
         faces = [animator.find(photo) for _ in range(2)]

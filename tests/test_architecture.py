@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 PACKAGE = ROOT / "ganimation_jax"
 # A room, and the rooms below it that it may import. SHARED may be imported by every room.

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import BATCH, N_CRITIC, SIZE, UNITS, assert_trees_close
+from helpers import BATCH, N_CRITIC, SIZE, UNITS, assert_trees_close
 
 from configs import emotionet
 from ganimation_jax.methods import METHODS

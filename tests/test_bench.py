@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import BATCH, N_CRITIC, ROOT, SIZE, UNITS
+from helpers import BATCH, N_CRITIC, ROOT, SIZE, UNITS
 
 from ganimation_jax.bench import record, workload
 from ganimation_jax.bench.__main__ import main

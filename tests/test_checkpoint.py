@@ -10,7 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, assert_trees_close
+from helpers import ROOT, assert_trees_close
 
 from ganimation_jax.parallel import sharding
 from ganimation_jax.runs.checkpoint import DIGESTS, Checkpoints

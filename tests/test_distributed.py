@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 from tiny_runs import TINY, assert_same_arrays, devices, run, saved_steps, start
 
 from ganimation_jax.parallel import processes

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from conftest import N_CRITIC, UNITS, assert_trees_close
+from helpers import N_CRITIC, UNITS, assert_trees_close
 
 from ganimation_jax.methods.ganimation import ganimation
 from ganimation_jax.models.critic import Critic

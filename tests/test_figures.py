@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, SIZE
+from helpers import ROOT, SIZE, tiny_config
 from PIL import Image
-from test_animator import tiny_config, write_run
 
+from ganimation_jax.interop.torch_import import write_run
 from ganimation_jax.synthetic.faces import SyntheticFaces
 
 FIGURES = ROOT / "experiments" / "figures"

@@ -11,13 +11,12 @@ import textwrap
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, assert_trees_close
 from flax.traverse_util import flatten_dict
-from ganimation_jax.export import load_exported
-from test_parity import GOLDENS
+from helpers import GOLDENS, ROOT, assert_trees_close, small_critic, small_generator
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.interop import export, torch_export, torch_import
+from ganimation_jax.interop.stablehlo import load_exported
 from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
 from ganimation_jax.interop.torch_files import read_state_dict, write_state_dict
 from ganimation_jax.interop.torch_import import (
@@ -28,8 +27,6 @@ from ganimation_jax.interop.torch_import import (
     write_run,
 )
 from ganimation_jax.models import layers
-from ganimation_jax.models.critic import Critic
-from ganimation_jax.models.generator import Generator
 from ganimation_jax.runs.load import load_run
 
 FILES = {
@@ -62,25 +59,6 @@ def layout(request, torch):
 @pytest.fixture
 def files(layout):
     return [max(GOLDENS.glob(pattern)) for pattern in FILES[layout]]
-
-
-def small_generator(**options):
-    """A generator of random weights under PyTorch's names; needs no golden file."""
-    units = options.pop("units", 17)
-    generator = Generator(**{"width": 4, "residual_blocks": 1} | options)
-    inputs = np.zeros((1, 16, 16, 3), np.float32), np.zeros((1, units), np.float32)
-    return generator, random_like(generator, *inputs)
-
-
-def small_critic(units=17, depth=3, size=32):
-    critic = Critic(units, 4, depth)
-    return critic, random_like(critic, np.zeros((1, size, size, 3), np.float32))
-
-
-def random_like(network, *inputs):
-    rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"]
-    return jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), shapes)
 
 
 def command(*words):
@@ -376,7 +354,7 @@ APART = textwrap.dedent(
 
     sys.meta_path.insert(0, Forbid())
     import numpy as np
-    from ganimation_jax.export import load_exported
+    from ganimation_jax.interop.stablehlo import load_exported
 
     exported = load_exported(sys.argv[1])
     given = np.load(sys.argv[2])
@@ -467,7 +445,14 @@ def test_onnx_equals_the_model(small_run, tmp_path):
     pytest.importorskip("jax2onnx", reason="no ONNX converter: pip install '.[onnx]'")
     path = tmp_path / "model.onnx"
     done = command(
-        "-m", "ganimation_jax.export", "--workdir", small_run, "--out", path, "--format", "onnx"
+        "-m",
+        "ganimation_jax.interop.export",
+        "--workdir",
+        small_run,
+        "--out",
+        path,
+        "--format",
+        "onnx",
     )
     assert done.returncode == 0, done.stderr
     assert_onnx_equals_the_model(path, small_run)

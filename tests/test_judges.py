@@ -5,7 +5,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 from PIL import Image
 
 from ganimation_jax.evaluation import judges

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import SIZE, UNITS
+from helpers import SIZE, UNITS
 
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.steps import losses

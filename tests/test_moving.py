@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
+from films import mean_difference, read_moving, scene
+from PIL import Image
 
 from ganimation_jax.media.moving import write_moving
 
@@ -19,39 +20,9 @@ SUFFIXES = [".mp4", ".gif", ".webp"]
 HEIGHT, WIDTH = 48, 64
 
 
-def scene(number, height=HEIGHT, width=WIDTH):
-    """A smooth picture with a bright square that moves by four pixels a frame."""
-    rows, columns = np.mgrid[:height, :width]
-    image = np.stack([60 + rows, 60 + columns, 180 - rows - columns // 2], axis=-1)
-    start = 4 * number % (width - 8)
-    image[8:16, start : start + 8] = 230
-    return image.astype(np.uint8)
-
-
 def written(path, count=5, fps=25, **tags):
     write_moving(path, map(scene, range(count)), fps=fps, tags=tags)
     return path
-
-
-def read(path):
-    """All frames of a file, RGB, and the milliseconds each is shown, by other routes than ours."""
-    if path.suffix == ".mp4":
-        with av.open(str(path)) as container:
-            frames = list(container.decode(video=0))
-        times = [1000 * frame.pts * frame.time_base for frame in frames]
-        ends = [*times[1:], times[-1] + 1000 * frames[-1].duration * frames[-1].time_base]
-        shown = [float(end - start) for start, end in zip(times, ends, strict=True)]
-        return [frame.to_image(interpolation=0x46004) for frame in frames], shown
-    images, shown = [], []
-    with Image.open(path) as picture:
-        for frame in ImageSequence.Iterator(picture):
-            images.append(frame.convert("RGB"))
-            shown.append(frame.info["duration"])
-    return images, shown
-
-
-def error(one, other):
-    return np.abs(np.subtract(one, other, dtype=float)).mean()
 
 
 # Pictures
@@ -59,11 +30,12 @@ def error(one, other):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_what_is_written_is_what_is_read(tmp_path, suffix):
-    images, shown = read(written(tmp_path / f"a{suffix}", count=6))
+    images, shown = read_moving(written(tmp_path / f"a{suffix}", count=6))
     assert shown == [40] * 6
     for number, image in enumerate(images):
         # Of no other frame: the square is elsewhere in them.
-        assert error(image, scene(number)) < 2.5 < error(image, scene(number + 1))
+        assert mean_difference(image, scene(number)) < 2.5
+        assert mean_difference(image, scene(number + 1)) > 2.5
         # And not brighter or darker.
         assert np.abs(np.subtract(image, scene(number), dtype=float).mean(axis=(0, 1))).max() < 1
     assert os.listdir(tmp_path) == [f"a{suffix}"]
@@ -80,7 +52,7 @@ def test_what_is_written_is_what_is_read(tmp_path, suffix):
     ],
 )
 def test_frames_keep_time_on_the_clock_of_the_format(tmp_path, suffix, fps, shown):
-    _, got = read(written(tmp_path / f"a{suffix}", count=6, fps=fps))
+    _, got = read_moving(written(tmp_path / f"a{suffix}", count=6, fps=fps))
     np.testing.assert_allclose(got, shown, atol=0.01)
 
 
@@ -88,13 +60,13 @@ def test_frames_keep_time_on_the_clock_of_the_format(tmp_path, suffix, fps, show
 def test_sides_may_be_odd(tmp_path, suffix):
     frames = [scene(number, 33, 47) for number in range(3)]
     assert write_moving(tmp_path / f"a{suffix}", iter(frames), fps=10, tags={}) == 3
-    images, _ = read(tmp_path / f"a{suffix}")
+    images, _ = read_moving(tmp_path / f"a{suffix}")
     # H.264 has none: a row and a column are added, equal to their neighbours.
     added = suffix == ".mp4"
     assert images[0].size == (47 + added, 33 + added)
     for image, frame in zip(images, frames, strict=True):
         wanted = np.pad(frame, ((0, added), (0, added), (0, 0)), "edge")
-        assert error(image, wanted) < 5
+        assert mean_difference(image, wanted) < 5
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
@@ -106,14 +78,14 @@ def test_what_does_not_change_is_still_and_costs_little(tmp_path, suffix):
         frame[21:30, 11:20] = 40 * min(number, 5)
     write_moving(tmp_path / f"a{suffix}", frames, fps=10, tags={})
     write_moving(tmp_path / f"one{suffix}", frames[:1], fps=10, tags={})
-    images, shown = read(tmp_path / f"a{suffix}")
+    images, shown = read_moving(tmp_path / f"a{suffix}")
     assert shown == [100] * 5 + [300]  # the last three are one
     outside = np.ones((HEIGHT, WIDTH), bool)
     outside[20:30, 10:20] = False  # WebP knows even places only
     for before, after in itertools.pairwise(images):
         np.testing.assert_array_equal(np.asarray(before)[outside], np.asarray(after)[outside])
-    assert error(np.asarray(images[5])[22:28, 12:18], 200) < 10
-    assert error(np.asarray(images[5])[28:30, 18:20], 200) < 50  # of noise it would be 80
+    assert mean_difference(np.asarray(images[5])[22:28, 12:18], 200) < 10
+    assert mean_difference(np.asarray(images[5])[28:30, 18:20], 200) < 50  # of noise it would be 80
     size, one = ((tmp_path / f"{name}{suffix}").stat().st_size for name in ("a", "one"))
     assert size < 1.5 * one
 
@@ -125,10 +97,12 @@ def test_between_two_places_that_change_a_gif_stands_still(tmp_path):
         frames.append(frames[0].copy())
         frames[-1][:5, :5] = frames[-1][-5:, -5:] = level
     write_moving(tmp_path / "a.gif", frames, fps=10, tags={})
-    images = [np.asarray(image) for image in read(tmp_path / "a.gif")[0]]
+    images = [np.asarray(image) for image in read_moving(tmp_path / "a.gif")[0]]
     for image, level in zip(images[1:], (0, 250, 100), strict=True):
         np.testing.assert_array_equal(image[6:-6], images[0][6:-6])
-        assert error(image[1:4, 1:4], level) < 10 > error(image[-4:, -4:], level)
+        assert (
+            mean_difference(image[1:4, 1:4], level) < 10 > mean_difference(image[-4:, -4:], level)
+        )
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])

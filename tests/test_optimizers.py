@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from conftest import assert_trees_close
+from helpers import assert_trees_close
 from ml_collections import ConfigDict
 
 from configs import emotionet

@@ -4,15 +4,12 @@ The arrays come from the folder named by GANIMATION_GOLDENS; its README says how
 All sizes are read from them.
 """
 
-import os
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT
 from flax.traverse_util import flatten_dict
+from helpers import GOLDENS
 
 from configs import emotionet
 from ganimation_jax.interop.torch_import import critic_from_state_dict, generator_from_state_dict
@@ -25,7 +22,6 @@ from ganimation_jax.steps import alternating, losses
 from ganimation_jax.steps.optimizers import build_optimizers
 from ganimation_jax.types import Batch, GanState, NetState, parameter_count
 
-GOLDENS = Path(os.environ.get("GANIMATION_GOLDENS", ROOT.parent / "shared" / "goldens"))
 NETWORKS = sorted(
     path.stem
     for kind in ("official", "replicate")

@@ -9,35 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import SHEETS, needs_mediapipe, portrait
 from PIL import Image, ImageFilter
+from prepare_folders import look, read_rows, records
 from scipy import stats
-from test_prepare import look, read_rows, records
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.dataset import FaceDataset
-from ganimation_jax.faces.landmarker import FACE_LANDMARKER
-from ganimation_jax.files.assets import locate
 from ganimation_jax.prepare.__main__ import main
 from ganimation_jax.prepare.problems import UsageError
 from ganimation_jax.prepare.readout import Readout, agreement, cross_validate, predict, ridge
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-SHEETS = SHARED / "synthetic_portraits"
 TILES = ("--tiles", 1, 2)
-
-
-def missing():
-    """Why MediaPipe cannot be used here; empty if it can."""
-    if importlib.util.find_spec("mediapipe") is None:
-        return "MediaPipe is not installed (extra annotate)"
-    try:
-        locate(FACE_LANDMARKER)
-    except FileNotFoundError as error:
-        return str(error)
-    return "" if SHEETS.exists() else f"no portraits at {SHEETS}"
-
-
-needs_mediapipe = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 
 
 def photos(images, out, *extra):
@@ -51,13 +35,6 @@ def skipped(out):
 
 def crop_of(out, name):
     return np.asarray(look(out / f"crops/{name}.jpg"), float)
-
-
-def portrait(side=700):
-    """One generated face with its surroundings, of the sheet with two."""
-    with Image.open(SHEETS / "SFHQ_sample_1x2.jpg") as sheet:
-        height = sheet.height
-        return sheet.crop((0, 0, height - 119, height)).resize((side, side)).convert("RGB")
 
 
 @pytest.fixture(scope="module")

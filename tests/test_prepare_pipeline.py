@@ -11,8 +11,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from scipy import ndimage
-from test_prepare import (
+from prepare_folders import (
     draw,
     intensities,
     make_input,
@@ -22,6 +21,7 @@ from test_prepare import (
     split_of,
     write_csv,
 )
+from scipy import ndimage
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.dataset import Face

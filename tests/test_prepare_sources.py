@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_prepare import draw, intensities, look, read_rows, records, write_csv
+from prepare_folders import draw, intensities, look, read_rows, records, write_csv
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.faces.openface_points import CANONICAL, POINTS

@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 from absl import flags
-from conftest import ROOT
 from flax.traverse_util import flatten_dict
+from helpers import ROOT
 from ml_collections import config_flags
 
 from configs import emotionet

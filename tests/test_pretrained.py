@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import SIZE, assert_trees_close
 from flax.traverse_util import flatten_dict
+from helpers import SIZE, assert_trees_close
 from tiny_runs import TINY, arrays_of, run, saved_steps
 
 from configs import lfw_openface

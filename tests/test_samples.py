@@ -1,8 +1,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ganimation_jax.logs.writer import CELL
 from ganimation_jax.reports import samples
+from ganimation_jax.reports.picture_grid import CELL
 from ganimation_jax.reports.samples import INTENSITY
 from ganimation_jax.types import Edit
 

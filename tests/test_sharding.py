@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 import pytest
-from conftest import BATCH, N_CRITIC, assert_trees_close
+from helpers import BATCH, N_CRITIC, assert_trees_close
 
 from ganimation_jax.parallel import sharding
 from ganimation_jax.steps import alternating

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from absl import flags
-from conftest import ROOT
+from helpers import ROOT
 from ml_collections import config_flags
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 

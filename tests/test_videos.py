@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from films import mean_difference, sound_of, write_film
+from helpers import needs_mediapipe, portrait
 from PIL import Image, ImageSequence
-from test_moving import error
-from test_prepare_photos import needs_mediapipe, portrait
-from test_video_files import sound_of, write_film
 
 from ganimation_jax.animation import tracking
 from ganimation_jax.animation.animator import Animator, Face, NoFaceError
@@ -133,7 +132,7 @@ def test_every_frame_is_edited_and_all_else_stays(tmp_path):
         old, new = np.asarray(old), np.asarray(new)
         np.testing.assert_allclose(shown(new, 20 + 3 * number, 60), (0.6, 0.6), atol=0.03)
         outside = np.r_[0:22, 98:HEIGHT]  # and what the filter may be late by
-        assert error(new[outside], old[outside]) < 1.5
+        assert mean_difference(new[outside], old[outside]) < 1.5
     times = [moment.time for moment in moments(tmp_path / "out.mp4")]
     assert times == [moment.time for moment in moments(source)]
     assert sound_of(tmp_path / "out.mp4")[1] == sound_of(source)[1]

@@ -20,9 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import ROOT, small_critic, small_generator
 from PIL import Image
-from test_interop import small_critic, small_generator
 
 from ganimation_jax.action_units import ACTION_UNITS, EXPRESSIONS
 from ganimation_jax.animation.animator import Animator, Face

@@ -8,7 +8,7 @@ import sys
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from conftest import ROOT
+from helpers import ROOT
 
 from configs import synthetic
 

@@ -1,0 +1,89 @@
+"""What several test files share: sizes, folders of ../shared, small networks, a portrait."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.faces.landmarker import FACE_LANDMARKER
+from ganimation_jax.files.assets import locate
+from ganimation_jax.models.critic import Critic
+from ganimation_jax.models.generator import Generator
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+SHEETS = SHARED / "data" / "synthetic_portraits"
+GOLDENS = Path(os.environ.get("GANIMATION_GOLDENS", SHARED / "goldens"))
+# Of the state and the batch that conftest makes.
+SIZE, N_CRITIC, BATCH, UNITS = 16, 2, 8, 17
+
+
+def assert_trees_close(actual, expected, **tolerance):
+    """Every leaf, with its path in the message."""
+    expected = dict(jax.tree_util.tree_leaves_with_path(expected))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(actual):
+        np.testing.assert_allclose(
+            leaf, expected[path], err_msg=jax.tree_util.keystr(path), **tolerance
+        )
+
+
+# Small networks
+
+
+def tiny_config(**data):
+    return {
+        "method": "ganimation",
+        "action_units": list(ACTION_UNITS),
+        "image_size": SIZE,
+        "generator": {"width": 4, "residual_blocks": 1},
+        "critic": {"width": 4},
+        "data": data,
+    }
+
+
+def small_generator(**options):
+    """A generator of random weights under PyTorch's names; needs no golden file."""
+    units = options.pop("units", 17)
+    generator = Generator(**{"width": 4, "residual_blocks": 1} | options)
+    inputs = np.zeros((1, 16, 16, 3), np.float32), np.zeros((1, units), np.float32)
+    return generator, random_like(generator, *inputs)
+
+
+def small_critic(units=17, depth=3, size=32):
+    critic = Critic(units, 4, depth)
+    return critic, random_like(critic, np.zeros((1, size, size, 3), np.float32))
+
+
+def random_like(network, *inputs):
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"]
+    return jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), shapes)
+
+
+# Portraits
+
+
+def mediapipe_missing():
+    """Why MediaPipe cannot be used here; empty if it can."""
+    if importlib.util.find_spec("mediapipe") is None:
+        return "MediaPipe is not installed (extra annotate)"
+    try:
+        locate(FACE_LANDMARKER)
+    except FileNotFoundError as error:
+        return str(error)
+    return "" if SHEETS.exists() else f"no portraits at {SHEETS}"
+
+
+needs_mediapipe = pytest.mark.skipif(bool(mediapipe_missing()), reason=mediapipe_missing() or "-")
+
+
+def portrait(side=700, angle=0):
+    """One generated face with its surroundings, of the sheet with two."""
+    with Image.open(SHEETS / "SFHQ_sample_1x2.jpg") as sheet:
+        face = sheet.crop((0, 0, sheet.height - 119, sheet.height)).resize((side, side))
+    return face.convert("RGB").rotate(angle, Image.Resampling.BICUBIC, fillcolor="grey")
