@@ -1,9 +1,9 @@
-# The two commands of the README. Both make .venv on a fresh machine.
+# The README's commands. Each makes .venv on a fresh machine.
 PYTHON ?= python3
 VENV := .venv
 RUN := runs/demo
 
-.PHONY: demo test clean
+.PHONY: demo test test-all lint clean
 
 # Large pages make training on a CPU about a fifth faster.
 demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
@@ -15,13 +15,18 @@ demo: $(VENV)/installed
 	@echo "Look at $$(ls $(RUN)/samples/*.png | tail -1): what was just learnt, rows marked 'edited';"
 	@echo "and at $(RUN)/portrait.png: what the model that comes with the library does with a photo"
 
-test: $(VENV)/installed-test
+test: $(VENV)/installed-test lint
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: $(VENV)/installed-test-all lint
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --ignore=tests/test_distributed.py
+	@# Alone, because its processes wait for one another.
+	$(VENV)/bin/python -m pytest tests/test_distributed.py
+
+lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --ignore=tests/test_distributed.py
-	@# Alone: its processes wait for one another, and beside other tests for long.
-	$(VENV)/bin/python -m pytest tests/test_distributed.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -37,6 +42,10 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/installed-test: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-test-all: pyproject.toml | $(VENV)/installed-test
+	$(VENV)/bin/python -m pip install --quiet --editable '.[test-all]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

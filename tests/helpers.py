@@ -1,5 +1,6 @@
 """What several test files share: sizes, folders of ../shared, small networks, a portrait."""
 
+import ctypes
 import importlib.util
 import os
 from pathlib import Path
@@ -67,11 +68,23 @@ def random_like(network, *inputs):
 
 # Portraits
 
+MEDIAPIPE_LOADS = {
+    "libEGL.so.1": "libegl1",
+    "libGLESv2.so.2": "libgles2",
+    "libGL.so.1": "libgl1",
+    "libglib-2.0.so.0": "libglib2.0-0",
+}
+
 
 def mediapipe_missing():
     """Why MediaPipe cannot be used here; empty if it can."""
     if importlib.util.find_spec("mediapipe") is None:
         return "MediaPipe is not installed (extra annotate)"
+    for library, package in MEDIAPIPE_LOADS.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            return f"MediaPipe needs {library}: apt-get install {package}"
     try:
         locate(FACE_LANDMARKER)
     except FileNotFoundError as error:

@@ -225,6 +225,7 @@ def test_both_statements_of_an_iteration_are_the_same_function(
         np.testing.assert_allclose(value, want[name], rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_peers_take_turns(torch_ganimation, tmp_path):
     path = tmp_path / "compare.json"
     few = ["--peers=torch,jax", "--repeats=2", f"--json={path}"]

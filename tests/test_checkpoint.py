@@ -151,6 +151,7 @@ SAVE_FOREVER = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 def test_kill_during_a_save_never_leaves_half_a_checkpoint(tmp_path):
     rng = np.random.default_rng(0)
     for attempt in range(3):

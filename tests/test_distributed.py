@@ -86,6 +86,7 @@ def assert_same_training(one, other):
     np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("processes", "flags"),
     [
@@ -104,6 +105,7 @@ def test_many_processes_train_as_one_does(alone, tmp_path, processes, flags):
         assert len(list((tmp_path / "samples").glob("*.png"))) == 2
 
 
+@pytest.mark.slow
 def test_a_process_that_is_late_for_the_first_step_is_waited_for(tmp_path):
     with job(tmp_path, 2, "--config.epochs=0.125") as members:  # two steps
         while "training on" not in members[0].stdout.readline():
@@ -115,6 +117,7 @@ def test_a_process_that_is_late_for_the_first_step_is_waited_for(tmp_path):
     assert codes == [0, 0], outputs
 
 
+@pytest.mark.slow
 def test_a_preempted_job_saves_and_continues_with_other_processes(alone, tmp_path):
     with job(tmp_path, 2) as members:
         wait_for_step(tmp_path, 2, members)
@@ -129,6 +132,7 @@ def test_a_preempted_job_saves_and_continues_with_other_processes(alone, tmp_pat
     assert_same_training(tmp_path, alone)
 
 
+@pytest.mark.slow
 def test_where_one_dies_the_others_stop_soon_and_say_so(tmp_path):
     with job(tmp_path, 2, peer_timeout=20) as members:
         wait_for_step(tmp_path, 2, members)
@@ -139,6 +143,7 @@ def test_where_one_dies_the_others_stop_soon_and_say_so(tmp_path):
     assert saved_steps(tmp_path)[0] == 1
 
 
+@pytest.mark.slow
 def test_an_error_in_all_processes_is_one_line_each(tmp_path):
     with job(tmp_path, 2, "--config.batch_size=6") as members:
         codes, outputs = ends(members)
@@ -181,6 +186,7 @@ def test_without_a_cluster_it_goes_on_alone_unless_one_is_demanded():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+@pytest.mark.slow
 def test_a_run_asked_to_stop_saves_and_says_run_me_again(tmp_path):
     with start(tmp_path, *TINY, "--config.every.checkpoint=10000", **devices(4)) as process:
         while (
@@ -245,6 +251,7 @@ def attempts(workdir):
         process.stdin.close()
 
 
+@pytest.mark.slow
 def test_many_kills_at_any_moment_change_nothing(tmp_path):
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     with attempts(unbroken) as attempt:

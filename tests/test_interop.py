@@ -85,6 +85,7 @@ def small_run(tmp_path):
 # In
 
 
+@pytest.mark.slow
 def test_a_real_command_makes_a_run_that_trains_and_evaluates(files, layout, tmp_path):
     run = tmp_path / "run"
     imported = command(

@@ -71,6 +71,7 @@ def wait_for(log, text, times=1):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_local_gives_each_process_its_number_and_its_gpus(local):
     job, log = local(role0="exit0", role1="exit0", CUDA_VISIBLE_DEVICES="4,5,6,7")
     assert job.wait(WAIT) == 0
@@ -81,6 +82,7 @@ def test_local_gives_each_process_its_number_and_its_gpus(local):
     ]
 
 
+@pytest.mark.slow
 def test_local_ends_the_rest_when_one_dies(local):
     job, log = local(role1="exit3", STUBBORN="0", GRACE="1")  # process 0 does not obey TERM
     _, told = job.communicate(timeout=WAIT)
@@ -89,6 +91,7 @@ def test_local_ends_the_rest_when_one_dies(local):
     assert "TERM 0" in log.read_text()
 
 
+@pytest.mark.slow
 def test_local_lets_the_others_save_after_a_preemption(local):
     job, log = local(role0="exit75", role1="late75")
     assert job.wait(WAIT) == 75
@@ -96,6 +99,7 @@ def test_local_lets_the_others_save_after_a_preemption(local):
     assert "TERM" not in log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 def test_local_passes_signals_on(local, number):
     job, log = local()
@@ -141,6 +145,7 @@ def slurm(tmp_path):
     return start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "restarts", "requeued"),
     [("0", 0, False), ("2", 0, False), ("75", 19, True), ("75", 20, False)],
@@ -151,6 +156,7 @@ def test_slurm_requeues_what_can_go_on_but_not_for_ever(slurm, code, restarts, r
     assert ("scontrol requeue 7" in log.read_text()) == requeued
 
 
+@pytest.mark.slow
 def test_slurm_passes_term_on_to_the_processes_and_waits(slurm):
     job, log = slurm("", restarts=99)
     wait_for(log, "srun")
@@ -216,6 +222,7 @@ def test_jobsets_count_their_processes_alike():
         assert int(flags["--config.batch_size"]) % devices == 0
 
 
+@pytest.mark.slow
 def test_command_lines_are_those_of_main():
     lines = {
         name: [

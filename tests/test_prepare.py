@@ -334,6 +334,7 @@ def test_wrong_commands_exit_2_with_a_message(tmp_path, capsys, arguments, messa
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["crops", "packing"])
 def test_killed_and_rerun_equals_uninterrupted(tmp_path, moment):
     count = 300

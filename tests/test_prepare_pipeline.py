@@ -400,6 +400,7 @@ def test_shares_that_make_no_sense(tmp_path, capsys, text):
     assert "is not I/N" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_loses_one_shard_at_most(tmp_path):
     count, size = 400, 40
     for number in range(count):

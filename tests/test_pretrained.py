@@ -228,6 +228,7 @@ def test_a_name_is_a_model_unless_there_is_such_a_folder(tmp_path, monkeypatch, 
 # Training on from one
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_weights_it_is_told(packed, tmp_path):
     # So small a rate that what is saved is what was begun with.
     still = ("--config.lr=1e-12", "--config.epochs=0.0625", "--config.every.checkpoint=1")
@@ -244,6 +245,7 @@ def test_a_run_begins_with_the_weights_it_is_told(packed, tmp_path):
             np.testing.assert_allclose(saved[where], want, atol=1e-9, rtol=0)
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_are_refused_before_anything_runs(packed, tmp_path):
     flags = (*TINY, f"--config.init_from={packed}")
     for wrong, says in (

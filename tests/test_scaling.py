@@ -107,6 +107,7 @@ def test_the_real_step_sums_each_gradient_once_for_each_use(tiny_step):
     assert all(c["group"] == EIGHT for c in tiny_step["collectives"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [64, 256])
 def test_what_devices_exchange_does_not_grow_with_their_number(tiny_step, devices):
     found = programs.compile_apart(TINY._replace(devices=devices), timeout=300)

@@ -176,6 +176,7 @@ def test_halving_by_hand(tmp_path):
     assert not gives_up(sweep._replace(halving=None), [9.0, 4.5], others)
 
 
+@pytest.mark.slow
 def test_a_local_sweep_ranks_its_runs_and_goes_on(tmp_path, caplog):
     path = sweep_file(tmp_path, {"level": {"values": [3.0, 1.0, 2.0]}})
     with caplog.at_level("INFO", "ganimation_jax"):
@@ -223,6 +224,7 @@ def test_failed_and_interrupted_runs_are_tried_again(tmp_path):
     assert (workdir / "000" / "starts").read_text() == "xx"
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_ended_ends_its_run(tmp_path):
     path = sweep_file(tmp_path, {"level": {"value": 1.0}, "end": {"value": "slow"}})
     workdir = tmp_path / "runs"

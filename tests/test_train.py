@@ -39,6 +39,7 @@ def unbroken(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Orbax, restoring without a target
 def test_killed_and_continued_equals_unbroken(unbroken, tmp_path):
     with start(tmp_path, *TINY) as process:
@@ -54,6 +55,7 @@ def test_killed_and_continued_equals_unbroken(unbroken, tmp_path):
     assert records[0] == records[1]
 
 
+@pytest.mark.slow
 def test_one_device_continues_what_eight_began(unbroken, tmp_path):
     # Same config, fewer devices: the state restores to the new ones. Later steps are gone.
     shutil.copytree(unbroken, tmp_path / "run")
@@ -71,6 +73,7 @@ def test_one_device_continues_what_eight_began(unbroken, tmp_path):
         assert last[0][name] == pytest.approx(last[1][name], rel=1e-3, abs=1e-4), name
 
 
+@pytest.mark.slow
 def test_resident_faces_and_several_steps_a_call_train_the_same(unbroken, tmp_path):
     flags = ("--config.data.resident=True", "--config.steps_per_call=2")
     output = run(tmp_path, *TINY, *flags)
@@ -85,6 +88,7 @@ def test_resident_faces_and_several_steps_a_call_train_the_same(unbroken, tmp_pa
     np.testing.assert_allclose(losses[0], np.reshape(losses[1], (8, 2)).mean(axis=1), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_as_it_is(unbroken):
     before = (unbroken / "metrics.jsonl").read_text()
     output = run(unbroken, *TINY)
@@ -92,12 +96,14 @@ def test_a_finished_run_is_left_as_it_is(unbroken):
     assert (unbroken / "metrics.jsonl").read_text() == before
 
 
+@pytest.mark.slow
 def test_another_config_is_refused(unbroken):
     output = run(unbroken, *TINY, "--config.lr=0.1", expect=2)
     assert "lr: 0.0004 -> 0.1" in output
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_finished_run(unbroken, tmp_path):
     csvs = tmp_path / "csvs"
     csvs.mkdir()
@@ -133,6 +139,7 @@ def test_evaluation_of_a_finished_run(unbroken, tmp_path):
     assert "AU12" in page
 
 
+@pytest.mark.slow
 def test_a_broken_loss_is_told_and_never_saved(tmp_path):
     # Nothing is logged before the end: the check must not wait for that.
     output = run(
@@ -190,6 +197,7 @@ def full_disk(workdir, amount="300k"):
         pytest.skip("mounting a small file system needs root")
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_spares_what_is_saved(unbroken, tmp_path):
     workdir = tmp_path / "full"
     full_disk(workdir, "3m")
@@ -237,6 +245,7 @@ def test_bad_commands_end_before_compiling(tmp_path, flags, message):
     assert message in output
 
 
+@pytest.mark.slow
 def test_smoke_config_end_to_end(tmp_path):
     output = run(
         tmp_path, "--config=configs/synthetic.py:smoke", "--config.wandb.mode=offline", **ONE_DEVICE

@@ -203,6 +203,7 @@ def difference(one, other):
 # The page
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_photo_shows_its_own_expression(page, animator):
     (own,) = found(animator)
@@ -217,6 +218,7 @@ def test_a_photo_shows_its_own_expression(page, animator):
     assert "edited by AI" in page.locator("#foot").inner_text()
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_moved_slider_shows_the_edit_of_its_last_place(page, animator):
     before = pictures(page)[0]
@@ -230,6 +232,7 @@ def test_a_moved_slider_shows_the_edit_of_its_last_place(page, animator):
     assert animator.looks == looks + 1  # that was us: the page has not looked again
 
 
+@pytest.mark.slow
 @needs_browser
 def test_where_the_model_paints_is_shown_on_the_photo(page, animator):
     photo, (one,) = np.asarray(face()), found(animator)
@@ -243,6 +246,7 @@ def test_where_the_model_paints_is_shown_on_the_photo(page, animator):
     edited(page, plain)
 
 
+@pytest.mark.slow
 @needs_browser
 def test_expressions_by_name_and_back(page, animator):
     (own,) = found(animator)
@@ -259,6 +263,7 @@ def test_expressions_by_name_and_back(page, animator):
     np.testing.assert_allclose(sliders(page), own.aus, atol=0.006)
 
 
+@pytest.mark.slow
 @needs_browser
 def test_the_expression_of_another_photo(page, animator):
     other = face(person=3, smile=1)
@@ -269,6 +274,7 @@ def test_the_expression_of_another_photo(page, animator):
     np.testing.assert_allclose(sliders(page), theirs.aus, atol=0.006)
 
 
+@pytest.mark.slow
 @needs_browser
 def test_saved_files_say_what_they_are(page, animator, run, tmp_path, monkeypatch):
     monkeypatch.setattr(visitors, "FILM_STEPS", steps := 4)
@@ -308,6 +314,7 @@ def save(page, kind, folder):
     return folder / f"edited.{kind}"
 
 
+@pytest.mark.slow
 @needs_browser
 def test_it_fits_a_phone_and_the_picture_stays_in_view(page):
     page.set_viewport_size({"width": 390, "height": 844})
@@ -323,6 +330,7 @@ def test_it_fits_a_phone_and_the_picture_stays_in_view(page):
     assert view["x"] + view["width"] < slider["x"]
 
 
+@pytest.mark.slow
 @needs_browser
 def test_another_visitor_is_told_what_is_wrong_and_leaves_nothing(browser, page, url, animator):
     root = Path(os.environ["GRADIO_TEMP_DIR"])
@@ -392,6 +400,7 @@ def answer(url):
             return error.code, error.read()
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize(
     "path",
@@ -416,6 +425,7 @@ def test_no_other_files_are_served(url, run, path):
     assert (status, body) == (403, b"not served")
 
 
+@pytest.mark.slow
 @needs_browser
 def test_no_other_file_is_taken_for_an_upload(url):
     config = json.loads(answer(f"{url}config")[1])
@@ -451,12 +461,14 @@ def post(url, text):
     return answer(urllib.request.Request(url, text.encode(), kind))
 
 
+@pytest.mark.slow
 @needs_browser
 def test_pages_may_load_nothing_from_elsewhere(url):
     with urllib.request.urlopen(url, timeout=20) as response:
         assert "default-src 'self';" in response.headers["Content-Security-Policy"]
 
 
+@pytest.mark.slow
 @needs_browser
 def test_uploads_are_limited(url):
     body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
@@ -564,6 +576,7 @@ def command(monkeypatch, capsys):
         signal.signal(number, handler)
 
 
+@pytest.mark.slow
 @needs_browser
 def test_it_serves_until_it_is_ended(command, run, url):
     with socket.socket() as free:
@@ -583,6 +596,7 @@ def test_it_serves_until_it_is_ended(command, run, url):
     assert not os.path.exists(folder)
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_taken_port_is_said(command, run, url):
     code, _, error = command("--model", run, "--port", urllib.parse.urlsplit(url).port)
@@ -590,6 +604,7 @@ def test_a_taken_port_is_said(command, run, url):
     assert "--port" in error
 
 
+@pytest.mark.slow
 def test_what_keeps_it_from_starting(command, run, tmp_path, monkeypatch):
     code, _, error = command("--model", tmp_path)
     assert code == 2
