@@ -24,8 +24,9 @@ class Batch(NamedTuple):
     """
 
     image: Array  # b h w 3, uint8 or float32 in [-1, 1]
-    aus: Array  # b n, float32, [0, 1]
-    target_aus: Array  # b n, float32, [0, 1]
+    have: Array  # b n, float32: the conditions that the image shows
+    want: Array  # b n, float32: those that the edit is to show
+    other: Array | None = None  # b h w 3: a face that shows `want`; in a pair, the same person
 
 
 class ResidentBatch(NamedTuple):
@@ -33,8 +34,8 @@ class ResidentBatch(NamedTuple):
 
     face: Array  # b, int32, place among the resident faces
     flip: Array  # b, bool, mirrored
-    aus: Array  # b n, float32, [0, 1]
-    target_aus: Array  # b n, float32, [0, 1]
+    have: Array  # b n, float32
+    want: Array  # b n, float32
 
 
 class Edit(NamedTuple):

@@ -58,8 +58,8 @@ def batch() -> Batch:
     shape = (N_CRITIC, BATCH)
     return Batch(
         image=rng.integers(0, 256, (*shape, SIZE, SIZE, 3), np.uint8),
-        aus=rng.random((*shape, UNITS), np.float32),
-        target_aus=rng.random((*shape, UNITS), np.float32),
+        have=rng.random((*shape, UNITS), np.float32),
+        want=rng.random((*shape, UNITS), np.float32),
     )
 
 

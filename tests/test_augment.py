@@ -201,7 +201,7 @@ def test_critic_and_generator_see_the_same_changes(initial_state, batch):
     @jax.jit  # all at once: compilation is what costs
     def compare(generator, critic, one, edited):
         brighter_one = one._replace(image=one.image + 0.5)
-        error = jnp.square(plain.read_aus(critic, edited + 0.5) - one.target_aus).mean()
+        error = jnp.square(plain.read_aus(critic, edited + 0.5) - one.want).mean()
         got = brighter.critic_losses[0](critic, one, edited, KEY)[1]
         want = plain.critic_losses[0](critic, brighter_one, edited + 0.5, KEY)[1]
         edits = brighter.generator_loss(generator, critic, one, KEY)[1]

@@ -210,8 +210,8 @@ def test_both_statements_of_an_iteration_are_the_same_function(
         network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
     got = trainer.iteration(
         torch.tensor(np.moveaxis(batch.image, -1, -3)),
-        torch.tensor(batch.aus),
-        torch.tensor(batch.target_aus),
+        torch.tensor(batch.have),
+        torch.tensor(batch.want),
         torch.tensor(shares).expand(N_CRITIC, -1),
     )
     # The sums and what is only watched have no counterpart.

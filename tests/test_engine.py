@@ -73,10 +73,10 @@ def scalar_method() -> Method:
         init=lambda key, image, aus: {"generator": jnp.zeros(()), "critic": jnp.zeros(())},
         translate=lambda params, batch: batch.image + params,
         critic_losses=(
-            lambda p, batch, edited, key: (p * batch.aus.sum(), {"critic/a": p}),
+            lambda p, batch, edited, key: (p * batch.have.sum(), {"critic/a": p}),
             lambda p, batch, edited, key: (10 * p, {"critic/b": p}),
         ),
-        generator_loss=lambda g, c, batch, key: (g * batch.aus.sum() + c * g, {"generator/c": c}),
+        generator_loss=lambda g, c, batch, key: (g * batch.have.sum() + c * g, {"generator/c": c}),
         edit=None,
         read_aus=None,
     )
@@ -169,8 +169,8 @@ def test_unrolled_and_single_steps_are_no_loops(method, optimizers, initial_stat
 def test_an_update_that_is_not_finite_is_left_out(
     method, optimizers, initial_state, batch, train_step
 ):
-    broken = batch._replace(aus=batch.aus.copy())
-    broken.aus[0, 3, 5] = np.nan  # one number of the first of the critic's two batches
+    broken = batch._replace(have=batch.have.copy())
+    broken.have[0, 3, 5] = np.nan  # one number of the first of the critic's two batches
     state, metrics = train_step(initial_state, broken, KEY)
     assert metrics["critic/skipped"] == 1 / N_CRITIC
     assert metrics["generator/skipped"] == 0

@@ -220,7 +220,7 @@ def test_an_oracle_that_paints_its_target_is_obeyed_and_undone():
         return Edit(image, jnp.full((*image.shape[:3], 1), 0.5), image)
 
     def start(batch):  # pixels that show the annotated units
-        return batch._replace(image=np.asarray(paint(batch.image, batch.aus).image))
+        return batch._replace(image=np.asarray(paint(batch.image, batch.have).image))
 
     batches = [Batch(RNG.uniform(-1, 1, (30, 4, 4, 3)), *RNG.random((2, 30, 2)))]
     painted = [start(batch)._asdict() for batch in batches]

@@ -191,7 +191,7 @@ def test_nothing_to_gain_by_editing(laboratory):
     batch = laboratory.batch(np.random.default_rng(1))
     image = np.float32(batch.image[0]) / np.float32(127.5) - 1
     edit = jax.jit(parts(LossWeights(), (0, 0))[0].edit)
-    edited = edit(state.generator.params, image, batch.target_aus[0])
+    edited = edit(state.generator.params, image, batch.want[0])
     scores = dict(quality.change(np.asarray(edited.image), image))
     told = watch.observe(10_000, scores) + watch.observe(20_000, scores)
     assert names(told) == {"no_visible_effect"}

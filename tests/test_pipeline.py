@@ -39,7 +39,7 @@ def faces_of(batches):
 
 
 def assert_same(a, b):
-    for name in ("image", "aus", "target_aus"):
+    for name in ("image", "have", "want"):
         np.testing.assert_array_equal(a[name], b[name])
 
 
@@ -47,8 +47,8 @@ def test_shapes_and_ranges():
     batches = stream(3)
     assert batches["image"].shape == (3, 2, 4, 8, 8, 3)
     assert batches["image"].dtype == np.uint8
-    assert batches["aus"].shape == batches["target_aus"].shape == (3, 2, 4, 3)
-    assert batches["aus"].dtype == batches["target_aus"].dtype == np.float32
+    assert batches["have"].shape == batches["want"].shape == (3, 2, 4, 3)
+    assert batches["have"].dtype == batches["want"].dtype == np.float32
 
 
 def test_every_face_once_an_epoch_in_another_order():
@@ -60,7 +60,7 @@ def test_every_face_once_an_epoch_in_another_order():
 
 def test_action_units_belong_to_their_image_on_the_scale_of_the_model():
     batches = stream(5)
-    np.testing.assert_allclose(batches["aus"][..., 0].reshape(-1), faces_of(batches) / 20)
+    np.testing.assert_allclose(batches["have"][..., 0].reshape(-1), faces_of(batches) / 20)
 
 
 def test_deterministic_from_the_seed():
@@ -86,17 +86,17 @@ def test_parts_of_the_processes_join_to_the_batch_of_one(processes):
 
 
 def test_targets_are_those_of_other_faces_with_noise():
-    exact = stream(20, target_noise=0.0)["target_aus"].reshape(-1, 3)
+    exact = stream(20, target_noise=0.0)["want"].reshape(-1, 3)
     table = Faces().aus_table() / 5
     assert all((np.abs(table - row).max(axis=1) < 1e-6).any() for row in exact)
     assert len(np.unique(exact[:, 0])) > 15  # many faces serve
-    noisy = stream(200, target_noise=0.1)["target_aus"].reshape(-1, 3)
+    noisy = stream(200, target_noise=0.1)["want"].reshape(-1, 3)
     noise = noisy[:, 2] - 0.5  # a unit that is 2.5 of 5 in all faces
     assert -0.1 <= noise.min() < -0.09
     assert 0.09 < noise.max() <= 0.1
     assert abs(noise.mean()) < 0.01
     assert noisy.min() == 0  # clipped
-    unclipped = stream(200, target_noise=0.1, clip_targets=False)["target_aus"]
+    unclipped = stream(200, target_noise=0.1, clip_targets=False)["want"]
     assert unclipped.min() < -0.05
 
 
@@ -109,8 +109,8 @@ def test_half_of_the_images_are_mirrored():
 
 def test_a_subset_of_the_action_units_in_its_own_order():
     batches = stream(3, action_units=("AU12", "AU01"))
-    np.testing.assert_allclose(batches["aus"][..., 0], 0.5)
-    np.testing.assert_allclose(batches["aus"][..., 1].reshape(-1), faces_of(batches) / 20)
+    np.testing.assert_allclose(batches["have"][..., 0], 0.5)
+    np.testing.assert_allclose(batches["have"][..., 1].reshape(-1), faces_of(batches) / 20)
 
 
 def test_unknown_action_units_are_refused():
@@ -132,7 +132,7 @@ def test_evaluation_sees_the_first_faces_once_and_the_same_targets_again():
     shown = np.concatenate([batch["image"][:, 4, 4, 0] for batch in first])
     np.testing.assert_array_equal(shown, np.arange(10))
     for a, b in zip(first, again, strict=True):
-        np.testing.assert_array_equal(a["target_aus"], b["target_aus"])
+        np.testing.assert_array_equal(a["want"], b["want"])
 
 
 def test_synthetic_test_faces_are_not_training_faces():

@@ -34,7 +34,7 @@ def test_looked_up_batches_are_the_loaders_bit_for_bit(devices):
         placed = ResidentBatch(**sharding.place_batch(mesh, located, leading=2))
         got = look_up(on_devices, placed)
         flips += int(located["flip"].sum())
-        for name in ("image", "aus", "target_aus"):
+        for name in ("image", "have", "want"):
             np.testing.assert_array_equal(getattr(got, name), sent[name])
     assert 0 < flips < 96  # of 3 x 2 x 2 x 8 faces: both kinds were compared
 

@@ -66,9 +66,9 @@ def test_batches_are_split_over_both_axes(batch):
     mesh = sharding.make_mesh(fsdp=2)
     placed = Batch(**sharding.place_batch(mesh, batch._asdict()))
     assert isinstance(placed, Batch)
-    shards = placed.aus.addressable_shards
+    shards = placed.have.addressable_shards
     assert {shard.data.shape for shard in shards} == {(N_CRITIC, BATCH // 8, 17)}
-    np.testing.assert_array_equal(placed.aus, batch.aus)
+    np.testing.assert_array_equal(placed.have, batch.have)
 
 
 def test_small_arrays_are_replicated_and_large_ones_split():

@@ -160,7 +160,7 @@ def test_a_run_that_its_data_break_goes_back_and_goes_on_with_others(tmp_path, m
         batches = training_batches(*args, start=start, **options)
         for number, batch in enumerate(batches, start):
             if 6 <= number < 9:
-                batch["target_aus"] = np.full_like(batch["target_aus"], np.nan)
+                batch["want"] = np.full_like(batch["want"], np.nan)
             yield batch
         batches.close()
 

@@ -22,7 +22,7 @@ def batch():
 
 @pytest.fixture(scope="module")
 def found(batch):
-    return truth.of(FACES, UNITS, batch["target_aus"])
+    return truth.of(FACES, UNITS, batch["want"])
 
 
 def kept(changed):
@@ -32,7 +32,7 @@ def kept(changed):
 
 def test_these_are_the_held_out_faces_in_their_order(batch, found):
     np.testing.assert_allclose((found.image + 1) * 127.5, batch["image"], atol=1e-3)
-    np.testing.assert_allclose(found.aus[:, positions(UNITS)], batch["aus"], atol=1e-6)
+    np.testing.assert_allclose(found.aus[:, positions(UNITS)], batch["have"], atol=1e-6)
     for i, who in enumerate(found.identities):
         drawn = render(who, found.aus[i], 32)
         np.testing.assert_allclose(drawn, batch["image"][i], atol=1)  # 0-5 and back: an ulp
@@ -40,7 +40,7 @@ def test_these_are_the_held_out_faces_in_their_order(batch, found):
 
 def test_the_target_is_the_same_person_with_only_the_wanted_units_changed(batch, found):
     columns = positions(UNITS)
-    np.testing.assert_array_equal(found.target_aus[:, columns], batch["target_aus"])
+    np.testing.assert_array_equal(found.target_aus[:, columns], batch["want"])
     others = [i for i in range(17) if i not in columns]
     np.testing.assert_array_equal(found.target_aus[:, others], found.aus[:, others])
     want = render(FACES.identity(2), found.target_aus[2], 32)
@@ -150,7 +150,7 @@ def test_edits_read_by_fit(batch, found):
     assert oracle["truth_on_edits/mae/copy_target"] == 0
     assert oracle["truth_on_edits/icc/copy_target"] == pytest.approx(1)
     nothing = dict(truth.evaluate_aus(found, found.image, UNITS, fitted=3))
-    no_edit = np.abs(batch["aus"] - batch["target_aus"])[:3].mean()
+    no_edit = np.abs(batch["have"] - batch["want"])[:3].mean()
     assert nothing["truth_on_edits/mae/no_edit"] == pytest.approx(no_edit, abs=1e-6)
     # The fit starts there and finds it exactly; 0-5 and back costs an ulp.
     assert nothing["truth_on_edits/mae"] == pytest.approx(no_edit, abs=1e-3)

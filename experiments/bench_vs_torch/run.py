@@ -87,7 +87,7 @@ def jax_peer(
     method, _ = workload.build(sizes)
     params = jax.device_put(workload.initial_state(sizes).generator.params)
     batch = workload.random_batch(sizes)
-    image, target = jax.device_put((to_float(batch["image"][0]), batch["target_aus"][0]))
+    image, target = jax.device_put((to_float(batch["image"][0]), batch["want"][0]))
     edit = jax.jit(method.edit)
 
     def memory() -> int:
@@ -123,7 +123,7 @@ def onnx_peer(sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Callable[[], 
     batch = workload.random_batch(sizes)
     inputs = {
         "image": batch["image"][0].astype("float32") / 127.5 - 1,
-        "aus": batch["target_aus"][0],
+        "aus": batch["want"][0],
     }
     return {"edit": lambda: session.run(None, inputs)}, peak_rss
 

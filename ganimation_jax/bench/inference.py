@@ -25,7 +25,7 @@ def run(
         # One batch has the shape of a step's first.
         data = workload.random_batch(sizes._replace(batch=batch, n_critic=1))
         image = jax.device_put(data["image"][0].astype("float32") / 127.5 - 1)
-        aus = jax.device_put(data["target_aus"][0])
+        aus = jax.device_put(data["want"][0])
 
         def once(image: jax.Array = image, aus: jax.Array = aus) -> Any:
             return edit(params, image, aus)

@@ -75,8 +75,8 @@ def random_batch(sizes: Sizes) -> dict[str, Any]:
     side = sizes.image_size
     return {
         "image": rng.integers(0, 256, (*shape, side, side, 3), np.uint8),
-        "aus": rng.random((*shape, UNITS), np.float32),
-        "target_aus": rng.random((*shape, UNITS), np.float32),
+        "have": rng.random((*shape, UNITS), np.float32),
+        "want": rng.random((*shape, UNITS), np.float32),
     }
 
 

@@ -52,7 +52,7 @@ def decode(record: Element, size: int) -> np.ndarray:
 
 
 class Decode(grain.transforms.Map):
-    """A record -> ``image`` uint8 ``size size 3`` and ``aus`` float32 ``n`` in [0, 1]."""
+    """A record -> ``image`` uint8 ``size size 3`` and ``have`` float32 ``n`` in [0, 1]."""
 
     def __init__(self, size: int, columns: list[int]):
         self._size, self._columns = size, columns
@@ -60,22 +60,22 @@ class Decode(grain.transforms.Map):
     def map(self, element: Element) -> Element:
         """Decode one record."""
         aus = element["aus"][self._columns] / np.float32(OPENFACE_MAXIMUM)
-        return {"image": decode(element, self._size), "aus": aus}
+        return {"image": decode(element, self._size), "have": aus}
 
 
 class Locate(grain.transforms.Map):
-    """A number -> itself as ``face``, and that face's ``aus``, float32 ``n`` in [0, 1]."""
+    """A number -> itself as ``face``, and that face's ``have``, float32 ``n`` in [0, 1]."""
 
     def __init__(self, table: np.ndarray):
         self._table = table
 
     def map(self, index: int) -> Element:
         """Read one row of the table, and no image."""
-        return {"face": np.int32(index), "aus": self._table[index]}
+        return {"face": np.int32(index), "have": self._table[index]}
 
 
 class Retarget(grain.transforms.RandomMap):
-    """Add ``target_aus``, those of a random face plus noise, and ``flip``, true for half.
+    """Add ``want``, those of a random face plus noise, and ``flip``, true for half.
 
     Args:
       table: float32 ``len n`` in [0, 1], the faces' action units.
@@ -94,7 +94,7 @@ class Retarget(grain.transforms.RandomMap):
         if self._clip:
             target = target.clip(0, 1)
         flip = np.bool_(self._flip and rng.random() < 0.5)
-        return element | {"target_aus": target.astype(np.float32), "flip": flip}
+        return element | {"want": target.astype(np.float32), "flip": flip}
 
 
 class Mirror(grain.transforms.Map):
@@ -142,7 +142,7 @@ def training_batches(
       process, processes: this process among all.
 
     Yields:
-      ``image`` uint8 ``steps n_critic b h w 3``; ``aus`` and ``target_aus`` float32
+      ``image`` uint8 ``steps n_critic b h w 3``; ``have`` and ``want`` float32
       ``steps n_critic b n``. If ``resident``, in place of images ``face`` int32 and ``flip``
       bool, ``steps n_critic b``.
     """

@@ -42,12 +42,12 @@ def look(
     for arrays in batches:
         batch = Batch(**{name: jnp.asarray(array) for name, array in arrays.items()})
         batch = batch._replace(image=to_float(batch.image))
-        there = edit(batch.image, batch.target_aus)
-        back = edit(there.image, batch.aus)
+        there = edit(batch.image, batch.want)
+        back = edit(there.image, batch.have)
         part = {
             "image": batch.image,
-            "aus": batch.aus,
-            "target_aus": batch.target_aus,
+            "aus": batch.have,
+            "target_aus": batch.want,
             "edited": there.image,
             "attention": there.attention,
             "reconstructed": back.image,

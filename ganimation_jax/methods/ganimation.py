@@ -105,7 +105,7 @@ def ganimation(
         terms = {
             "critic/real": -real_score.mean(),
             "critic/edited": edited_score.mean(),
-            "critic/aus": weights.aus * losses.au_error(real_aus, batch.aus).mean(),
+            "critic/aus": weights.aus * losses.au_error(real_aus, batch.have).mean(),
         }
         return _total(terms), terms
 
@@ -128,15 +128,15 @@ def ganimation(
     def generator_loss(
         params: Params, critic_params: Params, batch: Batch, key: Array
     ) -> tuple[Array, Metrics]:
-        there = edit(params, batch.image, batch.target_aus)
-        back = edit(params, there.image, batch.aus)
+        there = edit(params, batch.image, batch.want)
+        back = edit(params, there.image, batch.have)
         score, read = judge(critic_params, augment(key, there.image) if augment else there.image)
         attentions = (there.attention, back.attention)
         magnitude = [losses.attention_magnitude(a, attention_norm).mean() for a in attentions]
         variation = [losses.total_variation(a, attention_norm).mean() for a in attentions]
         terms = {
             "generator/adversarial": -score.mean(),
-            "generator/aus": weights.aus * losses.au_error(read, batch.target_aus).mean(),
+            "generator/aus": weights.aus * losses.au_error(read, batch.want).mean(),
             "generator/cycle": weights.cycle * losses.cycle_error(back.image, batch.image).mean(),
             "generator/attention": weights.attention * (magnitude[0] + magnitude[1]),
             "generator/total_variation": weights.total_variation * (variation[0] + variation[1]),
@@ -145,7 +145,7 @@ def ganimation(
 
     return Method(
         init=init,
-        translate=lambda params, batch: edit(params, batch.image, batch.target_aus).image,
+        translate=lambda params, batch: edit(params, batch.image, batch.want).image,
         critic_losses=(realism_loss, penalty_loss) if separate_penalty else (whole_loss,),
         generator_loss=generator_loss,
         edit=edit,

@@ -132,7 +132,7 @@ def make_train_step(
     """
 
     def train_step(state: GanState, batch: Batch, run_key: Array) -> tuple[GanState, Metrics]:
-        n_critic = batch.aus.shape[0]
+        n_critic = batch.have.shape[0]
         critic_key, generator_key = jax.random.split(jax.random.fold_in(run_key, state.step))
         critic_keys = jax.random.split(critic_key, n_critic)
         batch = batch._replace(image=to_float(batch.image))

@@ -172,7 +172,7 @@ def make_tinted_step(train_step: Callable[..., Any], strength: float) -> Callabl
 
     def tinted_step(state: GanState, batch: Batch, run_key: Array) -> Any:
         key = jax.random.fold_in(jax.random.fold_in(run_key, _TINTS), state.step)
-        keys = jax.random.split(key, batch.aus.shape[:2])  # n_critic b
+        keys = jax.random.split(key, batch.have.shape[:2])  # n_critic b
         batch = batch._replace(image=tint_all(keys, to_float(batch.image)))
         return train_step(state, batch, run_key)
 

@@ -227,11 +227,11 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
                 writer.picture(
                     images,
                     "samples",
-                    samples.expressions(edit, shown["image"], shown["aus"], cfg.action_units),
+                    samples.expressions(edit, shown["image"], shown["have"], cfg.action_units),
                 )
                 if cfg.clips:
                     frames = samples.moving_expressions(
-                        edit, shown["image"], shown["aus"], cfg.action_units
+                        edit, shown["image"], shown["have"], cfg.action_units
                     )
                     writer.video(images, "expressions", frames)
             scores = None

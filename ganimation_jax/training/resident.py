@@ -60,7 +60,7 @@ def look_up(faces: Array, batch: ResidentBatch) -> Batch:
     """``batch`` with its images, as the loader would have sent them."""
     image = faces[batch.face]
     flipped = jnp.where(batch.flip[..., None, None, None], image[..., ::-1, :], image)
-    return Batch(flipped, batch.aus, batch.target_aus)
+    return Batch(flipped, batch.have, batch.want)
 
 
 def make_resident_step(train_step: Callable[..., Any]) -> Callable[..., Any]:
