@@ -1,37 +1,34 @@
 """Checkpoints (Orbax): asynchronous, verified, keeping the latest and the best.
 
 A checkpoint holds the state and a JSON note with the step, the config and the position in the
-data. Orbax renames a checkpoint into place when it is complete, so an
-interrupted save is never taken for one. A damaged file would restore silently wrong:
-digests of all files are kept beside them and checked.
+data. Orbax renames a checkpoint into place when it is complete, so an interrupted save is never
+taken for one. Digests of its files are part of it (``seals.py``) and are checked before it is
+used.
 """
 
-import hashlib
-import json
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
 from ganimation_jax.parallel import processes
+from ganimation_jax.runs import seals
 from ganimation_jax.types import GanState
 
 log = logging.getLogger(__name__)
 # Orbax warns at each save without scores, though most have none.
 logging.getLogger("absl").addFilter(lambda record: "tracked_metric" not in record.getMessage())
 
-DIGESTS = "sha256.json"
 NONE, ALL_DAMAGED = -1, -2  # in place of a step
 Note = dict[str, Any]
 
 
 class Checkpoints:
-    """The checkpoints of one run; in several processes, all make every call together.
+    """The checkpoints of one run; with several processes, all make every call together.
 
     Args:
       directory: of the checkpoints; made if absent.
@@ -41,25 +38,38 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, *, latest: int = 3, best: int = 1, metric: str = ""):
+        self._directory = directory.absolute()
+        self._had_any = any_checkpoint(self._directory)
+        # Orbax reads the scores of all checkpoints at once, and would raise.
+        if processes.is_first():
+            for step in _steps(self._directory):
+                if damage := seals.damage_of_metrics(self._directory / str(step)):
+                    self._set_aside(step, damage)
+        processes.agree(0)
+
+        def score(metrics: dict[str, float]) -> float:
+            value = metrics.get(metric, math.inf)  # an older run may have kept another
+            return math.inf if math.isnan(value) else value
+
         policies: list[preservation.PreservationPolicy] = [preservation.LatestN(latest)]
         if best and metric:
             # Orbax's `best_fn` with `max_to_keep` could delete the newest checkpoint.
             policies.append(
                 preservation.BestN(
-                    get_metric_fn=lambda metrics: metrics[metric],
+                    get_metric_fn=score,
                     reverse=True,
                     n=best,
                     keep_checkpoints_without_metrics=False,
                 )
             )
-        self._directory = directory.absolute()
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=preservation.AnyPreservationPolicy(policies),
                 # Without a `best_fn` Orbax would forget the metrics at the end of the process.
-                best_fn=(lambda metrics: metrics[metric]) if best and metric else None,
+                best_fn=score if best and metric else None,
                 cleanup_tmp_directories=True,
+                temporary_path_class=seals.SealedPath,
             ),
         )
 
@@ -75,9 +85,8 @@ class Checkpoints:
           metrics: scores to choose the best by.
 
         Raises:
-          OSError, ValueError: this or the save before failed: no space, no permission.
+          OSError, ValueError: this save or the previous one failed: no space, no permission.
         """
-        self._seal()
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -90,14 +99,14 @@ class Checkpoints:
     def restore(
         self, target: GanState, check: Callable[[Note], None] = lambda note: None
     ) -> tuple[Note, GanState] | None:
-        """The newest checkpoint that is whole, or None if there is none at all.
+        """The newest checkpoint that is whole, or None if there is no checkpoint at all.
 
         Damaged ones are reported and moved aside, not deleted. A save under way is waited for.
 
         Args:
           target: ``jax.ShapeDtypeStruct`` leaves with the shardings to restore to, whatever
             devices the checkpoint was saved from.
-          check: given the saved note before the state is read; raises to refuse it.
+          check: given the saved note before the state is read; raises ValueError to refuse it.
 
         Returns:
           the note, with ``step``, and the state.
@@ -106,73 +115,86 @@ class Checkpoints:
           FileNotFoundError: there are checkpoints, and all of them are damaged.
         """
         self._manager.wait_until_finished()
-        # One process looks and decides, so that all restore the same.
-        step = processes.agree(self._newest_whole() if processes.is_first() else NONE)
-        self._manager.reload()
-        if step == NONE:
-            return None
-        if step == ALL_DAMAGED:
-            raise FileNotFoundError(
-                f"all checkpoints in {self._directory} are damaged and were moved to "
-                f"{self._directory.parent / 'damaged'}; start again with another --workdir"
-            )
-        note = self._manager.restore(step, args=ocp.args.Composite(note=ocp.args.JsonRestore()))
-        check(note["note"])
-        state = ocp.args.StandardRestore(target)
-        restored = self._manager.restore(step, args=ocp.args.Composite(state=state))
-        return note["note"], restored["state"]
+        while True:
+            # One process looks and decides, so that all restore the same.
+            newest = self._newest_whole() if processes.is_first() else NONE
+            step = processes.agree(newest)
+            self._manager.reload()
+            if step == NONE:
+                return None
+            if step == ALL_DAMAGED:
+                raise FileNotFoundError(
+                    f"all checkpoints in {self._directory} are damaged and were moved to "
+                    f"{self._directory.parent / 'damaged'}; start again with another --workdir"
+                )
+            restored = self._try(step, target, check)
+            if not isinstance(restored, str):
+                return restored
+            if processes.is_first():
+                self._set_aside(step, restored)
 
     @property
     def newest(self) -> Path | None:
-        """Where the newest is."""
+        """Folder of the newest checkpoint, if there is one."""
         step = self._manager.latest_step()
         return None if step is None else self._directory / str(step)
 
     def close(self) -> None:
-        """Wait for the save under way and seal it."""
-        self._seal()
+        """Wait for the save under way."""
+        self._manager.wait_until_finished()
         self._manager.close()
 
-    def _seal(self) -> None:
-        """Write the digests of complete checkpoints that have none yet."""
-        self._manager.wait_until_finished()
-        if not processes.is_first():
-            return
-        for step in self._manager.all_steps():
-            sealed = self._directory / str(step) / DIGESTS
-            if not sealed.exists():
-                text = json.dumps(_digests(sealed.parent), indent=1)
-                partial = sealed.with_suffix(".partial")
-                partial.write_text(text)
-                partial.replace(sealed)
-
     def _newest_whole(self) -> int:
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        for step in steps:
-            damage = _damage(self._directory / str(step))
-            if not damage:
+        had_any = self._had_any or any_checkpoint(self._directory)
+        for step in sorted(_steps(self._directory), reverse=True):
+            if not (damage := seals.damage_of(self._directory / str(step))):
                 return step
-            log.error("CHECKPOINT %d IS DAMAGED (%s): trying the one before", step, damage)
-            self._move_aside(step)
-        return ALL_DAMAGED if steps else NONE
+            self._set_aside(step, damage)
+        return ALL_DAMAGED if had_any else NONE
 
-    def _move_aside(self, step: int) -> None:
+    def _try(
+        self, step: int, target: GanState, check: Callable[[Note], None]
+    ) -> tuple[Note, GanState] | str:
+        """Restore one checkpoint, or say what is wrong with it if it has no digests."""
+        sealed = seals.is_sealed(self._directory / str(step))
+        # What an intact checkpoint raises is no damage. Refusals are ValueErrors.
+        mistakes = () if sealed else (AttributeError, LookupError, TypeError)
+        failures = () if sealed else seals.UNREADABLE
+        args = ocp.args.Composite(note=ocp.args.JsonRestore())
+        note = self._manager.restore(step, args=args)["note"]
+        try:
+            check(note)
+        except mistakes as error:
+            return f"its note: {seals.in_short(error)}"
+        try:
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+            state = self._manager.restore(step, args=args)["state"]
+        except failures as error:
+            return f"its state: {seals.in_short(error)}"
+        if not sealed and processes.is_first():
+            seals.seal(self._directory / str(step))
+        return note, state
+
+    def _set_aside(self, step: int, damage: str) -> None:
         damaged = self._directory.parent / "damaged"
         damaged.mkdir(exist_ok=True)
         taken = sum(1 for _ in damaged.glob(f"{step}-*"))
-        (self._directory / str(step)).rename(damaged / f"{step}-{taken}")
+        place = damaged / f"{step}-{taken}"
+        (self._directory / str(step)).rename(place)
+        told = f"CHECKPOINT {step} IS DAMAGED ({damage}): moved to {place}"
+        log.error("%s; trying the one before", told)
 
 
 def any_checkpoint(directory: Path) -> bool:
     """Whether there is one, whole or damaged; the directory need not exist."""
-    return directory.is_dir() and any(path.name.isdigit() for path in directory.iterdir())
+    return bool(_steps(directory))
 
 
 def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:
     """Parameters in the newest checkpoint that is whole, or None if there is none at all.
 
     For readers that do not know the run: no shapes are asked for, optimisers are left out,
-    and nothing in the directory is changed, so that a run under way is not disturbed.
+    and nothing in the directory is changed. A run may be writing to the directory meanwhile.
 
     Args:
       directory: of the checkpoints; need not exist.
@@ -184,61 +206,41 @@ def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:
     Raises:
       FileNotFoundError: there are checkpoints, and all of them are damaged.
     """
-    if not directory.is_dir():
-        return None
     # Not through a CheckpointManager: it would tidy up a save that another process has begun.
-    steps = sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
-    for step in reversed(steps):
+    damaged: set[int] = set()
+    while steps := _steps(directory) - damaged:
+        step = max(steps)
         folder = directory.absolute() / str(step)
-        if damage := _damage(folder):
+        try:
+            if not (damage := seals.damage_of(folder)):
+                note, weights = seals.read(folder, _networks)
+                return note, {
+                    "generator": weights["generator"]["params"],
+                    "critic": weights["critic"]["params"],
+                    "ema": weights["ema"],
+                }
+        except seals.UNREADABLE as error:
+            damage = seals.in_short(error)
+        # A run deletes a checkpoint only when it has a newer one: that is no damage.
+        remaining = _steps(directory) - damaged
+        if step in remaining and step == max(remaining):
             log.error("CHECKPOINT %d IS DAMAGED (%s): trying the one before", step, damage)
-            continue
-        handlers = ocp.CompositeCheckpointHandler(
-            state=ocp.PyTreeCheckpointHandler(),
-            note=ocp.JsonCheckpointHandler(),
-            metrics=ocp.JsonCheckpointHandler(),  # not read, but Orbax warns of what it cannot
-        )
-        with ocp.Checkpointer(handlers) as reader:
-            tree = reader.metadata(folder).item_metadata["state"].tree
-            wanted = {
-                "generator": {"params": tree["generator"]["params"]},
-                "critic": {"params": tree["critic"]["params"]},
-                "ema": tree["ema"],
-            }
-            on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-            state_args = ocp.args.PyTreeRestore(wanted, on_host, partial_restore=True)
-            restored = reader.restore(
-                folder, ocp.args.Composite(state=state_args, note=ocp.args.JsonRestore())
-            )
-        weights = restored["state"]
-        return restored["note"], {
-            "generator": weights["generator"]["params"],
-            "critic": weights["critic"]["params"],
-            "ema": weights["ema"],
-        }
-    if steps:
+            damaged.add(step)
+    if damaged:
         raise FileNotFoundError(f"all checkpoints in {directory} are damaged")
     return None
 
 
-def _damage(folder: Path) -> str:
-    """What is wrong with a checkpoint; empty if nothing is."""
-    sealed = folder / DIGESTS
-    if not sealed.exists():
-        # Complete, but the process died before sealing. Orbax's own parts must be there.
-        parts = ("state/_METADATA", "note/metadata", "_CHECKPOINT_METADATA")
-        missing = [part for part in parts if not (folder / part).exists()]
-        return f"missing {', '.join(missing)}" if missing else ""
-    expected, found = json.loads(sealed.read_text()), _digests(folder)
-    wrong = sorted(name for name in expected if found.get(name) != expected[name])
-    return f"changed or missing: {', '.join(wrong)}" if wrong else ""
+def _networks(tree: Any) -> dict[str, Any]:
+    """The part of a saved state that is needed to use it."""
+    return {
+        "generator": {"params": tree["generator"]["params"]},
+        "critic": {"params": tree["critic"]["params"]},
+        "ema": tree["ema"],
+    }
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    digests = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != DIGESTS and path.suffix != ".partial":
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            digests[path.relative_to(folder).as_posix()] = digest
-    return digests
+def _steps(directory: Path) -> set[int]:
+    if not directory.is_dir():
+        return set()
+    return {int(path.name) for path in directory.iterdir() if path.name.isdecimal()}
