@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from ganimation_jax.runs.checkpoint import load_weights
 from ganimation_jax.methods import METHODS
 from ganimation_jax.methods.ganimation import PAPER_WEIGHTS
 from ganimation_jax.runs import model_files, pretrained
+from ganimation_jax.runs.checkpoint import load_weights
 from ganimation_jax.types import Method, Params
 
 

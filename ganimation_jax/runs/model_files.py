@@ -16,9 +16,9 @@ import safetensors
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ganimation_jax.files.assets import Asset, locate
 from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.types import Params
-from ganimation_jax.files.assets import Asset, locate
 
 WEIGHTS, CARD = ".safetensors", ".json"  # suffixes
 NEEDED = ("config", "step", "weights")
