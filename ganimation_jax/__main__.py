@@ -17,9 +17,11 @@ COMMANDS = {
     "train": ("main", "train a model; rerun the same command to resume"),
     "eval": ("main", "evaluate a run or a model and write a report"),
     "compare": ("evaluation.compare", "put evaluated runs side by side"),
-    "export": ("interop.export", "write a model as safetensors, ONNX or StableHLO"),
+    "export": (
+        "interop.export",
+        "write a model as StableHLO, ONNX, safetensors or PyTorch weights",
+    ),
     "import-torch": ("interop.torch_import", "read PyTorch weights of the published codes"),
-    "export-torch": ("interop.torch_export", "write PyTorch weights for the published codes"),
     "sweep": ("sweep.run", "run a hyperparameter sweep without an account"),
     "bench": ("bench.__main__", "measure speed and memory"),
 }

@@ -1,5 +1,6 @@
 """PyTorch files in and out, and exported generators; commands as a user gives them."""
 
+import errno
 import os
 import pickle
 import re
@@ -7,6 +8,8 @@ import shlex
 import subprocess
 import sys
 import textwrap
+import zipfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,7 +18,7 @@ from flax.traverse_util import flatten_dict
 from helpers import GOLDENS, ROOT, assert_trees_close, small_critic, small_generator
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.interop import export, torch_export, torch_import
+from ganimation_jax.interop import export, torch_import
 from ganimation_jax.interop.stablehlo import load_exported
 from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
 from ganimation_jax.interop.torch_files import read_state_dict, write_state_dict
@@ -292,8 +295,7 @@ def test_round_trip_of_real_files_is_bitwise(torch, files, tmp_path):
     run, back = tmp_path / "run", [tmp_path / "back" / "G.pth", tmp_path / "back" / "D.pth"]
     args = ["--generator", str(files[0]), "--critic", str(files[1]), "--out", str(run)]
     assert torch_import.main(args) == 0
-    args = ["--workdir", str(run), "--generator", str(back[0]), "--critic", str(back[1])]
-    assert torch_export.main(args) == 0
+    assert export.main(["--model", str(run), "--out", str(back[0]), "--critic", str(back[1])]) == 0
     for original, written in zip(files, back, strict=True):
         want = torch.load(original, weights_only=True)
         got = torch.load(written, weights_only=True)
@@ -306,9 +308,7 @@ def test_the_moving_average_unless_raw(small_run, tmp_path):
     run = load_run(small_run)
     for option, want in [((), run.ema), (("--raw",), run.generator)]:
         path = tmp_path / "G.pth"
-        assert (
-            torch_export.main(["--workdir", str(small_run), "--generator", str(path), *option]) == 0
-        )
+        assert export.main(["--model", str(small_run), "--out", str(path), *option]) == 0
         assert_trees_close(generator_from_state_dict(read_state_dict(path))[1], want, rtol=0)
 
 
@@ -335,11 +335,22 @@ def test_a_layout_nobody_published_is_refused():
         generator_to_state_dict(params)
 
 
-@pytest.mark.parametrize("main", [torch_export.main, export.main])
-def test_no_run_to_export(main, tmp_path, capsys):
-    option = "--out" if main is export.main else "--generator"
-    assert main(["--workdir", str(tmp_path), option, str(tmp_path / "file")]) == 2
+def test_no_run_to_export(tmp_path, capsys):
+    assert export.main(["--model", str(tmp_path), "--out", str(tmp_path / "G.pth")]) == 2
     assert re.match("error: no checkpoint in .*\n$", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "model.npz"], "model.npz: the ending names no format; use one of .ganimation"),
+        (["--out", "model.onnx", "--critic", "D.pth"], "--critic is for --format torch"),
+        (["--out", "G.pth", "--about", "a.json"], "--about and --report are for"),
+    ],
+)
+def test_impossible_exports_are_refused_before_the_model_is_read(options, message, capsys):
+    assert export.main(["--model", "nowhere", *options]) == 2
+    assert message in capsys.readouterr().err
 
 
 # Exported generators
@@ -376,7 +387,7 @@ def inputs_for(run):
 
 def test_the_artifact_equals_the_model_where_the_model_cannot_be_imported(small_run, tmp_path):
     artifact = tmp_path / "folder" / "model.ganimation"
-    assert export.main(["--workdir", str(small_run), "--out", str(artifact)]) == 0
+    assert export.main(["--model", str(small_run), "--out", str(artifact)]) == 0
     run = load_run(small_run)
     given = inputs_for(run)
     np.savez(tmp_path / "given.npz", **given)
@@ -391,7 +402,7 @@ def test_the_artifact_equals_the_model_where_the_model_cannot_be_imported(small_
 
 def test_the_artifact_says_what_it_is_and_checks_what_it_is_given(small_run, tmp_path):
     artifact = tmp_path / "model.ganimation"
-    assert export.main(["--workdir", str(small_run), "--out", str(artifact), "--raw"]) == 0
+    assert export.main(["--model", str(small_run), "--out", str(artifact), "--raw"]) == 0
     exported = load_exported(artifact)
     assert exported.action_units == ACTION_UNITS
     assert exported.image_size == 16
@@ -410,6 +421,39 @@ def test_the_artifact_says_what_it_is_and_checks_what_it_is_given(small_run, tmp
             exported(image, aus)
 
 
+def test_the_artifact_does_not_depend_on_the_machine_that_writes_it(
+    small_run, tmp_path, monkeypatch
+):
+    """Written on a CPU it would otherwise take the CPU's convolutions to GPU and TPU."""
+    programs = []
+    for on_cpu in (True, False):
+        monkeypatch.setattr(layers, "on_cpu", lambda on_cpu=on_cpu: on_cpu)
+        artifact = tmp_path / f"{on_cpu}.ganimation"
+        assert export.main(["--model", str(small_run), "--out", str(artifact)]) == 0
+        with zipfile.ZipFile(artifact) as file:
+            programs.append(jax.export.deserialize(bytearray(file.read("edit.stablehlo"))))
+    texts = [program.mlir_module() for program in programs]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("name", ["model.ganimation", "model.onnx"])
+def test_an_export_that_fails_leaves_the_old_file(small_run, tmp_path, monkeypatch, capsys, name):
+    if name.endswith("onnx"):
+        pytest.importorskip("jax2onnx", reason="no ONNX converter: pip install '.[onnx]'")
+    artifact = tmp_path / "out" / name
+    artifact.parent.mkdir()
+    artifact.write_bytes(b"the last one")
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert export.main(["--model", str(small_run), "--out", str(artifact)]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert [path.name for path in artifact.parent.iterdir()] == [name]
+    assert artifact.read_bytes() == b"the last one"
+
+
 def test_files_that_are_no_artifacts(small_run, tmp_path):
     artifact = tmp_path / "model.ganimation"
     with pytest.raises(FileNotFoundError):
@@ -417,7 +461,7 @@ def test_files_that_are_no_artifacts(small_run, tmp_path):
     artifact.write_bytes(b"hello")
     with pytest.raises(ValueError, match="not an exported generator"):
         load_exported(artifact)
-    assert export.main(["--workdir", str(small_run), "--out", str(artifact)]) == 0
+    assert export.main(["--model", str(small_run), "--out", str(artifact)]) == 0
     content = bytearray(artifact.read_bytes())
     content[len(content) // 2] ^= 1
     artifact.write_bytes(content)
@@ -464,6 +508,6 @@ def test_onnx_is_the_same_where_an_accelerator_is(small_run, tmp_path, monkeypat
     path = tmp_path / "model.onnx"
     with monkeypatch.context() as patch:
         patch.setattr(layers, "on_cpu", lambda: False)
-        flags = ["--workdir", str(small_run), "--out", str(path), "--format", "onnx"]
+        flags = ["--model", str(small_run), "--out", str(path), "--format", "onnx"]
         assert export.main(flags) == 0
     assert_onnx_equals_the_model(path, small_run)

@@ -1,13 +1,12 @@
-"""A trained model as files to deploy or to hand on.
+"""Write a trained model as a file: to deploy it, to share it, or to use it in PyTorch.
 
-    ganimation export --workdir RUN --out model.ganimation
-    ganimation export --workdir RUN --out model.onnx --format onnx
-    ganimation export --workdir RUN --out NAME.safetensors --format safetensors \\
-        --about about.json --report RUN/report/report.json
+    ganimation export --model RUN --out model.ganimation    StableHLO, runs with JAX alone
+    ganimation export --model RUN --out model.onnx          ONNX
+    ganimation export --model RUN --out NAME.safetensors    to share: edit with it, train on from it
+    ganimation export --model RUN --out G.pth --critic D.pth       PyTorch, for the published codes
 
-The first two hold the generator alone, ready to run: StableHLO for JAX, ONNX for the rest. The
-last holds generator and critic in bfloat16, with a card NAME.json beside it: ``animate --model``
-edits with it, ``--config.init_from`` trains on from it.
+StableHLO and ONNX hold the generator alone, ready to run. A shared model holds generator and
+critic in bfloat16 and gets a card, NAME.json, beside it.
 """
 
 import argparse
@@ -17,8 +16,18 @@ from typing import Any
 
 from ganimation_jax.interop.onnx_files import save_onnx
 from ganimation_jax.interop.stablehlo import save_exported
+from ganimation_jax.interop.torch_export import write_torch
 from ganimation_jax.runs import model_files
 from ganimation_jax.runs.load import Run, load_run
+
+SUFFIXES = {
+    ".ganimation": "stablehlo",
+    ".onnx": "onnx",
+    ".safetensors": "safetensors",
+    ".pth": "torch",
+    ".pt": "torch",
+}
+FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,29 +36,18 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
       The exit code: 0, or 2 with one line on stderr when the input is refused.
     """
-    parser = argparse.ArgumentParser(
-        prog="ganimation export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--workdir", type=Path, required=True, metavar="RUN")
-    add("--out", type=Path, required=True, metavar="model.ganimation")
-    add("--format", choices=("stablehlo", "onnx", "safetensors"), default="stablehlo")
-    add("--raw", action="store_true", help="the generator itself, not its moving average")
-    add("--about", type=Path, metavar="FILE.json", help="safetensors: more for the card")
-    add("--report", type=Path, metavar="report.json", help="safetensors: its evaluation")
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     try:
-        if args.format != "safetensors" and (args.about or args.report):
-            raise ValueError("--about and --report are for --format safetensors")
-        run = load_run(args.workdir)
+        kind = _format_of(args)
+        run = load_run(args.model)
         params = run.generator if args.raw else run.ema
         generator = (args.out, run.method.edit, params, run.action_units, run.image_size)
-        if args.format == "onnx":
+        if kind == "onnx":
             save_onnx(*generator)
-        elif args.format == "safetensors":
+        elif kind == "safetensors":
             model_files.write(args.out, params, run.critic, card_of(run, args.about, args.report))
+        elif kind == "torch":
+            write_torch(run, params, args.out, args.critic)
         else:
             about = {"method": run.config["method"], "step": run.step, "raw": args.raw}
             data = run.config.get("data", {})  # imported weights come without
@@ -58,21 +56,21 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    megabytes = args.out.stat().st_size / 1e6
-    print(
-        f"{args.out}: {args.format}, {megabytes:.1f} MB, step {run.step:,}, "
-        f"{run.image_size}x{run.image_size}, {len(run.action_units)} action units"
-    )
+    for path in filter(None, (args.out, args.critic)):
+        print(
+            f"{path}: {kind}, {path.stat().st_size / 1e6:.1f} MB, step {run.step:,}, "
+            f"{run.image_size}x{run.image_size}, {len(run.action_units)} action units"
+        )
     return 0
 
 
 def card_of(run: Run, about: Path | None = None, report: Path | None = None) -> dict[str, Any]:
-    """What is to be known of a model.
+    """The card of a shared model: what its users should know.
 
     Args:
-      run: the model. What its own card says is kept.
-      about: JSON object of other facts, such as its licence.
-      report: what ``--mode=eval`` wrote of it; all scores are taken.
+      run: the model. The facts on its own card are kept.
+      about: JSON object of further facts, such as the licence.
+      report: the ``report.json`` that its evaluation wrote; all scores are taken.
 
     Raises:
       OSError, ValueError: a file cannot be read, or is another kind of file.
@@ -86,7 +84,53 @@ def card_of(run: Run, about: Path | None = None, report: Path | None = None) -> 
     if report:
         found = model_files.read_object(report)
         if "sections" not in found:
-            raise ValueError(f"{report} is no report of --mode=eval")
+            raise ValueError(f"{report} is not a report of 'ganimation eval'")
         scores = {k: v for section in found["sections"] for k, v in section["scores"].items()}
         card["evaluation"] = {"facts": found["facts"], "scores": scores}
     return {**card, "step": run.step, "config": config}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ganimation export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        *("--model", "--workdir"),
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="a run's workdir, a NAME.safetensors file, or the name of a built-in model",
+    )
+    add("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    add("--format", choices=FORMATS, help="default: by the ending of FILE")
+    add("--raw", action="store_true", help="the generator itself, not its moving average")
+    add("--critic", type=Path, metavar="D.pth", help="torch: write the critic, too")
+    add("--about", type=Path, metavar="FILE.json", help="safetensors: further facts for the card")
+    add(
+        "--report",
+        type=Path,
+        metavar="report.json",
+        help="safetensors: evaluation whose scores the card shows",
+    )
+    return parser
+
+
+def _format_of(args: argparse.Namespace) -> str:
+    kind = args.format or SUFFIXES.get(args.out.suffix)
+    if kind is None:
+        raise ValueError(
+            f"{args.out}: the ending names no format; use one of {', '.join(SUFFIXES)}, "
+            f"or give --format"
+        )
+    if kind != "safetensors" and (args.about or args.report):
+        raise ValueError("--about and --report are for --format safetensors")
+    if kind != "torch" and args.critic:
+        raise ValueError("--critic is for --format torch; other formats need no second file")
+    return kind
+
+
+if __name__ == "__main__":
+    sys.exit(main())

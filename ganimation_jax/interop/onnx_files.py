@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 
+from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.types import Edit, Params
 
@@ -45,4 +46,4 @@ def save_onnx(
     )
     onnx.checker.check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, path)
+    write_atomically(path, model.SerializeToString())

@@ -2,8 +2,8 @@
 
 The file is a zip of ``manifest.json`` (action units, image size, versions), ``edit.stablehlo``
 (the function, serialised by ``jax.export`` for any batch size on CPU, CUDA and TPU) and
-``weights.npz``. Nothing in it is pickled. Running it takes ``jax`` and no network code: other
-versions of this library may define their networks as they like.
+``weights.npz``. Nothing in it is pickled. Running it takes ``jax`` and no network code: it keeps
+working when this library's networks change.
 """
 
 import io
@@ -21,12 +21,13 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array, export
 
+from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.types import Edit, Params
 from ganimation_jax.version import __version__
 
 FORMAT = "ganimation_jax/1"
 PLATFORMS = ("cpu", "cuda", "tpu")
-# What the readers of zip, JSON and StableHLO raise on bytes that they cannot make sense of.
+# What the readers of zip, JSON and StableHLO raise on damaged bytes.
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, json.JSONDecodeError, UnicodeDecodeError,
     KeyError, AttributeError, NotImplementedError, OSError,
@@ -41,23 +42,23 @@ class Exported(NamedTuple):
 
     @property
     def action_units(self) -> tuple[str, ...]:
-        """What the columns of ``aus`` are."""
+        """Names of the columns of ``aus``."""
         return tuple(self.manifest["action_units"])
 
     @property
     def image_size(self) -> int:
-        """Side of the images that it takes."""
+        """Side of the images, in pixels."""
         return self.manifest["image_size"]
 
     def __call__(self, image: Array | np.ndarray, aus: Array | np.ndarray) -> Edit:
-        """Edit; compiles once for each batch size.
+        """Edit images. Compiles once for each batch size.
 
         Args:
           image: ``b h h 3``, [-1, 1].
           aus: ``b n``, [0, 1], in the order of ``action_units``.
 
         Raises:
-          ValueError: other shapes.
+          ValueError: an array has another shape.
         """
         image, aus = jnp.asarray(image, jnp.float32), jnp.asarray(aus, jnp.float32)
         side, units = self.image_size, len(self.action_units)
@@ -77,19 +78,22 @@ def save_exported(
     image_size: int,
     about: Mapping[str, Any],
 ) -> None:
-    """Write a generator.
+    """Write a generator as one program for CPU, CUDA and TPU.
 
     Args:
-      path: of the file; folders are made.
+      path: of the file; missing folders are made.
       edit: params, image ``b h h 3`` in [-1, 1], aus ``b n`` in [0, 1] -> ``Edit``.
       params: of the generator, a tree of dicts.
       action_units: names of the columns of ``aus``.
       image_size: h.
-      about: anything else for the manifest, such as the step.
+      about: further facts for the manifest, such as the step.
 
     Raises:
       ImportError: flatbuffers is not installed.
+      OSError: the file cannot be written; nothing is left of it.
     """
+    from ganimation_jax.models import cpu_convolutions, layers  # reading a file needs no networks
+
     weights: dict[str, Any] = {
         name: np.asarray(x) for name, x in flatten_dict(params, sep="/").items()
     }
@@ -98,11 +102,13 @@ def save_exported(
         return tuple(edit(unflatten_dict(weights, sep="/"), image, aus))
 
     (batch,) = export.symbolic_shape("b")
-    exported = export.export(jax.jit(run), platforms=PLATFORMS)(
-        {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in weights.items()},
-        jax.ShapeDtypeStruct((batch, image_size, image_size, 3), jnp.float32),
-        jax.ShapeDtypeStruct((batch, len(action_units)), jnp.float32),
-    )
+    # One program for all platforms: it must not depend on the machine that writes it.
+    with layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed):
+        exported = export.export(jax.jit(run), platforms=PLATFORMS)(
+            {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in weights.items()},
+            jax.ShapeDtypeStruct((batch, image_size, image_size, 3), jnp.float32),
+            jax.ShapeDtypeStruct((batch, len(action_units)), jnp.float32),
+        )
     try:
         code = exported.serialize()
     except ImportError as error:
@@ -115,22 +121,23 @@ def save_exported(
         "jax": jax.__version__,
         "ganimation_jax": __version__,
     }
-    arrays = io.BytesIO()
+    arrays, content = io.BytesIO(), io.BytesIO()
     np.savez(arrays, **weights)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("manifest.json", json.dumps(manifest, indent=2) + "\n")
         file.writestr("edit.stablehlo", code)
         file.writestr("weights.npz", arrays.getvalue())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content.getvalue())
 
 
 def load_exported(path: Path | str) -> Exported:
-    """Read what ``save_exported`` wrote.
+    """Read a file that ``save_exported`` wrote.
 
     Raises:
-      FileNotFoundError: there is no such file.
+      FileNotFoundError: ``path`` does not exist.
       ImportError: flatbuffers is not installed.
-      ValueError: another kind of file, damaged, or of another version.
+      ValueError: the file is of another kind or version, or damaged.
     """
     try:
         with zipfile.ZipFile(path) as file:
