@@ -29,7 +29,7 @@ ALLOWED = {
     "reports": {"files"},
     "evaluation": {
         *("files", "media", "faces", "features", "synthetic", "data", "methods", "runs"),
-        *("reports", "steps", "interop", "prepare"),
+        *("reports", "steps", "interop"),
     },
     "training": {
         *("files", "data", "faces", "methods", "models", "steps", "parallel", "runs", "logs"),

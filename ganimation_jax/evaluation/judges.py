@@ -18,9 +18,9 @@ from PIL import Image
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.faces import blendshapes
 from ganimation_jax.faces.landmarker import Landmarker
+from ganimation_jax.faces.openface_rows import Rows, measure, read_rows
 from ganimation_jax.features.batches import in_batches
 from ganimation_jax.files.unusable import UnusableFile
-from ganimation_jax.prepare.annotations import Rows, measure, read_rows
 
 # Units that OpenFace and MediaPipe both read well in real faces: those to compare models by.
 WELL_JUDGED = ("AU01", "AU02", "AU05", "AU06", "AU07", "AU12", "AU25", "AU26", "AU45")

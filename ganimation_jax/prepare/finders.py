@@ -17,10 +17,10 @@ from ganimation_jax.faces.blendshapes import read_aus
 from ganimation_jax.faces.crops import CANONICAL_EYES
 from ganimation_jax.faces.landmarker import FACE_LANDMARKER, INSTALL, DetectedFace, Landmarker
 from ganimation_jax.faces.openface_points import transform_of_openface
+from ganimation_jax.faces.openface_rows import Measured
 from ganimation_jax.files.assets import locate
 from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import Picture
-from ganimation_jax.prepare.annotations import Measured
 from ganimation_jax.prepare.problems import UsageError
 from ganimation_jax.prepare.readout import Readout
 

@@ -20,9 +20,9 @@ import numpy as np
 from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
 from ganimation_jax.faces import alignment
 from ganimation_jax.faces.blendshapes import read_aus
+from ganimation_jax.faces.openface_rows import Rows, measure, read_rows
 from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import read_picture
-from ganimation_jax.prepare.annotations import Rows, measure, read_rows
 from ganimation_jax.prepare.finders import landmarker_of_process, mediapipe_search
 from ganimation_jax.prepare.openface import picture_items
 from ganimation_jax.prepare.options import add_common, add_model, number, probability

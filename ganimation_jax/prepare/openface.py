@@ -16,15 +16,17 @@ is listed in DATA/skipped.csv. Stopped at any point, the same command goes on.
 """
 
 import argparse
-from collections.abc import Mapping, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence, Set
 from pathlib import Path
 
+from ganimation_jax.faces.openface_rows import Rows
 from ganimation_jax.media.pictures import IMAGE_SUFFIXES
 from ganimation_jax.media.video import VIDEO_SUFFIXES
-from ganimation_jax.prepare.annotations import Rows, Values
-from ganimation_jax.prepare.aus_pickle import read_aus_pickle
+from ganimation_jax.prepare.aus_pickle import Values, read_aus_pickle
 from ganimation_jax.prepare.card import About
 from ganimation_jax.prepare.finders import Search, mediapipe_search
+from ganimation_jax.prepare.matching import Names, assign, without_ending
 from ganimation_jax.prepare.options import (
     add_common,
     add_filters,
@@ -34,8 +36,8 @@ from ganimation_jax.prepare.options import (
     probability,
 )
 from ganimation_jax.prepare.problems import Skip, UsageError
-from ganimation_jax.prepare.sequences import match_sequences
-from ganimation_jax.prepare.sources import OURS, Item, by_stem, of_kind, walk
+from ganimation_jax.prepare.sequences import Tree, match_sequences, tree_of
+from ganimation_jax.prepare.sources import OURS, Item, of_kind, photo_id, walk
 from ganimation_jax.prepare.splits import face_id, split_rule
 from ganimation_jax.prepare.stages import prepare
 from ganimation_jax.prepare.work import Plan
@@ -98,11 +100,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--faces all: of several faces that MediaPipe finds, none is annotated")
     if args.pkl and not (args.train_ids or args.test_ids):
         args.train_ids, args.test_ids = lists_beside(args.pkl)
-    rule = split_rule(args.train_ids, args.test_ids, args.people, args.test_fraction)
     if args.pkl:
         items, skips = pickle_items(args.images, args.pkl)
     else:
         items, skips = picture_items(args.images, args.csv, videos=args.align == "openface")
+    lists = (args.train_ids, args.test_ids, args.people)
+    rule = split_rule(*lists, args.test_fraction, group_of(items))
     search = search_by(args.align, args.size, every_face=args.faces == "all")
     plan = Plan(search, args.min_confidence, args.min_side, args.max_turn, args.blur)
     about = About("OpenFace", args.origin or str(args.images.name), args.licence)
@@ -130,22 +133,23 @@ def picture_items(images: Path, csv: Path, videos: bool = False) -> tuple[list[I
         raise UsageError(f"no pictures in {images} ({' '.join(sorted(suffixes))})")
     skips += others
     if csv.is_file():
-        csvs = [csv]
+        csvs = {csv: csv.stem}
     else:
         found, problems = walk(csv)
         skips += [skip for skip in problems if skip not in skips]
-        csvs = [path for path in found if path.suffix.lower() == ".csv"]
+        csvs = {
+            path: path.relative_to(csv).as_posix().removesuffix(path.suffix)
+            for path in found
+            if path.suffix.lower() == ".csv"
+        }
     if not csvs:
         raise UsageError(f"no CSV files in {csv}")
-    items, used, problems = match_sequences(images, pictures, csvs)
+    tree = tree_of(images, pictures)
+    items, used, problems = match_sequences(tree, csvs)
     skips += problems
-    single, twins = by_stem(path for path in pictures if path not in used)
-    labels, double = by_stem(path for path in csvs if path not in used)
-    skips += twins + double
-    twin_stems = {Path(skip.file).stem for skip in twins + double}
-    items += pair(images, single, {stem: Rows(path) for stem, path in labels.items()})
-    skips += unmatched(single, {stem: str(path) for stem, path in labels.items()}, twin_stems)
-    return items, skips
+    labels = [(name, Rows(path)) for path, name in csvs.items() if path not in used]
+    single, problems = _single(tree, [path for path in pictures if path not in used], labels)
+    return items + single, skips + problems
 
 
 def pickle_items(
@@ -162,20 +166,36 @@ def pickle_items(
     chosen, others = of_kind(files, IMAGE_SUFFIXES, ignored)
     if not chosen:
         raise UsageError(f"no pictures in {images} ({' '.join(sorted(IMAGE_SUFFIXES))})")
-    pictures, twins = by_stem(chosen)
-    labels: dict[str, Values] = {}
-    for name, aus in read_aus_pickle(pickle).items():
-        origin, key = f"{pickle}:{name}", face_id(name)
-        if key in labels:
-            skips.append(Skip(origin, "two files of one id", labels[key].origin))
-        elif aus.ndim != 1 or aus.dtype.kind not in "iuf":
-            skips.append(Skip(origin, "not 17 action units", f"{aus.shape} {aus.dtype}"))
-            labels[key] = Values(origin, ())
-        else:
-            labels[key] = Values(origin, tuple(aus.tolist()))
-    origins = {key: value.origin for key, value in labels.items()}
-    skips += others + twins + unmatched(pictures, origins, {Path(skip.file).stem for skip in twins})
-    return pair(images, pictures, labels), skips
+    labels = read_aus_pickle(pickle).items()
+    items, problems = _single(tree_of(images, chosen), chosen, labels)
+    return items, [*skips, *others, *problems]
+
+
+def _single(
+    tree: Tree, pictures: Sequence[Path], labels: Iterable[tuple[str, Rows | Values]]
+) -> tuple[list[Item], list[Skip]]:
+    """An item for each picture with an annotation of its own, and lines for all others."""
+    items, skips, taken = [], [], set[Path]()
+    stems = {path: tree.source(path).removesuffix(path.suffix) for path in pictures}
+    counts = Counter(stems.values())
+    twins = {path for path, stem in stems.items() if counts[stem] > 1}
+    names = Names((tree.source(path), path) for path in pictures)
+    for one in assign(labels, names):
+        if one.path is not None:
+            name = tree.ids[one.path]
+            items.append(Item(name, name, one.path, tree.source(one.path), one.label))
+            taken.add(one.path)
+            continue
+        twins |= set(one.rivals)
+        origin = str(one.label.path) if isinstance(one.label, Rows) else one.label.origin
+        reason = "two files of one id" if one.rivals else "annotation without picture"
+        skips.append(Skip(origin, reason, " and ".join(map(str, one.rivals))))
+    for path in pictures:
+        if path in twins - taken:
+            skips.append(Skip(str(path), "two files of one id", f"several are named {stems[path]}"))
+        elif path not in taken:
+            skips.append(Skip(str(path), "picture without annotation", ""))
+    return items, skips
 
 
 def lists_beside(pickle: Path) -> tuple[Path | None, Path | None]:
@@ -184,28 +204,12 @@ def lists_beside(pickle: Path) -> tuple[Path | None, Path | None]:
     return train if train.is_file() else None, test if test.is_file() else None
 
 
-def pair(
-    images: Path, pictures: Mapping[str, Path], labels: Mapping[str, Rows | Values]
-) -> list[Item]:
-    """An item for each picture with a label of its name."""
-    return [
-        Item(stem, stem, path, path.relative_to(images).as_posix(), labels[stem])
-        for stem, path in pictures.items()
-        if stem in labels
-    ]
+def group_of(items: Iterable[Item]) -> Callable[[str], str]:
+    """What a line of a list means: a picture's path, or its name if no other has that."""
+    groups = {item.group for item in items}
 
+    def to_group(line: str) -> str:
+        whole = photo_id(without_ending(line.strip().replace("\\", "/").removeprefix("./")))
+        return whole if whole in groups else face_id(line)
 
-def unmatched(
-    pictures: Mapping[str, Path], labels: Mapping[str, str], twins: set[str]
-) -> list[Skip]:
-    """Lines for pictures and labels that have no counterpart; ``twins`` have been told of."""
-    return [
-        *(
-            Skip(str(pictures[stem]), "picture without annotation", "")
-            for stem in pictures.keys() - labels.keys() - twins
-        ),
-        *(
-            Skip(labels[stem], "annotation without picture", "")
-            for stem in labels.keys() - pictures.keys() - twins
-        ),
-    ]
+    return to_group

@@ -1,49 +1,77 @@
-"""CSV files of OpenFace that speak of many pictures: of a folder, a video, its own crops."""
+"""Matches OpenFace's CSV files that describe many pictures: a folder, a video, its own crops."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from ganimation_jax.faces.openface_rows import RowKey, Rows, index_rows
 from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.video import VIDEO_SUFFIXES, frame_range, probe
-from ganimation_jax.prepare.annotations import RowKey, Rows, index_rows
+from ganimation_jax.prepare.matching import Match, Names, assign, ids_of
 from ganimation_jax.prepare.problems import Skip, skip_of
-from ganimation_jax.prepare.sources import Item, by_stem, spans
-from ganimation_jax.prepare.splits import face_id
+from ganimation_jax.prepare.sources import Item, photo_id, spans
 
 # OpenFace's own crops: of a sequence (face, frame), of a single picture (face).
 _CROP = re.compile(r"(?:frame_det_(?P<id>\d+)_(?P<frame>\d+)|face_det_(?P<face>\d+))$")
 
+Results = list[Item | Skip]
+
+
+class Tree(NamedTuple):
+    """The pictures and videos under a folder, and how they are found."""
+
+    root: Path
+    ids: Mapping[Path, str]  # of the pictures
+    folders: Mapping[Path, Sequence[Path]]  # folder -> the pictures in it, sorted
+    pictures: Names
+    videos: Names
+    folder_names: Names
+
+    def source(self, path: Path) -> str:
+        """The path from the root."""
+        return path.relative_to(self.root).as_posix()
+
+
+def tree_of(root: Path, files: Sequence[Path]) -> Tree:
+    """Index the pictures and videos under ``root``."""
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    pictures = [path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES]
+    folders: dict[Path, list[Path]] = {}
+    for path in sorted(pictures):
+        folders.setdefault(path.parent, []).append(path)
+    # OpenFace calls its file after the folder: after the root too, if all are in there.
+    top = root.resolve().name
+    sources = {path: path.relative_to(root).as_posix() for path in (*files, *folders)}
+    return Tree(
+        root=root,
+        ids=ids_of({path: sources[path].removesuffix(path.suffix) for path in pictures}),
+        folders=folders,
+        pictures=Names((sources[path], path) for path in pictures),
+        videos=Names((sources[path].removesuffix(path.suffix), path) for path in videos),
+        folder_names=Names((f"{top}/{sources[path]}".removesuffix("/."), path) for path in folders),
+    )
+
 
 def match_sequences(
-    images: Path, pictures: Sequence[Path], csvs: Sequence[Path]
+    tree: Tree, csvs: Mapping[Path, str]
 ) -> tuple[list[Item], set[Path], list[Skip]]:
-    """Match CSV files of many rows with folders and videos of their name.
+    """Match CSV files of many rows with the folders and videos that they describe.
+
+    Args:
+      tree: the pictures and videos.
+      csvs: each file's path from the folder of CSV files, without ending.
 
     Returns:
       The items, the files that they are made of, and what could not be matched.
     """
-    stems = {path.stem for path in pictures if path.suffix.lower() not in VIDEO_SUFFIXES}
-    videos, _ = by_stem(path for path in pictures if path.suffix.lower() in VIDEO_SUFFIXES)
-    folders: dict[str, list[Path]] = {}
-    for path in pictures:
-        folders.setdefault(path.parent.name, []).append(path)
+    ids = ids_of(dict(csvs))
     items: list[Item] = []
     used: set[Path] = set()
     skips: list[Skip] = []
-    for csv in csvs:
-        crops = folders.get(f"{csv.stem}_aligned", [])
+    for csv, name in csvs.items():
         try:
-            if crops:
-                made = _of_crops(images, csv, crops)
-            elif csv.stem in stems:
-                continue  # of one picture, the ordinary case
-            elif csv.stem in videos:
-                made = _of_video(images, csv, videos[csv.stem])
-            elif csv.stem in folders:
-                made = _of_folder(images, csv, folders[csv.stem])
-            else:
-                made = _of_names(images, csv, pictures)
+            made = _of_csv(tree, csv, name, ids[csv])
         except UnusableFile as error:
             made = [skip_of(error, str(csv))]
         for one in made:
@@ -56,30 +84,55 @@ def match_sequences(
     return items, used, skips
 
 
-def _of_crops(images: Path, csv: Path, crops: Iterable[Path]) -> list[Item | Skip]:
+def _of_csv(tree: Tree, csv: Path, name: str, group: str) -> Results:
+    """What the file describes: of all that bears its name, what shares most of its path."""
+    crops = tree.folder_names.find(f"{name}_aligned")
+    picture, video = tree.pictures.find(name), tree.videos.find(name)
+    folder = tree.folder_names.find(name)
+    most = max((crops, picture, video, folder), key=lambda match: match.parts)
+    if not most.paths:
+        return _of_names(tree, csv)
+    if most is picture:
+        return []  # of one picture: the ordinary case, which is matched later
+    path = _only(most, csv)
+    if most is video:
+        return _of_video(tree, csv, path)
+    if most is folder:
+        return _of_folder(tree, csv, group, tree.folders[path])
+    return _of_crops(tree, csv, group, tree.folders[path])
+
+
+def _only(match: Match, csv: Path) -> Path:
+    if len(match.paths) > 1:
+        kind = "videos" if match.paths[0].is_file() else "folders"
+        places = " and ".join(map(str, sorted(match.paths)))
+        raise UnusableFile(f"two {kind} of one name", places, csv)
+    return match.paths[0]
+
+
+def _of_crops(tree: Tree, csv: Path, group: str, crops: Iterable[Path]) -> Results:
     keys, made = _keys(csv)
     rows = {(key.frame, key.face): key.offset for key in keys}
-    for path in sorted(crops):
+    for path in crops:
         match = _CROP.search(path.stem)
         place = match and (int(match["frame"] or 0), int(match["id"] or match["face"] or 0))
         if place not in rows:
             made.append(Skip(str(path), "picture without annotation", f"no row in {csv}"))
             continue
         name = f"{place[0]:06d}" + (f"+{place[1]}" if place[1] else "")
-        made.append(_item(images, path, f"{csv.stem}+{name}", csv.stem, Rows(csv, (rows[place],))))
+        label = Rows(csv, (rows[place],))
+        made.append(Item(f"{group}+{name}", group, path, tree.source(path), label))
     return made
 
 
-def _of_folder(images: Path, csv: Path, pictures: Sequence[Path]) -> list[Item | Skip]:
-    if len(places := {path.parent for path in pictures}) > 1:
-        raise UnusableFile("two folders of one name", " and ".join(map(str, sorted(places))), csv)
+def _of_folder(tree: Tree, csv: Path, group: str, pictures: Sequence[Path]) -> Results:
     keys, made = _keys(csv)
     offsets = _by_frame(keys)
     first = _first(offsets)
-    for frame, path in enumerate(sorted(pictures), first):
+    for frame, path in enumerate(pictures, first):
         if frame in offsets:
-            label = Rows(csv, offsets.pop(frame))
-            made.append(_item(images, path, f"{csv.stem}+{frame:06d}", csv.stem, label))
+            label = Rows(csv, tuple(offsets.pop(frame)))
+            made.append(Item(f"{group}+{frame:06d}", group, path, tree.source(path), label))
         else:
             made.append(Skip(str(path), "picture without annotation", f"no frame {frame} in {csv}"))
     made += [
@@ -88,11 +141,13 @@ def _of_folder(images: Path, csv: Path, pictures: Sequence[Path]) -> list[Item |
     return made
 
 
-def _of_video(images: Path, csv: Path, video: Path) -> list[Item | Skip]:
+def _of_video(tree: Tree, csv: Path, video: Path) -> Results:
     keys, made = _keys(csv)
     offsets = _by_frame(keys)
     first = _first(offsets)
-    whole = Item(video.name, video.name, video, video.relative_to(images).as_posix())
+    alone = len(tree.videos.find(video.stem).paths) == 1
+    group = video.name if alone else photo_id(tree.source(video))
+    whole = Item(group, group, video, tree.source(video))
     rate = probe(video).rate
     for piece in spans(whole):
         assert piece.span is not None
@@ -108,45 +163,43 @@ def _of_video(images: Path, csv: Path, video: Path) -> list[Item | Skip]:
     return made
 
 
-def _of_names(images: Path, csv: Path, pictures: Iterable[Path]) -> list[Item | Skip]:
+def _of_names(tree: Tree, csv: Path) -> Results:
+    """By the column that names the picture of each row."""
     keys, made = _keys(csv)
-    if not any(key.file for key in keys):
-        return []  # it names nothing: told of as an annotation without picture
-    by_name: dict[str, list[Path]] = {}
-    for path in pictures:
-        for name in {path.relative_to(images).as_posix(), path.name, path.stem}:
-            by_name.setdefault(name, []).append(path)
+    if keys and not any(key.file for key in keys):
+        return []  # the whole file is reported as an annotation without picture
     offsets: dict[str, list[int]] = {}
     for key in keys:
-        offsets.setdefault(key.file, []).append(key.offset)
-    for name, places in offsets.items():
-        found = by_name.get(name) or by_name.get(face_id(name)) or []
-        if len(found) == 1:
-            label, stem = Rows(csv, tuple(places)), face_id(name)
-            made.append(_item(images, found[0], stem, stem, label))
+        if key.file:
+            offsets.setdefault(key.file, []).append(key.offset)
         else:
-            reason = "two files of one id" if found else "annotation without picture"
-            made.append(Skip(f"{csv}:{name}", reason, " and ".join(map(str, found))))
+            place = f"the row that starts at byte {key.offset} names none"
+            made.append(Skip(str(csv), "annotation without picture", place))
+    for one in assign(offsets.items(), tree.pictures):
+        if one.path is not None:
+            label, name = Rows(csv, tuple(one.label)), tree.ids[one.path]
+            made.append(Item(name, name, one.path, tree.source(one.path), label))
+        else:
+            reason = "two files of one id" if one.rivals else "annotation without picture"
+            made.append(Skip(f"{csv}:{one.name}", reason, " and ".join(map(str, one.rivals))))
     return made
 
 
-def _item(images: Path, path: Path, name: str, group: str, label: Rows) -> Item:
-    """All of one ``group``, a sequence, go to one split."""
-    return Item(name, group, path, path.relative_to(images).as_posix(), label)
-
-
-def _keys(csv: Path) -> tuple[list[RowKey], list[Item | Skip]]:
+def _keys(csv: Path) -> tuple[list[RowKey], Results]:
     keys: list[RowKey] = []
-    skips: list[Item | Skip] = []
+    skips: Results = []
     for row in index_rows(csv):
-        (keys if isinstance(row, RowKey) else skips).append(row)  # type: ignore[arg-type]
+        if isinstance(row, RowKey):
+            keys.append(row)
+        else:
+            skips.append(skip_of(row, str(csv)))
     return keys, skips
 
 
-def _by_frame(keys: Iterable[RowKey]) -> dict[int, tuple[int, ...]]:
-    offsets: dict[int, tuple[int, ...]] = {}
+def _by_frame(keys: Iterable[RowKey]) -> dict[int, list[int]]:
+    offsets: dict[int, list[int]] = {}
     for key in keys:
-        offsets[key.frame] = (*offsets.get(key.frame, ()), key.offset)
+        offsets.setdefault(key.frame, []).append(key.offset)
     return offsets
 
 

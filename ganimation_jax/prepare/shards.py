@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ganimation_jax.faces.openface_rows import Rows
 from ganimation_jax.files.atomic import write_atomically
-from ganimation_jax.prepare.annotations import Rows
 from ganimation_jax.prepare.parallel import parallel_map, progress
 from ganimation_jax.prepare.problems import Skip
 from ganimation_jax.prepare.sources import Item

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ganimation_jax.faces.openface_rows import Rows
 from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import IMAGE_SUFFIXES
 from ganimation_jax.media.video import SEGMENT, VIDEO_SUFFIXES, probe
-from ganimation_jax.prepare.annotations import Rows, Values
+from ganimation_jax.prepare.aus_pickle import Values
 from ganimation_jax.prepare.problems import Skip, UsageError, skip_of
 
 LONGEST = 60  # characters, each up to 4 bytes of the 255 that a file name may have

@@ -4,18 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ganimation_jax.faces.openface_rows import Measured, Rows, measure, read_rows
 from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import Picture, encode_jpeg, read_picture
 from ganimation_jax.media.video import frames
-from ganimation_jax.prepare.annotations import (
-    Measured,
-    Rows,
-    Values,
-    from_values,
-    measure,
-    read_rows,
-)
+from ganimation_jax.prepare.aus_pickle import Values, from_values
 from ganimation_jax.prepare.filters import check_face, perceptual_hash, sharpness_of
 from ganimation_jax.prepare.finders import FINDERS, Found, Search, side_of
 from ganimation_jax.prepare.problems import Skip, skip_of
