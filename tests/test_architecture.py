@@ -45,7 +45,7 @@ ALLOWED = {
     "__main__": set(),
 }
 # Optional packages: each is imported in one file, lazily.
-OPTIONAL = {"av", "torch", "wandb", "mediapipe", "gradio", "onnx", "jax2onnx"}
+OPTIONAL = {"av", "torch", "wandb", "mediapipe", "gradio", "onnx", "jax2onnx", "pillow_heif"}
 
 
 def room_of(path):

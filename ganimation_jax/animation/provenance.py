@@ -17,6 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from ganimation_jax.animation.loading import Model
 from ganimation_jax.files.atomic import write_atomically
+from ganimation_jax.media.pictures import opened
 from ganimation_jax.media.tags import as_text, as_xmp
 from ganimation_jax.media.video import tags_of
 from ganimation_jax.version import __version__
@@ -109,8 +110,7 @@ def read_provenance(path: Path) -> Provenance | None:
     """What a picture (PNG, JPEG, WebP, GIF) or an MP4 says of how it was made; None if it does not.
 
     Raises:
-      OSError: it is no picture.
-      UnusableFile: an MP4 that is damaged.
+      UnusableFile: it is no picture or video, or damaged.
       ImportError: PyAV, which reads MP4, is not installed.
     """
     text = tags_of(path).get("comment", "") if path.suffix.lower() == ".mp4" else _noted(path)
@@ -123,7 +123,7 @@ def read_provenance(path: Path) -> Provenance | None:
 
 def _noted(path: Path) -> str:
     """A picture's comment, or the description in its XMP."""
-    with Image.open(path) as picture:
+    with opened(path) as (picture, _):
         picture.load()
         text = picture.info.get("Comment") or picture.info.get("comment")
         packet = picture.info.get("xmp")
