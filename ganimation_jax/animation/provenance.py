@@ -6,26 +6,24 @@ they are from but its pixels: its EXIF data with camera, place and thumbnail is 
 and its orientation is applied.
 """
 
-import io
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, PngImagePlugin
 
 from ganimation_jax.animation.loading import Model
 from ganimation_jax.files.atomic import write_atomically
+from ganimation_jax.media.encoding import STILL_SUFFIXES, encode
+from ganimation_jax.media.photos import Photo, plain
 from ganimation_jax.media.pictures import opened
-from ganimation_jax.media.tags import as_text, as_xmp
 from ganimation_jax.media.video import tags_of
 from ganimation_jax.version import __version__
 
 NOTICE = "AI-edited: facial expression changed by a trained model"
 # https://cv.iptc.org/newscodes/digitalsourcetype: a photo in which parts are synthetic.
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 ITEM = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
 
@@ -59,51 +57,33 @@ def as_tags(provenance: Provenance) -> dict[str, str]:
     return {name: getattr(provenance, name) for name in (*first, "model", "sha256", "action_units")}
 
 
-def save_image(path: Path, pixels: np.ndarray, provenance: Provenance | None) -> None:
-    """Write a picture, whole or not at all.
-
-    JPEG and WebP are of quality 95, JPEG with full colour resolution; PNG is without loss.
+def save_image(path: Path, photo: Photo | np.ndarray, provenance: Provenance | None) -> None:
+    """Write a picture, whole or not at all; see ``encoding.encode``.
 
     Args:
       path: ``.png``, ``.jpg``, ``.jpeg`` or ``.webp``; overwritten.
-      pixels: uint8 ``h w 3``.
+      photo: with what is to be kept of its source; or uint8 ``h w 3``, sRGB.
       provenance: None writes none.
 
     Raises:
       ValueError: another ending.
       OSError: it cannot be written.
     """
-    kind = check_suffix(path)
-    tags = None if provenance is None else as_tags(provenance)
-    options: dict[str, object] = {} if kind == "PNG" else {"quality": 95}
-    if kind == "JPEG":
-        options["subsampling"] = 0
-    if tags is not None:
-        text, packet = as_text(tags), as_xmp(tags)
-        if kind == "PNG":
-            chunks = PngImagePlugin.PngInfo()
-            chunks.add_itxt("XML:com.adobe.xmp", packet)
-            chunks.add_text("Comment", text)
-            options["pnginfo"] = chunks
-        else:
-            options["xmp"] = packet.encode()
-        if kind == "JPEG":
-            options["comment"] = text.encode()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, **options)
-    write_atomically(path, buffer.getvalue())
+    photo = plain(photo) if isinstance(photo, np.ndarray) else photo
+    tags = {} if provenance is None else as_tags(provenance)
+    write_atomically(path, encode(photo, format_of(path), tags))
 
 
-def check_suffix(path: Path) -> str:
+def format_of(path: Path) -> str:
     """Pillow's name of the format that a still picture is written in.
 
     Raises:
       ValueError: the ending is not one of those that are written.
     """
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: pictures are written as {', '.join(SUFFIXES)}")
-    return {".png": "PNG", ".webp": "WEBP"}.get(suffix, "JPEG")
+    if suffix not in STILL_SUFFIXES:
+        raise ValueError(f"{path}: pictures are written as {', '.join(STILL_SUFFIXES)}")
+    return STILL_SUFFIXES[suffix]
 
 
 def read_provenance(path: Path) -> Provenance | None:

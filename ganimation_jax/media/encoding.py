@@ -1,0 +1,113 @@
+"""Write a photo as PNG, JPEG or WebP, with what it says besides its colours."""
+
+import io
+import struct
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from ganimation_jax.media import colours
+from ganimation_jax.media.photos import Photo, as_picture
+from ganimation_jax.media.pictures import over_white
+from ganimation_jax.media.tags import as_text, as_xmp
+
+STILL_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+QUALITY = 95
+
+
+def encode(photo: Photo, kind: str, tags: Mapping[str, str]) -> bytes:
+    """A photo as a file.
+
+    PNG is lossless and keeps everything. JPEG and WebP are of quality 95 and 8 bits, JPEG with
+    full colour resolution and with white in place of transparency.
+
+    Args:
+      kind: ``PNG``, ``JPEG`` or ``WEBP``.
+      tags: what the file says about itself, as XMP and as a comment in plain text.
+    """
+    if kind == "PNG":
+        return _encode_png(photo, tags)
+    image, profile = as_picture(photo.color), photo.space.profile
+    options: dict[str, object] = {"quality": QUALITY}
+    if kind == "WEBP" and photo.space.mode == "L":  # WebP knows no grey
+        image, profile = colours.to_srgb(image, profile), None
+    alpha = None if photo.alpha is None else as_picture(photo.alpha)
+    if alpha is not None and kind == "JPEG":
+        image = over_white(image.convert("RGB"), alpha).convert(image.mode)
+    elif alpha is not None:
+        image = image.convert("RGB")
+        image.putalpha(alpha)
+        options["exact"] = True  # also the colours of what is transparent
+    if kind == "JPEG":
+        options["subsampling"] = 0
+        if photo.dpi:
+            options["dpi"] = tuple(round(value) for value in photo.dpi)
+    if tags:
+        options["xmp"] = as_xmp(tags).encode()
+        if kind == "JPEG":
+            options["comment"] = as_text(tags).encode()
+    buffer = io.BytesIO()
+    image.save(buffer, kind, icc_profile=profile, **options)
+    return buffer.getvalue()
+
+
+def lost(photo: Photo, kind: str) -> tuple[str, ...]:
+    """What a photo has that a file of that kind does not hold, in words."""
+    notes = []
+    if kind != "PNG" and photo.color.dtype != np.uint8:
+        notes.append(f"{kind} has 8 bits: 8 of its 16 are kept; PNG keeps all")
+    if kind == "JPEG" and photo.alpha is not None and (photo.alpha != photo.alpha.max()).any():
+        notes.append("JPEG has no transparency: it becomes white; PNG keeps it")
+    return tuple(notes)
+
+
+def _encode_png(photo: Photo, tags: Mapping[str, str]) -> bytes:
+    """Pillow writes what stands before the pixels; of 16 bits the pixels are written here."""
+    info = PngImagePlugin.PngInfo()
+    if tags:
+        info.add_itxt("XML:com.adobe.xmp", as_xmp(tags))
+        info.add_text("Comment", as_text(tags))
+    options: dict[str, object] = {"pnginfo": info, "icc_profile": photo.space.profile}
+    if photo.dpi:
+        options["dpi"] = photo.dpi
+    deep = photo.color.dtype != np.uint8
+    buffer = io.BytesIO()
+    image = as_picture(photo.color)
+    if deep:
+        image = image.crop((0, 0, 1, 1))
+    elif photo.alpha is not None:
+        image.putalpha(Image.fromarray(photo.alpha))
+    image.save(buffer, "PNG", **options)
+    return _with_16_bits(buffer.getvalue(), photo) if deep else buffer.getvalue()
+
+
+def _with_16_bits(png: bytes, photo: Photo) -> bytes:
+    """A PNG file with a photo's 16-bit pixels in place of its own."""
+    parts = [photo.color] if photo.alpha is None else [photo.color, photo.alpha[..., None]]
+    pixels = np.concatenate(parts, axis=2)
+    height, width, channels = pixels.shape
+    rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
+    # Each row is stored as its difference from the one above: filter 2.
+    rows[1:] -= rows[:-1].copy()
+    filtered = np.pad(rows, ((0, 0), (1, 0)), constant_values=2)
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    data = zlib.compress(filtered.tobytes())
+    made, place = png[:8], 8
+    while place < len(png):
+        (length,) = struct.unpack_from(">I", png, place)
+        name, content = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        made += _chunk(name, {b"IHDR": head, b"IDAT": data}.get(name, content))
+        place += 12 + length
+    return made
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return (
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+    )
