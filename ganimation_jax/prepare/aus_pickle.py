@@ -16,8 +16,8 @@ class Values(NamedTuple):
     """The annotation of one picture as numbers."""
 
     origin: str  # for messages
-    aus: tuple[float, ...]  # [0, 5]; 17 of them, or ``problem`` says what else there is
-    problem: str = ""
+    aus: tuple[float, ...]  # 17, [0, 5]; none where the pickle has something else
+    problem: str = ""  # what that is
 
 
 def read_aus_pickle(path: Path) -> dict[str, Values]:
@@ -51,12 +51,13 @@ def read_aus_pickle(path: Path) -> dict[str, Values]:
 
 
 def _values(origin: str, value: np.ndarray | list | tuple) -> Values:
-    if isinstance(value, np.ndarray):
-        if value.ndim != 1 or value.dtype.kind not in "iuf":
-            return Values(origin, (), f"an array of shape {value.shape} and type {value.dtype}")
-        return Values(origin, tuple(float(number) for number in value))
-    if not all(isinstance(number, int | float | np.integer | np.floating) for number in value):
-        return Values(origin, (), f"a {type(value).__name__} of something else than numbers")
+    shape = value.shape if isinstance(value, np.ndarray) else (len(value),)
+    if shape != (len(ACTION_UNITS),):
+        return Values(origin, (), f"it has the shape {shape}")
+    if isinstance(value, np.ndarray) and value.dtype.kind == "b":
+        return Values(origin, (), "an array of truth values")
+    if not all(isinstance(number, int | float | np.number) for number in value):
+        return Values(origin, (), f"a {type(value).__name__} that holds other things than numbers")
     return Values(origin, tuple(float(number) for number in value))
 
 
@@ -67,7 +68,6 @@ def from_values(values: Values) -> Measured:
       UnusableFile: not 17 numbers in [0, 5].
     """
     if len(values.aus) != len(ACTION_UNITS):
-        detail = values.problem or f"{len(values.aus)} numbers"
-        raise UnusableFile("not 17 action units", detail, Path(values.origin))
+        raise UnusableFile("not 17 action units", values.problem, Path(values.origin))
     aus = dict(zip(ACTION_UNITS, values.aus, strict=True))
     return Measured(check_intensities(aus, Path(values.origin)))
