@@ -9,7 +9,7 @@ Presets, as ``--config=configs/emotionet.py:NAME``:
     replicate    donydchen/ganimation_replicate
     recommended  the paper with what experiments/001_control found to be obeyed sooner
 
-docs/presets.md sets them side by side.
+docs/methods.md sets them side by side.
 ``DIR`` is what ``ganimation prepare`` wrote. Any field can be set on the command
 line: ``--config.batch_size=32``. Durations and intervals are counted in images that the
 critic sees.
@@ -136,7 +136,7 @@ def paper() -> ConfigDict:
     cfg.evaluate.batch_size = 32
     cfg.evaluate.controlled_faces = 16  # on which each action unit is tried alone
     cfg.clips = False  # with each grid of samples a GIF of the expressions coming and going
-    cfg.health = ConfigDict({"on": True, "warmup": 20_000})  # alerts: see docs/recipes.md
+    cfg.health = ConfigDict({"on": True, "warmup": 20_000})  # alerts: see docs/troubleshooting.md
     cfg.wandb = ConfigDict({"mode": "auto", "project": "ganimation", "group": "", "name": ""})
     cfg.wandb.update(tags=(), artifacts=False)  # artifacts: send the last checkpoint
     return cfg

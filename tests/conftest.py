@@ -1,4 +1,4 @@
-"""Eight virtual CPU devices, one compilation cache, tiny networks shared between tests."""
+"""Eight virtual CPU devices, one compilation cache, checked types, tiny networks to share."""
 
 import os
 from pathlib import Path
@@ -14,6 +14,13 @@ os.environ |= {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
     "WANDB_MODE": "disabled",
 }
+
+from jaxtyping import install_import_hook
+
+# Rooms whose annotations, shapes included, are checked at each call in tests. Before anything
+# imports them.
+CHECKED = ("ganimation_jax.bench", "ganimation_jax.interop")
+install_import_hook(CHECKED, "beartype.beartype")
 
 import jax
 import numpy as np

@@ -140,7 +140,7 @@ def test_two_critic_updates_to_a_batch_do_not_hasten_the_schedule():
 
 
 def test_the_table_names_every_preset_and_every_difference():
-    table = (ROOT / "docs" / "presets.md").read_text()
+    table = (ROOT / "docs" / "methods.md").read_text()
     for preset, difference in DIFFERENCES.items():
         assert f"`{preset}`" in table
         for name in difference:

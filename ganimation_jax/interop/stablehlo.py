@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array, export
+from jaxtyping import Num
 
 from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.types import Edit, Params
@@ -50,7 +51,9 @@ class Exported(NamedTuple):
         """Side of the images, in pixels."""
         return self.manifest["image_size"]
 
-    def __call__(self, image: Array | np.ndarray, aus: Array | np.ndarray) -> Edit:
+    def __call__(
+        self, image: Num[Array | np.ndarray, "..."], aus: Num[Array | np.ndarray, "..."]
+    ) -> Edit:
         """Edit images. Compiles once for each batch size.
 
         Args:

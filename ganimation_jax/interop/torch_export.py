@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from flax.traverse_util import flatten_dict
+from jaxtyping import Float32
 
 from ganimation_jax.interop.torch_files import write_state_dict
 from ganimation_jax.interop.torch_names import Layout, critic_names, generator_names, to_torch
@@ -30,7 +31,7 @@ def layout_of(generator_params: Params) -> Layout:
     return "official" if norm_affine else "replicate"
 
 
-def generator_to_state_dict(params: Params) -> dict[str, np.ndarray]:
+def generator_to_state_dict(params: Params) -> dict[str, Float32[np.ndarray, "..."]]:
     """A generator's parameters under PyTorch's names and in its array layouts, float32.
 
     The exact inverse of ``torch_import.generator_from_state_dict``.
@@ -42,12 +43,14 @@ def generator_to_state_dict(params: Params) -> dict[str, np.ndarray]:
     return _rename(params, generator_names(layout_of(params), blocks))
 
 
-def critic_to_state_dict(params: Params, layout: Layout = "official") -> dict[str, np.ndarray]:
+def critic_to_state_dict(
+    params: Params, layout: Layout = "official"
+) -> dict[str, Float32[np.ndarray, "..."]]:
     """As ``generator_to_state_dict``, for a critic. The two layouts differ only in names."""
     return _rename(params, critic_names(layout, sum(name.startswith("down") for name in params)))
 
 
-def _rename(params: Params, names: dict[str, str]) -> dict[str, np.ndarray]:
+def _rename(params: Params, names: dict[str, str]) -> dict[str, Float32[np.ndarray, "..."]]:
     flat = flatten_dict(params, sep="/")
     if set(flat) != set(names):
         raise ValueError(f"no published network has these arrays: {sorted(set(flat) ^ set(names))}")

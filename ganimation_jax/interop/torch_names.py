@@ -1,18 +1,19 @@
-"""What the published PyTorch implementations call each array, and how they lay it out.
+"""Names and layouts of the arrays in the published PyTorch implementations.
 
-Two layouts: ``official`` (albertpumarola/GANimation) and ``replicate``
-(donydchen/ganimation_replicate). Both number the layers of one ``nn.Sequential`` alike.
+There are two layouts: ``official`` (albertpumarola/GANimation) and ``replicate``
+(donydchen/ganimation_replicate). Both number the layers of one ``nn.Sequential`` in the same way.
 """
 
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float32, Num
 
 Layout = Literal["official", "replicate"]
 
 
 class Names(NamedTuple):
-    """Prefixes that tell the layouts apart."""
+    """Prefixes of names, which distinguish the layouts."""
 
     trunk: str
     residual: str
@@ -23,7 +24,7 @@ class Names(NamedTuple):
 
 
 LAYOUTS: dict[Layout, Names] = {
-    # The misspelling is the published code's.
+    # 'attetion' is spelled as in the published code.
     "official": Names("main", "main", "img_reg.0", "attetion_reg.0", "conv1", "conv2"),
     "replicate": Names("model", "conv_block", "color_top.0", "au_top.0", "dis_top", "aus_top"),
 }
@@ -69,8 +70,16 @@ def critic_names(layout: Layout, depth: int) -> dict[str, str]:
     return table
 
 
-def from_torch(path: str, array: np.ndarray) -> np.ndarray:
-    """A PyTorch array in our layout; a copy, float32."""
+def from_torch(path: str, array: Num[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    """A PyTorch array in our layout; a copy.
+
+    Args:
+      path: our name of the parameter; those of transposed convolutions begin with "up".
+      array: kernels ``out in kh kw``, or ``in out kh kw`` and flipped if transposed.
+
+    Returns:
+      Kernels ``kh kw in out``; other arrays keep their shape.
+    """
     if array.ndim == 4 and path.startswith("up"):  # in out kh kw, applied flipped
         array = array.transpose(2, 3, 0, 1)[::-1, ::-1]
     elif array.ndim == 4:  # out in kh kw
@@ -78,8 +87,8 @@ def from_torch(path: str, array: np.ndarray) -> np.ndarray:
     return np.array(array, np.float32, order="C")
 
 
-def to_torch(path: str, array: np.ndarray) -> np.ndarray:
-    """The reverse of ``from_torch``."""
+def to_torch(path: str, array: Num[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    """The inverse of ``from_torch``."""
     if array.ndim == 4 and path.startswith("up"):
         array = array[::-1, ::-1].transpose(2, 3, 0, 1)
     elif array.ndim == 4:
