@@ -6,7 +6,7 @@ Nothing is looked at during the warm-up. All that ``Health`` knows follows from 
 then, in their order: a continued run takes in ``metrics.jsonl`` again and neither loses nor
 repeats an alert.
 
-This needs no device: floats in, sentences out. docs/troubleshooting.md says more about each failure.
+This needs no device: floats in, sentences out. docs/troubleshooting.md explains each failure.
 """
 
 import collections
