@@ -40,7 +40,7 @@ ALLOWED = {
     "web": {"files", "media", "faces", "runs", "reports", "animation"},
     "interop": {"files", "methods", "models", "steps", "parallel", "runs"},
     "sweep": {"files", "logs"},
-    "bench": {"methods", "models", "steps", "parallel", "data", "synthetic"},
+    "bench": {"files", "methods", "models", "steps", "parallel", "data", "synthetic"},
     "main": {"evaluation", "parallel", "training"},
     "__main__": set(),
 }

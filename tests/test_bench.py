@@ -26,61 +26,30 @@ FLAGS = [
     for name, value in TINY._replace(n_critic=1)._asdict().items()
     if name != "dtype"
 ]
-SIZES = {*Sizes._fields}
-TIMES = {"median_ms", "min_ms", "max_ms"}
-TABLES = {
-    "step": {
-        "peak": {"dtype", "tflop_per_s"},
-        "step": SIZES
-        | TIMES
-        | {"images_per_s", "gflop_per_image", "tflop_per_s", "share_of_peak"}
-        | {"program_mib", "peak_rss_mib", "compile_s"},
-        "growth": {"field", "values", "time_grows_with_power"},
-    },
-    "inference": {
-        "peak": {"dtype", "tflop_per_s"},
-        "inference": TIMES
-        | {"batch", "image_size", "dtype", "images_per_s", "gflop_per_image", "share_of_peak"},
-    },
-    "compile": {"compile": SIZES | {"cache", "trace_s", "compile_s", "process_s"}},
-    "input": {
-        "input": {"source", "readers", "image_size", "first_s"}
-        | {"images_per_s", "slowest_images_per_s"}
-    },
-    "exact": {
-        "exact": {"reformulation", "in_use", "fast_ms", "plain_ms", "dtype"}
-        | {"plain_over_fast", "ratio_min", "ratio_max", "relative_difference"}
-    },
-}
 
 
-@pytest.mark.parametrize("what", TABLES)
-def test_each_measurement_runs_and_says_where_and_with_what(what, tmp_path, capsys):
+@pytest.mark.slow
+def test_everything_is_measured(tmp_path, capsys):
     path = tmp_path / "bench.json"
     few = ["--repeats=1", "--matrix-size=64", "--inference-batches", "1", "--workers", "0"]
-    few += {"step": ["--sweep-batch", "16"], "exact": ["--n-critic=2"]}.get(what, [])
-    assert main([what, f"--json={path}", *FLAGS, *few]) == 0
+    assert main(["all", f"--json={path}", *FLAGS, *few, "--n-critic=2", "--sweep-batch=16"]) == 0
     content = json.loads(path.read_text())
     assert content["complete"]
-    assert f"bench {what} " in content["command"]
-    assert {"date", "versions", "notes", "machine"} < set(content)
     assert content["machine"]["devices"] == jax.device_count()
-    assert {"jax", "python"} < set(content["versions"])
-    assert set(content["results"]) == set(TABLES[what])
     printed = capsys.readouterr().out
-    for table, rows in content["results"].items():
-        assert table in printed
-        for row in rows:
-            assert set(row) == TABLES[what][table]
-            assert all(np.isfinite(v) for v in row.values() if isinstance(v, float))
-    if what == "step":
-        assert [row["batch"] for row in content["results"]["step"]] == [BATCH, 16]
-    if what == "exact":  # the plain forms are the product's equals
-        rows = content["results"]["exact"]
-        # 6 of the step, 2 transposed convolutions and 2 critic layers in two ways, 1 each of
-        # residual, stem and heads
-        assert len(rows) == 6 + 2 * 2 + 2 * 2 + 3
-        assert max(row["relative_difference"] for row in rows) < 1e-4
+    assert all(f"{table}\n" in printed for table in content["results"])
+    rows = [row for rows in content["results"].values() for row in rows]
+    numbers = [value for row in rows for value in row.values() if isinstance(value, float)]
+    assert len(numbers) > 50
+    assert np.isfinite(numbers).all()
+    step, grown = content["results"]["step"]
+    assert (step["batch"], grown["batch"]) == (BATCH, 16)
+    # Work grows with the batch, but for the optimisers'.
+    assert grown["gflop_per_image"] == pytest.approx(step["gflop_per_image"], rel=0.05)
+    # The plain forms are equal to what training uses.
+    differences = [row["relative_difference"] for row in content["results"]["exact"]]
+    assert len(differences) > 10
+    assert max(differences) < 1e-4
 
 
 def test_a_batch_that_devices_cannot_share_is_refused(capsys):
@@ -90,7 +59,7 @@ def test_a_batch_that_devices_cannot_share_is_refused(capsys):
 
 def test_a_run_cut_short_leaves_what_it_measured(tmp_path):
     path = tmp_path / "bench.json"
-    record.Report(path, ["bench"]).add("step", {"median_ms": 1.0})
+    record.Record(path, ["bench"]).add("step", {"median_ms": 1.0})
     content = json.loads(path.read_text())
     assert not content["complete"]
     assert content["results"] == {"step": [{"median_ms": 1.0}]}
@@ -132,6 +101,7 @@ def test_flops_of_an_edit_are_those_of_the_published_network():
     np.testing.assert_allclose(workload.step_flops(sizes)["edit"], published - planes, rtol=0.01)
 
 
+@pytest.mark.slow
 def test_flops_of_the_updates_are_those_of_the_compiled_programs():
     # Large enough that convolutions outweigh what XLA computes twice when it fuses.
     sizes = Sizes(64, 32, batch=2, n_critic=3, residual_blocks=1)
@@ -182,6 +152,7 @@ def strong(params):
     return jax.tree_util.tree_map_with_path(draw, params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hoist", [False, True])
 def test_both_statements_of_an_iteration_are_the_same_function(
     torch_ganimation, hoist, initial_state, optimizers, batch

@@ -88,6 +88,7 @@ def tiny_step():
     return programs.describe(TINY)
 
 
+@pytest.mark.slow
 def test_the_real_step_sums_each_gradient_once_for_each_use(tiny_step):
     # XLA's CPU compiler sums a kernel's gradients of two uses apart; its others join them.
     shapes = workload.state_shapes(TINY.sizes)
@@ -116,6 +117,7 @@ def test_what_devices_exchange_does_not_grow_with_their_number(tiny_step, device
         assert [c[key] for c in found["collectives"]] == [c[key] for c in tiny_step["collectives"]]
 
 
+@pytest.mark.slow
 def test_a_compiler_that_fails_says_why():
     with pytest.raises(RuntimeError, match=r"KeyError: 7"):
         programs.compile_apart(TINY._replace(compiler="tpu", devices=7))
@@ -194,6 +196,7 @@ def test_bounds_of_efficiency():
     assert machines.update_bytes(10, 100, 5, fsdp=2) == (28 * 510 + 8 * 10) / 2
 
 
+@pytest.mark.slow
 def test_tables_from_results(tiny_step, tmp_path, capsys, monkeypatch):
     path = tmp_path / "results.json"
     path.write_text(json.dumps({"programs": [tiny_step]}))

@@ -256,7 +256,7 @@ def main() -> int:
     start = time.monotonic()
     deadline, ready_by = start + 60 * args.minutes, start + 0.7 * 60 * args.minutes
 
-    result = table.Report(args.json, ["python", *sys.argv])
+    result = table.Record(args.json, ["python", *sys.argv])
     peers, problems = [], {}
     for name in names:  # one after the other: compilers tune by the clock
         peer = Peer(name, sizes, parts)

@@ -1,1 +1,1 @@
-"""Measurements: what a training step, the input, an edit and a compilation cost on this machine."""
+"""Speed and memory of training, loading, inference and compilation on this machine."""

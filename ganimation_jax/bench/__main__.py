@@ -1,6 +1,6 @@
-"""Measure: ``ganimation bench [step|input|inference|compile|exact|all]``.
+"""Measure speed and memory of this library on this machine.
 
-Prints tables and, with ``--json FILE``, writes them with machine, versions and command.
+Prints tables; ``--json FILE`` also writes them, with machine, versions and command.
 """
 
 import argparse
@@ -11,37 +11,49 @@ from pathlib import Path
 from typing import Any
 
 from ganimation_jax.bench import compilation, exact, inference, step, timing
-from ganimation_jax.bench.record import Report, line, machine
+from ganimation_jax.bench.record import Record, line, machine
 from ganimation_jax.bench.workload import Sizes
 
-# Compilation first: its processes need a GPU's memory, which this one takes when it computes.
+# Compilation comes first, because its child processes need the GPU memory that this one will take.
 PARTS = ("compile", "step", "inference", "exact", "input")
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Flags."""
+    """The parsed flags."""
     parser = argparse.ArgumentParser(
-        prog="ganimation bench", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="ganimation bench",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add, sizes = parser.add_argument, Sizes()
-    add("what", nargs="?", default="all", choices=[*PARTS, "all"])
-    add("--json", type=Path, metavar="FILE", help="write the results there too")
+    add("what", nargs="?", default="all", choices=[*PARTS, "all"], help="what to measure")
+    add("--json", type=Path, metavar="FILE", help="also write the results to this file")
     add("--image-size", type=int, default=sizes.image_size, help="pixels a side")
-    add("--width", type=int, default=sizes.width, help="of both networks")
-    add("--residual-blocks", type=int, default=sizes.residual_blocks, help="of the generator")
-    add("--batch", type=int, default=sizes.batch, help="images of one update")
-    add("--n-critic", type=int, default=sizes.n_critic, help="critic updates in a step")
-    add("--dtype", choices=["float32", "bfloat16"], default=sizes.dtype)
-    add("--repeats", type=int, default=5, help="timed samples")
+    add("--width", type=int, default=sizes.width, help="width of both networks")
+    add(
+        "--residual-blocks",
+        type=int,
+        default=sizes.residual_blocks,
+        help="residual blocks of the generator",
+    )
+    add("--batch", type=int, default=sizes.batch, help="images per update, over all devices")
+    add("--n-critic", type=int, default=sizes.n_critic, help="critic updates per step")
+    add("--dtype", choices=["float32", "bfloat16"], default=sizes.dtype, help="of convolutions")
+    add("--repeats", type=int, default=5, help="number of timed samples")
     several = functools.partial(add, type=int, nargs="*", metavar="N")
-    several("--sweep-batch", default=[], help="step: more batches")
-    several("--sweep-image-size", default=[], help="step: more sizes, as 64 128 256")
-    several("--sweep-n-critic", default=[], help="step: more numbers")
-    several("--inference-batches", default=[1, 4, 16, 64], help="inference: batches")
-    several("--workers", default=[0, 1, 2], help="input: processes; 0: threads")
-    add("--data-dir", type=Path, help="input: a prepared dataset, beside synthetic faces")
-    add("--matrix-size", type=int, default=0, help="rows of the peak's product; 0: by device")
+    several("--sweep-batch", default=[], help="step: further batches")
+    several("--sweep-image-size", default=[], help="step: further image sizes")
+    several("--sweep-n-critic", default=[], help="step: further numbers of critic updates")
+    several("--inference-batches", default=[1, 4, 16, 64], help="inference: batch sizes")
+    several("--workers", default=[0, 1, 2], help="input: reader processes; 0 reads with threads")
+    add("--data-dir", type=Path, help="input: a prepared dataset, besides synthetic faces")
+    add(
+        "--matrix-size",
+        type=int,
+        default=0,
+        help="size of the matrix product that measures the peak; 0 depends on the device",
+    )
     args = parser.parse_args(argv)
     if args.repeats < 1:
         parser.error("--repeats must be at least 1")
@@ -49,7 +61,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def measurements(args: argparse.Namespace, sizes: Sizes) -> Rows:
-    """The rows that were asked for, as they are measured."""
+    """Yield the requested rows as they are measured."""
     parts = PARTS if args.what == "all" else (args.what,)
     if "compile" in parts:
         yield from compilation.run(sizes)
@@ -73,24 +85,24 @@ def measurements(args: argparse.Namespace, sizes: Sizes) -> Rows:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, write.
+    """Measure, print and write.
 
     Returns:
-      The exit code: 0, or 2 with one line on stderr when the input is refused.
+      The exit code: 0, or 2 after one line on stderr if the input is refused.
     """
     args = parse(argv)
     sizes = Sizes(**{field: getattr(args, field) for field in Sizes._fields})
     words = sys.argv[1:] if argv is None else argv
-    report = Report(args.json, ["python", "-m", "ganimation_jax.bench", *words])
+    record = Record(args.json, ["ganimation", "bench", *words])
     try:
         for table, row in measurements(args, sizes):
-            report.add(table, row)
+            record.add(table, row)
             print(f"{table}: {line(row)}", file=sys.stderr)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    report.write(complete=True, machine=machine())
-    print(report.text())
+    record.write(complete=True, machine=machine())
+    print(record.text())
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Compilation of the training step, cold and from the persistent cache.
+"""Compilation of the training step, without and with the persistent cache.
 
-Each in a process of its own: within one, jax would remember.
+Each compilation runs in a process of its own, because jax caches in memory, too.
 """
 
 import json
@@ -18,12 +18,15 @@ from ganimation_jax.parallel import sharding
 
 
 def run(sizes: Sizes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Compile with an empty cache folder, then again with what that left in it.
+    """Compile with an empty cache folder, then with the cache that this left.
 
-    Call it before this process touches a GPU: the others need its memory.
+    Call it before this process uses a GPU, because the child processes need its memory.
 
     Yields:
-      Table and row.
+      The table's name and a row.
+
+    Raises:
+      RuntimeError: a child process failed; the message has its output.
     """
     with tempfile.TemporaryDirectory() as cache:
         env = os.environ | {
@@ -36,7 +39,7 @@ def run(sizes: Sizes) -> Iterator[tuple[str, dict[str, Any]]]:
             start = time.perf_counter()
             child = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
             if child.returncode:
-                raise RuntimeError(f"compiling in a process of its own failed:\n{child.stderr}")
+                raise RuntimeError(f"compiling in a child process failed:\n{child.stderr}")
             yield (
                 "compile",
                 {"cache": name}
@@ -47,7 +50,7 @@ def run(sizes: Sizes) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def main() -> None:
-    """In the child: compile the step for abstract arrays; prints seconds as JSON."""
+    """Compile the step for abstract arrays and print seconds as JSON; runs in the child."""
     sizes = Sizes(**json.loads(sys.argv[1]))
     mesh = sharding.make_mesh()
     start = time.perf_counter()

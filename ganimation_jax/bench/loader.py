@@ -1,4 +1,4 @@
-"""The input pipeline alone: images a second, and whether threads or processes give more."""
+"""Speed of the input pipeline alone, with threads and with processes."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -14,22 +14,22 @@ from ganimation_jax.data.dataset import FaceDataset
 from ganimation_jax.data.pipeline import READ_AHEAD, Source, training_batches
 from ganimation_jax.synthetic.faces import SyntheticFaces
 
-FACES = 512  # synthetic ones; they are drawn anew each time
+FACES = 512  # synthetic, drawn anew each time
 
 
 def run(
     sizes: Sizes, workers: Sequence[int], data_dir: Path | None, repeats: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Measure synthetic faces and, if there is one, a prepared dataset.
+    """Measure synthetic faces and, if given, a prepared dataset.
 
     Args:
-      sizes: of the step to be fed; pictures of another size are resized.
-      workers: numbers of processes to try; 0 reads in threads.
-      data_dir: what ``prepare`` wrote.
-      repeats: timed elements, each of ``n_critic * batch`` images.
+      sizes: of the training step; pictures of another size are resized.
+      workers: numbers of reader processes to try; 0 reads with threads.
+      data_dir: folder of a prepared dataset.
+      repeats: number of timed batches, each of ``n_critic * batch`` images.
 
     Yields:
-      Table and row.
+      The table's name and a row.
     """
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # Grain's processes read absl flags
@@ -42,7 +42,7 @@ def run(
 
 
 def measure_input(source: Source, sizes: Sizes, workers: int, repeats: int) -> dict[str, Any]:
-    """One row: elements drawn as fast as they come, after those that were read ahead."""
+    """One row: batches drawn as fast as possible, after those that were read ahead."""
     start = time.perf_counter()
     units = tuple(unit for unit in ACTION_UNITS if unit in source.action_units)
     batches = training_batches(

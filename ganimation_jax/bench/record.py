@@ -1,4 +1,4 @@
-"""What was measured, as JSON and as a table to read; and where and with what."""
+"""Measurements as JSON and as tables, with machine, versions and command."""
 
 import datetime
 import importlib.metadata
@@ -11,20 +11,22 @@ from typing import Any
 
 import jax
 
+from ganimation_jax.files.atomic import write_atomically
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain")
 NOTES = {
-    "images_per_s": "of training: n_critic * batch images a step, counted once",
+    "images_per_s": "training images per second: n_critic * batch images per step",
     "flops": (
-        "XLA's count before compilation, of a step's parts times their number; it counts a loop's "
-        "body once, so that the count of a whole step would be too low"
+        "XLA's count before compilation, summed over the parts of a step; XLA counts the body of a "
+        "loop once, so its count of a whole step would be too low"
     ),
-    "share_of_peak": "of the fastest matrix product measured in the same run, in the same dtype",
+    "share_of_peak": "relative to the fastest matrix product of the same run and dtype",
     "spread": "median of the repeats, with the fastest and the slowest",
 }
 
 
 def machine() -> dict[str, Any]:
-    """Processor, memory, devices."""
+    """The processor, the memory and the devices."""
     devices = jax.devices()
     return {
         "cpu": cpu_model(),
@@ -33,12 +35,12 @@ def machine() -> dict[str, Any]:
         "platform": devices[0].platform,
         "device": devices[0].device_kind,
         "devices": len(devices),
-        "load": os.getloadavg()[0],  # processes that want a core: others' too
+        "load": os.getloadavg()[0],  # includes other processes
     }
 
 
 def cpu_model() -> str:
-    """As Linux names it."""
+    """The processor's name as Linux gives it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -46,18 +48,18 @@ def cpu_model() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what computes; packages that are not installed are left out."""
+    """Versions of Python and of the packages that compute, if installed."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            continue  # grain is needed for one of the measurements only
+            continue  # grain is needed by one of the measurements only
     return found
 
 
-class Report:
-    """Rows by table, written after every one: a run that is cut short leaves what it has."""
+class Record:
+    """Rows by table, written after each row so that an interrupted run keeps its results."""
 
     def __init__(self, path: Path | None, command: Sequence[str]):
         self._path = path
@@ -70,34 +72,39 @@ class Report:
         }
 
     def add(self, table: str, row: dict[str, Any]) -> None:
-        """Keep a row."""
+        """Add a row to a table and write the file."""
         self.tables.setdefault(table, []).append(row)
         self.write(complete=False)
 
     def write(self, complete: bool, **more: Any) -> None:
-        """The file as it stands."""
+        """Write the file.
+
+        Args:
+          complete: whether all measurements are done.
+          **more: further fields for the head of the file.
+        """
         self._head |= more
         if self._path:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             content = self._head | {"complete": complete, "results": self.tables}
-            self._path.write_text(json.dumps(content, indent=2) + "\n")
+            write_atomically(self._path, json.dumps(content, indent=2) + "\n")
 
     def text(self) -> str:
-        """All tables."""
+        """All tables as text."""
         return "\n\n".join(f"{name}\n{table(rows)}" for name, rows in self.tables.items())
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row by itself."""
+    """One row as text."""
     return " ".join(f"{name}={_cell(value)}" for name, value in row.items())
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows under the names of their fields, aligned; numbers to four digits."""
+    """Rows as an aligned table; numbers have four digits."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [names, *([_cell(row.get(name, "")) for name in names] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    # Text to the left, numbers to the right.
+    # Text is aligned left, numbers right.
     left = [all(isinstance(row.get(name, ""), str) for row in rows) for name in names]
     return "\n".join(
         "  ".join(

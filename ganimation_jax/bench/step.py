@@ -1,4 +1,4 @@
-"""The training step: time, images a second, share of the device's speed, memory, growth."""
+"""The training step: time, images per second, share of the peak, memory, growth with size."""
 
 import math
 import time
@@ -18,16 +18,16 @@ Row = dict[str, Any]
 def run(
     base: Sizes, sweeps: Mapping[str, Sequence[int]], repeats: int, peaks: Mapping[str, float]
 ) -> Iterator[tuple[str, Row]]:
-    """Measure the step at ``base``, and along each sweep with all else as in ``base``.
+    """Measure the step at ``base``, and with one field changed along each sweep.
 
     Args:
       base: sizes of the step.
-      sweeps: field of ``Sizes`` -> its values.
-      repeats: timed steps.
-      peaks: dtype -> FLOP/s of one device.
+      sweeps: values for a field of ``Sizes``.
+      repeats: number of timed steps.
+      peaks: FLOP/s of one device, by dtype.
 
     Yields:
-      Table and row.
+      The table's name and a row.
     """
     rows: dict[Sizes, Row] = {}
     swept = [with_field(base, field, value) for field in sweeps for value in sweeps[field]]
@@ -43,12 +43,12 @@ def run(
 
 
 def with_field(sizes: Sizes, field: str, value: int) -> Sizes:
-    """``sizes`` with one of them changed."""
+    """``sizes`` with one field changed."""
     return Sizes(**sizes._asdict() | {field: value})
 
 
 def measure_step(sizes: Sizes, repeats: int, peaks: Mapping[str, float]) -> Row:
-    """One row: a step as ``train`` compiles it, on all devices, its batch already there."""
+    """One row: the step as training compiles it, on all devices, with its batch on them."""
     mesh = sharding.make_mesh()
     lowered = workload.lower_step(sizes, mesh)
     start = time.perf_counter()
@@ -73,14 +73,14 @@ def measure_step(sizes: Sizes, repeats: int, peaks: Mapping[str, float]) -> Row:
 
 
 def program_mib(compiled: jax.stages.Compiled) -> float:
-    """What the program holds on each device at most, by XLA's plan of its buffers."""
+    """The program's peak memory on each device, in MiB, by XLA's plan of its buffers."""
     plan: Any = compiled.memory_analysis()
     sizes = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
     return (sizes - plan.alias_size_in_bytes) / 2**20
 
 
 def growth(field: str, points: Sequence[int], times: Sequence[float]) -> Row:
-    """The power of ``field`` that the time grows with: the slope through logarithms."""
+    """The power of ``field`` with which the time grows: the slope in logarithms."""
     power = np.polyfit(np.log(points), np.log(times), 1)[0]
     if not math.isfinite(power):
         raise ValueError(f"cannot fit growth with {field} through {points}: {times}")

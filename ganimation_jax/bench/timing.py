@@ -1,4 +1,4 @@
-"""Timing on devices that run ahead of the host, and the device's own speed limit."""
+"""Timing on asynchronous devices, and the peak speed of a device."""
 
 import math
 import resource
@@ -11,21 +11,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-STEADY = 0.1  # seconds that a sample of a short function lasts at least
+STEADY = 0.1  # seconds: the least duration of a sample of a short function
 
 
 class Times(NamedTuple):
-    """Seconds for one call, one entry for each repeat."""
+    """Seconds per call, one entry per repeat."""
 
     seconds: list[float]
 
     @property
     def median(self) -> float:
-        """The middle of the samples."""
+        """The median of the samples."""
         return statistics.median(self.seconds)
 
     def row(self) -> dict[str, float]:
-        """Median and range, for a table."""
+        """Median and range, as fields of a table."""
         fastest, slowest = min(self.seconds), max(self.seconds)
         return {
             "median_ms": 1e3 * self.median,
@@ -37,15 +37,13 @@ class Times(NamedTuple):
 def measure(
     variants: Mapping[str, Callable[[], Any]], repeats: int, steady: float = 0.0
 ) -> dict[str, Times]:
-    """Time functions against each other.
-
-    They take turns, so that whatever slows the machine for a while slows all of them.
+    """Time functions in alternating turns, so that a slow phase of the machine affects all.
 
     Args:
-      variants: functions that return arrays; each is called once before it is timed.
-      repeats: samples of each.
-      steady: seconds. A sample repeats a shorter call to last about as long, and waits for
-        the device once, at its end: throughput. 0 waits after every call: latency.
+      variants: functions that return arrays; each is called once before timing.
+      repeats: number of samples per function.
+      steady: seconds. A sample repeats a shorter call to last about this long and waits for the
+        device at its end, which measures throughput. 0 waits after each call: latency.
     """
     calls = {}
     for name, run in variants.items():
@@ -67,16 +65,16 @@ def _time(run: Callable[[], Any], calls: int) -> float:
 
 
 def peak_flops(dtype: str, repeats: int, size: int = 0) -> float:
-    """FLOP/s of one device in a square matrix product: what this library can hope for.
+    """FLOP/s of one device in a square matrix product, as an upper bound for the networks.
 
     Args:
       dtype: of operands and result. float32 has JAX's default precision: TF32 where a GPU has
         it, in products and convolutions alike.
-      repeats: samples; the fastest counts.
-      size: rows of the matrices; 0 takes 8192, on a CPU 2048.
+      repeats: number of samples; the fastest counts.
+      size: rows of the matrices; 0 means 8192, or 2048 on a CPU.
     """
     size = size or (2048 if jax.default_backend() == "cpu" else 8192)
-    # Random: a GPU multiplies zeros with less power, and so faster.
+    # Random numbers, because a GPU multiplies zeros with less power and therefore faster.
     left, right = jax.random.normal(jax.random.key(0), (2, size, size), dtype)
     product = jax.jit(jnp.matmul)
     times = measure({"product": lambda: product(left, right)}, repeats, STEADY)["product"]
@@ -84,7 +82,7 @@ def peak_flops(dtype: str, repeats: int, size: int = 0) -> float:
 
 
 def peak_memory_mib() -> tuple[str, float]:
-    """The most this process has held so far, and where: on the first device, or resident."""
+    """Name and value of the peak memory so far: on the first device, or of this process."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "peak_bytes_in_use" in stats:
         return "device_peak_mib", stats["peak_bytes_in_use"] / 2**20
