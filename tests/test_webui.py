@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -33,8 +34,9 @@ from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_
 from ganimation_jax.interop.torch_import import import_run, write_run
 from ganimation_jax.synthetic.drawn_face import render
 from ganimation_jax.synthetic.faces import SyntheticFaces
-from ganimation_jax.web import app, visitors
-from ganimation_jax.web.visitors import Photo, Refused, Sitting, Visitors, take_upload
+from ganimation_jax.web import app, photos, visitors
+from ganimation_jax.web.photos import take_upload
+from ganimation_jax.web.visitors import Photo, Refused, Sitting, Visitors
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -58,7 +60,11 @@ def missing():
 
 # Gradio 6.31 asks pandas 3.1 for what that finds old.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")
-needs_browser = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+
+
+def needs_browser(test):
+    skip = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+    return pytest.mark.slow(skip(test))
 
 
 def face(person=0, smile=0.0, side=256):
@@ -119,12 +125,13 @@ def browser():
 def url(animator, browser):
     # Where no event loop runs Gradio makes some and leaves them open; the browser's runs.
     with app.serving(animator) as url:
+        folder = os.environ["GRADIO_TEMP_DIR"]
         yield url
-    assert not os.path.exists(os.environ["GRADIO_TEMP_DIR"])
+    assert not os.path.exists(folder)
 
 
 @contextlib.contextmanager
-def visit(browser, url):
+def visit(browser, url, server=""):
     """An open page. All that it asks for is of the server, and nothing goes wrong in it."""
     context = browser.new_context(viewport={"width": 1280, "height": 860})
     page = context.new_page()
@@ -137,7 +144,7 @@ def visit(browser, url):
     yield page
     context.close()
     assert len(asked) > 20
-    assert not [one for one in asked if not one.startswith((url, "data:", "blob:"))]
+    assert not [one for one in asked if not one.startswith((server or url, "data:", "blob:"))]
     assert wrong == []
 
 
@@ -240,8 +247,8 @@ def test_where_the_model_paints_is_shown_on_the_photo(page, animator):
     page.locator("#overlay input").check()
     # As the explanation of the same edit has it.
     kept = animator.explain(photo, np.array(sliders(page))).attention[..., None]
-    alpha = visitors.OVERLAY * (1 - kept)
-    edited(page, plain * (1 - alpha) + alpha * visitors.PAINT)
+    alpha = photos.OVERLAY * (1 - kept)
+    edited(page, plain * (1 - alpha) + alpha * photos.PAINT)
     page.locator("#overlay input").uncheck()
     edited(page, plain)
 
@@ -277,7 +284,7 @@ def test_the_expression_of_another_photo(page, animator):
 @pytest.mark.slow
 @needs_browser
 def test_saved_files_say_what_they_are(page, animator, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(visitors, "FILM_STEPS", steps := 4)
+    monkeypatch.setattr(photos, "FILM_STEPS", steps := 4)
     press(page, "happy")
     page.wait_for_function("document.querySelector('#AU12 input').value == 0.8")
     files = {kind: save(page, kind, tmp_path) for kind in ("png", "gif", "mp4")}
@@ -301,9 +308,9 @@ def test_saved_files_say_what_they_are(page, animator, run, tmp_path, monkeypatc
     with av.open(str(files["mp4"])) as film:
         assert NOTICE in film.metadata["comment"]
         frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
-    assert len(frames) == 2 * (steps + visitors.FILM_REST) - 1
+    assert len(frames) == 2 * (steps + photos.FILM_REST) - 1
     assert difference(frames[0], np.asarray(face())) < 6
-    assert difference(frames[visitors.FILM_REST + steps], want) < 20
+    assert difference(frames[photos.FILM_REST + steps], want) < 20
 
 
 def save(page, kind, folder):
@@ -315,6 +322,27 @@ def save(page, kind, folder):
 
 
 @pytest.mark.slow
+@needs_browser
+def test_a_photo_without_a_face_leaves_the_current_one(page, animator):
+    move(page, "AU12", 0.6)
+    values = sliders(page)
+    drop(page, Image.new("RGB", (200, 200), "teal"))
+    said(page, "No face was found.")
+    assert sliders(page) == values
+    move(page, "AU12", 0.7)
+    edited(page, animator.with_faces(np.asarray(face()), found(animator), [sliders(page)]))
+
+
+@needs_browser
+def test_on_a_network_the_page_opens_with_its_token_only(browser, animator):
+    with app.serving(animator, "0.0.0.0") as address:
+        assert "?token=" in address
+        with visit(browser, address, address.partition("?")[0]) as page:
+            drop(page, face())
+            page.wait_for_selector("#view img")
+        assert answer(address.partition("?")[0])[0] == 401
+
+
 @needs_browser
 def test_it_fits_a_phone_and_the_picture_stays_in_view(page):
     page.set_viewport_size({"width": 390, "height": 844})
@@ -332,7 +360,7 @@ def test_it_fits_a_phone_and_the_picture_stays_in_view(page):
 
 @pytest.mark.slow
 @needs_browser
-def test_another_visitor_is_told_what_is_wrong_and_leaves_nothing(browser, page, url, animator):
+def test_another_visitor_sees_what_is_wrong_and_leaves_nothing(browser, page, url, animator):
     root = Path(os.environ["GRADIO_TEMP_DIR"])
     before = set(root.iterdir())
     with visit(browser, url) as other:
@@ -342,7 +370,7 @@ def test_another_visitor_is_told_what_is_wrong_and_leaves_nothing(browser, page,
         drop(other, Image.fromarray(noise))
         said(other, "No face was found.")
         drop(other, b"<script>alert(1)</script>")
-        said(other, "no picture that can be read")
+        said(other, "not a picture that can be read")
         drop(other, bomb(20_000, 10_000))
         said(other, "too many pixels")
         drop(other, bomb(9_000, 9_000))
@@ -482,7 +510,7 @@ def test_uploads_are_limited(url):
 
 
 def test_a_file_that_came_in_another_way_is_limited_too(monkeypatch, tmp_path):
-    monkeypatch.setattr(visitors, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(photos, "LARGEST_FILE", 1000)
     path = tmp_path / "upload/a.png"
     path.parent.mkdir()
     path.write_bytes(bytes(1001))
@@ -494,7 +522,7 @@ def test_a_file_that_came_in_another_way_is_limited_too(monkeypatch, tmp_path):
 
 
 def test_a_large_photo_is_reduced_with_its_faces(monkeypatch, tmp_path):
-    monkeypatch.setattr(visitors, "PHOTO_SIDE", 100)
+    monkeypatch.setattr(photos, "PHOTO_SIDE", 100)
     path = tmp_path / "a.png"
     Image.new("RGB", (200, 150)).save(path)
     image, remark = take_upload(path)
@@ -514,36 +542,66 @@ def test_a_reduced_photo_has_its_faces_in_the_same_places():
     assert Photo(image, (one,)).within(600).faces == (one,)
 
 
+def seat(visitors, key):
+    """A visitor begins with a photo; its folder."""
+    with visitors.arriving(key) as folder:
+        visitors.seat(Sitting(folder, *[None] * 5), key)
+    return folder
+
+
 def test_visitors_have_folders_of_their_own_that_go_with_them(tmp_path):
-    visitors = Visitors(tmp_path, most=2)
-    folders = [visitors.fresh(key) for key in ("a", "b")]
-    for key, folder in zip("ab", folders, strict=True):
-        visitors.sit(key, Sitting(folder, *[None] * 5))
-    assert visitors.sitting("a").folder == folders[0]
-    visitors.fresh("c")  # b has been still the longest
-    assert [folder.exists() for folder in folders] == [True, False]
+    guests = Visitors(tmp_path, most=2)
+    one, two = (seat(guests, key) for key in "ab")
+    assert guests.sitting("a").folder == one
+    three = seat(guests, "c")  # b did nothing for the longest time
+    assert [folder.exists() for folder in (one, two, three)] == [True, False, True]
     with pytest.raises(Refused, match="first"):
-        visitors.sitting("b")
-    visitors.fresh("a")  # another photo
-    assert not folders[0].exists()
-    visitors.sit("a", Sitting(folders[0], *[None] * 5))  # came too late
-    with pytest.raises(Refused, match="first"):
-        visitors.sitting("a")
-    upload, late = tmp_path / "1234/a.png", tmp_path / "5678/a.png"
+        guests.sitting("b")
+    another = seat(guests, "a")
+    assert (one.exists(), another.exists()) == (False, True)
+    for key in "abc":
+        guests.leave(key)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_photo_is_kept_until_another_one_is_good(tmp_path):
+    guests = Visitors(tmp_path)
+    first = seat(guests, "a")
+    with pytest.raises(Refused), guests.arriving("a") as folder:
+        raise Refused("no face")
+    assert not folder.exists()
+    assert guests.sitting("a").folder == first
+    with guests.arriving("a") as folder:
+        guests.leave("a")  # the page is closed meanwhile
+        guests.seat(Sitting(folder, *[None] * 5), "a")
+    assert list(tmp_path.iterdir()) == []
+    assert not guests.has_photo("a")
+
+
+def test_uploads_that_no_page_has_used_are_removed(tmp_path):
+    guests = Visitors(tmp_path)
+    folder, upload, late = seat(guests, "a"), tmp_path / "1234/a.png", tmp_path / "5678/a.png"
     for path in (upload, late):
         path.parent.mkdir()
         path.touch()
     long_ago = time.time() - visitors.FORGOTTEN - 1
-    for path in (late.parent, visitors.fresh("a")):
+    for path in (late.parent, folder):
         os.utime(path, (long_ago, long_ago))
-    visitors.fresh("c")
+    seat(guests, "b")
     assert upload.exists()
     assert not late.exists()
-    assert len(list(tmp_path.iterdir())) == 3  # a's is as old, but in use
-    shutil.rmtree(upload.parent)
-    for key in "abc":
-        visitors.leave(key)
-    assert list(tmp_path.iterdir()) == []
+    assert folder.exists()  # as old, but in use
+
+
+def test_a_visitors_files_have_a_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(visitors, "VISITOR_BYTES", 2000)
+    sitting = Sitting(tmp_path, *[None] * 5)
+    places = []
+    for number in range(4):
+        places.append(sitting.place("edited.png"))
+        places[-1].write_bytes(bytes(900))
+        os.utime(places[-1].parent, ns=(number, number))
+    assert [place.exists() for place in places] == [False, True, True, True]
 
 
 def test_a_visitor_has_some_files_at_a_time(tmp_path):
@@ -564,7 +622,8 @@ def command(monkeypatch, capsys):
     """Run it; what to do while it serves, before it is told to end."""
     handlers = [(one, signal.getsignal(one)) for one in (signal.SIGINT, signal.SIGTERM)]
 
-    monkeypatch.setenv("https_proxy", "")  # to be as it was afterwards
+    for name in (*app.PROXIES, *app.EXCEPTIONS):
+        monkeypatch.setenv(name, "")  # to be as it was afterwards
 
     def run_it(*words, meanwhile=lambda: None):
         pause = lambda: (meanwhile(), os.kill(os.getpid(), signal.SIGTERM))  # noqa: E731
@@ -576,35 +635,66 @@ def command(monkeypatch, capsys):
         signal.signal(number, handler)
 
 
-@pytest.mark.slow
 @needs_browser
-def test_it_serves_until_it_is_ended(command, run, url):
+def test_it_serves_until_it_is_ended(command, run, url, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/"
     seen = []
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("NO_PROXY", "googleapis.com")
 
     def look():
         seen.append((answer(address)[0], os.environ["GRADIO_TEMP_DIR"]))
-        assert os.environ["https_proxy"] == app.NOWHERE
+        # What MediaPipe sends goes nowhere.
+        assert {os.environ[name] for name in app.PROXIES} == {app.NOWHERE}
+        assert not {"no_proxy", "NO_PROXY"} & set(os.environ)
 
     port = urllib.parse.urlsplit(address).port
     code, out, error = command("--model", run, "--port", port, meanwhile=look)
-    assert (code, out, error) == (0, f"{address}  (Ctrl-C ends it)\n", "")
+    assert (code, out, error) == (0, f"{address}  (press Ctrl-C to stop)\n", "")
     ((status, folder),) = seen
     assert status == 200
     assert not os.path.exists(folder)
 
 
-@pytest.mark.slow
 @needs_browser
-def test_a_taken_port_is_said(command, run, url):
+def test_it_says_who_can_reach_it(command, run, url):
+    seen = []
+    with socket.socket() as free:
+        free.bind(("0.0.0.0", 0))
+        port = free.getsockname()[1]
+    look = lambda: seen.append(answer(f"http://127.0.0.1:{port}/")[0])  # noqa: E731
+    code, out, _ = command("--model", run, "--host", "0.0.0.0", "--port", port, meanwhile=look)
+    assert (code, seen) == (0, [401])
+    address, about = out.splitlines()
+    assert re.match(rf"http://[0-9.]+:{port}/\?token=\S{{32}}  ", address)
+    assert "0.0.0.0" not in address
+    assert "anyone who can reach this computer" in about
+
+
+def test_models_are_downloaded_before_the_way_out_is_closed(command, tmp_path, monkeypatch):
+    """A card's address is asked for with the user's own proxy, whatever it is."""
+    proxies = []
+
+    def load(name, landmarker):
+        proxies.append(os.environ["https_proxy"])
+        raise FileNotFoundError("no model")
+
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setattr(app, "locate", lambda *_: proxies.append(os.environ["https_proxy"]))
+    monkeypatch.setattr(app.Animator, "load", load)
+    assert command("--model", "x")[0] == 2
+    assert proxies == ["http://proxy.example:3128"] * 2
+
+
+@needs_browser
+def test_a_taken_port_is_named(command, run, url):
     code, _, error = command("--model", run, "--port", urllib.parse.urlsplit(url).port)
     assert (code, error.count("\n")) == (2, 1)
     assert "--port" in error
 
 
-@pytest.mark.slow
 def test_what_keeps_it_from_starting(command, run, tmp_path, monkeypatch):
     code, _, error = command("--model", tmp_path)
     assert code == 2
@@ -615,3 +705,7 @@ def test_what_keeps_it_from_starting(command, run, tmp_path, monkeypatch):
         2,
         "error: the web page needs Gradio: pip install 'ganimation-jax[webui]'\n",
     )
+    monkeypatch.undo()
+    code, _, error = command("--model", run, "--allow-host", "https://faces.example.org")
+    assert code == 2
+    assert "is not a host: give a name" in error

@@ -1,18 +1,15 @@
-"""The web page: drop a photo, move sliders, see the edit. By Gradio (the extra ``webui``).
+"""The web page: drop a photo, move sliders, see the edit. Made with Gradio (extra ``webui``).
 
-What is on the page is in ``web_page``, what it makes of photos in ``web_visitors``; here it
-is served.
+``page`` holds what is on the page, ``visitors`` what it does with photos, ``guard`` what is
+served to whom, ``server`` the connections.
 """
 
 import argparse
 import contextlib
-import json
 import os
 import signal
-import socket
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,29 +17,21 @@ from typing import Any
 from ganimation_jax.animation.animator import Animator
 from ganimation_jax.animation.inputs import MODEL_HELP
 from ganimation_jax.animation.loading import keep_compiled
+from ganimation_jax.faces.landmarker import FACE_LANDMARKER
+from ganimation_jax.files.assets import locate
 from ganimation_jax.runs.pretrained import DEFAULT
+from ganimation_jax.web.folder import server_folder
 from ganimation_jax.web.page import CSS, FONT, build
-from ganimation_jax.web.visitors import LARGEST_FILE, Visitors, warm_up
+from ganimation_jax.web.photos import warm_up
+from ganimation_jax.web.visitors import LARGEST_FILE, Visitors
 
-DESCRIPTION = "Edit expressions of faces in a browser."
-# MediaPipe 1.2 reports its use to play.googleapis.com and has no switch for that. Through a proxy
-# that is not there it cannot.
+DESCRIPTION = "Edit facial expressions in a browser."
+# MediaPipe 1.2 reports its use to play.googleapis.com and has no switch for that. It cannot
+# through a proxy that does not exist.
 NOWHERE = "http://127.0.0.1:9"
-API = "/gradio_api/"
-# What the page and Gradio's start ask for there, apart from files.
-ENTRIES = ("heartbeat", "queue", "startup-events", "upload", "upload_progress")
-LARGEST_EVENT = 2**20  # bytes
-# What browsers may load: only what this server sends. Gradio's own scripts need the rest.
-POLICY = (
-    b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    b"object-src 'none'; frame-ancestors 'none'; form-action 'self'"
-)
-HEADERS = (
-    (b"content-security-policy", POLICY),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-)
+PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+EVERYWHERE = {"0.0.0.0", "::"}  # to listen on, not the name of a host
+EXCEPTIONS = ("no_proxy", "NO_PROXY")  # hosts that are asked without a proxy
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,6 +40,28 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
       The exit code: 0, or 2 when it could not start.
     """
+    args = _parser().parse_args(argv)
+    # Photos of visitors are deleted however the server is asked to stop.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
+    try:
+        keep_compiled()
+        # Both may be downloaded: before nothing gets out any more.
+        landmarker = locate(FACE_LANDMARKER, args.landmarker)
+        with Animator.load(args.model, landmarker=landmarker) as animator:
+            stay_silent()
+            with serving(animator, args.host, args.port, args.allow_host) as url:
+                print(_welcome(url, args.host), flush=True)
+                while True:
+                    signal.pause()
+    except (ImportError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ganimation web", description=DESCRIPTION)
     add = parser.add_argument
     add("--model", default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
@@ -59,174 +70,121 @@ def main(argv: list[str] | None = None) -> int:
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="0.0.0.0 lets in the whole network, without a password (%(default)s: nobody else)",
+        help="where to listen: 127.0.0.1 serves this computer alone, 0.0.0.0 every network it is "
+        "in, to those who have the address with its token (default: %(default)s)",
     )
-    add("--port", type=int, default=7860, metavar="N", help="(%(default)s)")
-    args = parser.parse_args(argv)
-    # However it is told to end, photos that people left in its folder go with it.
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, signal.default_int_handler)
-    os.environ["https_proxy"] = NOWHERE
-    try:
-        keep_compiled()
-        with (
-            Animator.load(args.model, landmarker=args.landmarker) as animator,
-            serving(animator, args.host, args.port) as url,
-        ):
-            print(f"{url}  (Ctrl-C ends it)", flush=True)
-            while True:
-                signal.pause()
-    except (ImportError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 0
+    add("--port", type=int, default=7860, metavar="N", help="(default: %(default)s)")
+    add(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name under which browsers may open the page, such as that of a reverse "
+        "proxy; may be repeated",
+    )
+    return parser
+
+
+def stay_silent() -> None:
+    """Let no library of this process ask for anything over https from now on."""
+    for name in PROXIES:
+        os.environ[name] = NOWHERE
+    for name in EXCEPTIONS:
+        os.environ.pop(name, None)
+
+
+def _welcome(url: str, host: str) -> str:
+    if "?token=" not in url:
+        return f"{url}  (press Ctrl-C to stop)"
+    return (
+        f"{url}  (press Ctrl-C to stop)\n"
+        f"Listening on {host}: anyone who can reach this computer over its network and has this "
+        "address can use the page. The connection is not encrypted."
+    )
 
 
 @contextlib.contextmanager
-def serving(animator: Animator, host: str = "127.0.0.1", port: int | None = None) -> Iterator[str]:
+def serving(
+    animator: Animator,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    allowed_hosts: Sequence[str] = (),
+) -> Iterator[str]:
     """Serve the page, in other threads, while the context lasts.
 
     Args:
-      host: from where the page can be reached.
+      animator: edits the photos.
+      host: the address to listen on. Where other computers can reach it, a random token
+        in the page's address is required.
       port: None takes a free one.
+      allowed_hosts: names by which browsers may call this server besides its own address.
 
     Yields:
       The page's address.
 
     Raises:
       ImportError: Gradio or MediaPipe is not installed.
-      OSError: the port is taken.
+      OSError: the port is taken, or the host is not an address of this computer.
+      ValueError: an allowed host is not a name.
     """
     gr = _gradio()
-    warm_up(animator)
-    with tempfile.TemporaryDirectory(prefix="ganimation-webui-") as folder:
-        root = Path(folder).resolve()
-        os.environ["GRADIO_TEMP_DIR"] = str(root)  # where Gradio puts uploads
-        page = build(gr, animator, Visitors(root))
-        try:
-            yield launch(gr, page, root, host, port)
-        finally:
-            page.close(verbose=False)
+    from ganimation_jax.web import guard, server  # need uvicorn, which comes with Gradio
+
+    names = frozenset(guard.host_name(name) for name in (*allowed_hosts, host))
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(server.listen(host, port))
+        address, number = listening.getsockname()[:2]
+        token = "" if server.is_local(address) else guard.new_token()
+        warm_up(animator)
+        root = stack.enter_context(server_folder())
+        stack.enter_context(_environment("GRADIO_TEMP_DIR", str(root)))  # for uploads
+        visitors = Visitors(root)
+        page = build(gr, animator, visitors)
+        access = guard.Access(names - EVERYWHERE, token)
+        app = guard.Guard(mounted(gr, page), visitors, access)
+        stack.enter_context(server.running(app, listening))
+        stack.callback(lambda: page.app.stop_event.set())
+        shown = server.reachable_address(address)
+        shown = f"[{shown}]" if ":" in shown else shown
+        yield f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
 
 
-def launch(gr: ModuleType, page: Any, root: Path, host: str, port: int | None) -> str:
-    """Begin to serve; returns the address."""
-    from starlette.middleware import Middleware
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
-    if port is not None:
-        try:  # Gradio's own words for this are about flags that are not ours
-            socket.create_server((host, port)).close()
-        except OSError as error:
-            message = f"{host}:{port} cannot be served ({error.strerror}): try another --port"
-            raise OSError(message) from error
-    _, url, _ = page.launch(
-        server_name=host,
-        server_port=port,
-        prevent_thread_lock=True,
-        quiet=True,
-        share=False,
+
+def mounted(gr: ModuleType, page: Any) -> Any:
+    """The page as an ASGI application."""
+    from fastapi import FastAPI
+
+    return gr.mount_gradio_app(
+        FastAPI(openapi_url=None),
+        page,
+        path="/",
+        footer_links=[],
+        run_history=False,
         allowed_paths=[],
         max_file_size=LARGEST_FILE,
-        app_kwargs={"middleware": [Middleware(Guard, root=root)]},
-        theme=gr.themes.Default(font=FONT, font_mono="monospace"),
-        css=CSS,
-        footer_links=[],
         ssr_mode=False,
         mcp_server=False,
+        enable_monitoring=False,
         pwa=False,
+        theme=gr.themes.Default(font=FONT, font_mono="monospace"),
+        css=CSS,
     )
-    return url
-
-
-class Guard:
-    """In front of Gradio, which can do more than this page needs.
-
-    Only what the page asks for is answered, only files of visitors are given away, and
-    nothing is fetched from elsewhere for anybody.
-    """
-
-    def __init__(self, app: Any, root: Path):
-        self._app, self._root = app, root
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve a request, as ASGI wants it."""
-
-        async def send_on(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *HEADERS]
-            await send(message)
-
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        allowed = self._allows(scope["path"])
-        if allowed and scope["path"] == f"{API}queue/join":
-            body = await _read(receive)
-            allowed = body is not None and self._allows_event(body)
-            receive = _again(body, receive)
-        if allowed:
-            await self._app(scope, receive, send_on)
-        else:
-            await send_on({"type": "http.response.start", "status": 403, "headers": []})
-            await send_on({"type": "http.response.body", "body": b"not served"})
-
-    def _allows(self, path: str) -> bool:
-        if not path.startswith(API):
-            return "=" not in path
-        name, separator, file = path.removeprefix(API).partition("=")
-        if separator:
-            return name == "file" and self._has(file)
-        return name.split("/")[0] in ENTRIES
-
-    def _allows_event(self, body: bytes) -> bool:
-        """Not if it names a file that is elsewhere: from an address Gradio would fetch it."""
-
-        def within(value: Any) -> bool:
-            if isinstance(value, dict):
-                path = value.get("path", "")
-                return (
-                    isinstance(path, str) and self._has(path) and all(map(within, value.values()))
-                )
-            return not isinstance(value, list) or all(map(within, value))
-
-        try:
-            return within(json.loads(body))
-        except (ValueError, RecursionError):
-            return False
-
-    def _has(self, path: str) -> bool:
-        try:
-            return not path or Path(path).resolve().is_relative_to(self._root)
-        except ValueError:  # a null byte
-            return False
-
-
-async def _read(receive: Any) -> bytes | None:
-    """The body of a request; None if it is too long, or broken off."""
-    body = b""
-    while len(body) <= LARGEST_EVENT:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
-    return None
-
-
-def _again(body: bytes | None, receive: Any) -> Any:
-    """A body that has been read, to be read again."""
-    parts = iter([{"type": "http.request", "body": body or b"", "more_body": False}])
-
-    async def once() -> Any:
-        return next(parts, None) or await receive()
-
-    return once
 
 
 def _gradio() -> ModuleType:
-    # Before it is imported: it counts its users, and asks for its newest version.
+    # Before it is imported: it counts its users and asks for its newest version.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
     try:
         import gradio

@@ -1,4 +1,4 @@
-"""The page itself: what is on it, how it looks, what happens when. Gradio is given by ``web``."""
+"""The page itself: its components, its look and its events. ``app`` passes Gradio in."""
 
 import html
 from collections.abc import Callable, Sequence
@@ -10,10 +10,7 @@ from typing import Any, NamedTuple
 from ganimation_jax.action_units import ANATOMY
 from ganimation_jax.animation.animator import Animator, NoFaceError
 from ganimation_jax.files.unusable import UnusableFile
-from ganimation_jax.web.visitors import (
-    Refused,
-    Sitting,
-    Visitors,
+from ganimation_jax.web.photos import (
     expression_values,
     own_values,
     save_film,
@@ -22,18 +19,19 @@ from ganimation_jax.web.visitors import (
     sit_down,
     take_upload,
 )
+from ganimation_jax.web.visitors import Refused, Sitting, Visitors
 
 REGIONS = ("brow", "eye", "cheek", "nose", "mouth", "chin")
 OWN = "own expression"
 LARGEST, ALL = "largest face", "all faces"
-LARGE, SMALL = 300, 52  # pixels: the height of where photos are dropped, before and after
-WAITING = 16  # requests that may wait for the one that is served
+LARGE, SMALL = 300, 52  # pixels: the height of the drop area before and after the first photo
+WAITING = 16  # requests in the queue
 HELLO = "Drop a photo with a face in it, or click to choose one."
-NO_FACE = "No face was found. Choose a photo that shows one from the front, and not too small."
-UNREADABLE = "This file is no picture that can be read: try a JPEG or PNG."
-# What people can mend is said on the page. Everything else is a fault, and goes to the log.
+NO_FACE = "No face was found. Choose a photo with a larger face, seen from the front."
+UNREADABLE = "This file is not a picture that can be read: try a JPEG or PNG."
+# The page shows problems that a visitor can solve. Everything else is a bug and is logged.
 PROBLEMS = (Refused, UnusableFile, NoFaceError, ImportError)
-# The browser saves the file that was made for it.
+# Makes the browser save the file.
 SAVE = """(file) => {
   if (!file) return;
   const link = document.createElement("a");
@@ -43,80 +41,13 @@ SAVE = """(file) => {
 }"""
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 
-CSS = """
-/* Clipped, not hidden: that would be a box to scroll in, and nothing in it would stick. */
-.gradio-container {max-width: 1280px !important; margin: 0 auto !important;
-  overflow: clip !important;
-  --quiet: color-mix(in srgb, var(--body-text-color) 65%, transparent)}
-.html-container {padding: 0 !important}
-#head h1 {font-size: 1.35rem; font-weight: 650; margin: 0; line-height: 1.3}
-#head p, #foot p {margin: 2px 0 0; font-size: .86rem; color: var(--quiet)}
-#head span, #head b {color: inherit}
-#foot {border-top: 1px solid var(--border-color-primary); margin-top: 6px}
-#foot p {margin-top: 10px}
-
-#work {gap: 28px; align-items: flex-start; flex-wrap: wrap}
-#stage {gap: 10px; position: sticky; top: 12px}
-/* One line: it is small once there is a photo. */
-#photo .upload-container .wrap {flex-direction: row; gap: 8px; min-height: 0; padding: 0;
-  font-size: .92rem}
-#photo .upload-container .icon-wrap {width: 20px; margin: 0}
-#photo .upload-container .or {margin: 0}
-#status p {margin: 0; font-size: .9rem; padding: 8px 12px; border-radius: 8px;
-  background: var(--background-fill-secondary)}
-#status p.problem {background: #fdecea; color: #8a1c12; font-weight: 550}
-.dark #status p.problem {background: #4a1712; color: #ffd9d3}
-#under {align-items: center; gap: 8px; flex-wrap: wrap}
-#under > * {flex: 0 0 auto; min-width: 0 !important; width: auto}
-#overlay, #faces {border: none !important; padding: 0; background: none; box-shadow: none}
-#overlay {flex: 1 1 200px}
-#faces {flex: 1 1 100%; order: 1}
-#overlay label, #faces label {white-space: nowrap; font-size: .86rem}
-
-#controls {gap: 6px}
-#presets {gap: 6px; flex-wrap: wrap; margin-bottom: 2px}
-#presets > button {flex: 1 1 84px; min-width: 0 !important; white-space: nowrap}
-.region h2 {font-size: .72rem; font-weight: 650; text-transform: uppercase; letter-spacing: .07em;
-  margin: 10px 0 0; color: var(--quiet)}
-.units, .units > .form {display: grid !important; gap: 10px 24px !important; border: none;
-  background: none; box-shadow: none;
-  grid-template-columns: repeat(auto-fill, minmax(min(220px, 100%), 1fr))}
-.units > .form {grid-column: 1 / -1}
-.unit {border: none !important; padding: 0 !important; background: none !important;
-  overflow: visible !important; min-width: 0 !important}
-.unit .wrap {gap: 0 !important}
-.unit .head {margin: 0 !important; position: relative}
-.unit label {min-width: 0; flex: 1}
-.unit label > span {font-size: .86rem; margin: 0 56px 0 0 !important;
-  color: var(--body-text-color)}
-.unit .info-text {font-size: .72rem; margin: 2px 0 0 !important; line-height: 1.3;
-  color: var(--quiet)}
-.unit .tab-like-container {position: absolute; top: 0; right: 0; height: 21px}
-.unit input[type=number] {width: 3.4em !important; height: 21px !important; min-height: 0;
-  font-size: .78rem; padding: 0 4px !important; text-align: right; line-height: 1}
-.unit .slider_input_container {margin: 6px 0 4px !important}
-.unit .min_value, .unit .max_value {display: none}
-
-@media (max-width: 760px) {
-  /* There is no room for it beside the words. */
-  #photo [data-testid=block-label] {display: none}
-  .gradio-container .main.app {padding: 12px 16px !important}
-  #work {gap: 10px}
-  #stage {display: contents}
-  #stage > *, #controls {flex: 1 1 100% !important; width: 100%; min-width: 100% !important}
-  #view {position: sticky !important; top: 0; z-index: 100 !important}
-  #view img {max-height: 42vh !important}
-  #under > button {flex: 1 1 30%}
-  #overlay {flex: 1 1 100%}
-  .unit .slider_input_container {margin: 8px 0 8px !important}
-}
-"""
+CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 Updates = dict[Any, Any]  # components' new values
 
 
 class Parts(NamedTuple):
-    """The page's components that events read or change."""
+    """The components that events read or change."""
 
     photo: Any
     status: Any
@@ -131,7 +62,7 @@ class Parts(NamedTuple):
 
 
 def build(gr: ModuleType, animator: Animator, visitors: Visitors) -> Any:
-    """The page, as ``gradio.Blocks``; not served yet."""
+    """The page as ``gradio.Blocks``, not served yet."""
     with gr.Blocks(title="ganimation_jax", analytics_enabled=False) as page:
         parts = lay_out(gr, animator)
         connect(gr, parts, Desk(gr, animator, visitors, parts))
@@ -145,7 +76,7 @@ def lay_out(gr: ModuleType, animator: Animator) -> Parts:
     with gr.Row(elem_id="work"):
         with gr.Column(elem_id="stage", scale=6, min_width=320):
             photo = gr.File(label="Photo", file_types=["image"], height=LARGE, elem_id="photo")
-            status = gr.HTML(_said(HELLO), elem_id="status")
+            status = gr.HTML(_note(HELLO), elem_id="status")
             view = gr.ImageSlider(
                 label="before and after",
                 show_label=False,
@@ -177,7 +108,7 @@ def lay_out(gr: ModuleType, animator: Animator) -> Parts:
                     "from another photo", file_types=["image"], size="sm", elem_id="donor"
                 )
             sliders = lay_out_sliders(gr, animator.action_units)
-    gr.HTML(footing(animator), elem_id="foot")
+    gr.HTML(footing(), elem_id="foot")
     return Parts(photo, status, view, faces, overlay, saves, saved, presets, donor, sliders)
 
 
@@ -205,7 +136,7 @@ def lay_out_sliders(gr: ModuleType, units: Sequence[str]) -> list[Any]:
 
 
 def connect(gr: ModuleType, parts: Parts, desk: "Desk") -> None:
-    """What happens when. One event is served at a time, whoever it is from."""
+    """Connect components to events. One event is served at a time, for all visitors."""
 
     def on(
         triggers: Sequence[Any],
@@ -225,7 +156,7 @@ def connect(gr: ModuleType, parts: Parts, desk: "Desk") -> None:
             _with_request(gr, answer),
             list(inputs),
             [parts.status, *outputs],
-            # A slider being drawn along is edited again, where it is then, after each edit.
+            # While a slider is dragged, each edit is followed by one at its latest position.
             trigger_mode="always_last" if live else "once",
             show_progress="hidden" if live else "minimal",
             show_progress_on=parts.status,
@@ -251,27 +182,29 @@ def connect(gr: ModuleType, parts: Parts, desk: "Desk") -> None:
 
 
 class Desk:
-    """What the events do: each takes a visitor's key and inputs, and returns what is new."""
+    """The events: each takes a visitor's key and inputs, and returns the changed components."""
 
     def __init__(self, gr: ModuleType, animator: Animator, visitors: Visitors, parts: Parts):
         self._gr, self._animator, self._visitors, self._parts = gr, animator, visitors, parts
         self._expressions = expression_values(animator.action_units)
 
     def open(self, key: str, upload: dict[str, Any], overlay: bool) -> Updates:
-        """A photo was dropped: find its faces, show what the largest one shows."""
-        parts, folder = self._parts, self._visitors.fresh(key)  # the photo before is gone
+        """A photo was dropped: find its faces, set the sliders to the largest face.
+
+        If it cannot be used, the page keeps the photo that it has.
+        """
+        parts = self._parts
         try:
-            sitting = sit_down(folder, self._animator, *take_upload(Path(upload["path"])))
+            with self._visitors.arriving(key) as folder:
+                sitting = sit_down(folder, self._animator, *take_upload(Path(upload["path"])))
+                self._visitors.seat(sitting, key)
         except PROBLEMS as problem:
             return {
                 parts.status: _problem(problem),
-                parts.photo: self._gr.File(value=None, label="Photo", height=LARGE),
-                parts.view: self._gr.ImageSlider(value=None, visible=False),
-                parts.faces: self._gr.Radio(value=LARGEST, visible=False),
+                parts.photo: self._photo(self._visitors.has_photo(key)),
             }
-        self._visitors.sit(key, sitting)
         return {
-            parts.photo: self._gr.File(value=None, label="Another photo", height=SMALL),
+            parts.photo: self._photo(True),
             parts.faces: self._gr.Radio(value=LARGEST, visible=len(sitting.photo.faces) > 1),
             **self._at(sitting, sitting.own, LARGEST, overlay),
         }
@@ -281,12 +214,12 @@ class Desk:
         return self._view(self._visitors.sitting(key), values, faces, overlay)
 
     def preset(self, name: str, key: str, faces: str, overlay: bool) -> Updates:
-        """An expression was chosen by its name."""
+        """An expression was chosen by name."""
         sitting = self._visitors.sitting(key)
         return self._at(sitting, self._expressions.get(name, sitting.own), faces, overlay)
 
     def transfer(self, key: str, upload: dict[str, Any], faces: str, overlay: bool) -> Updates:
-        """Another photo was chosen, for its expression."""
+        """Another photo was chosen for its expression."""
         image, _ = take_upload(Path(upload["path"]))
         sitting = self._visitors.sitting(key)
         return self._at(sitting, own_values(self._animator.find(image)[0]), faces, overlay)
@@ -298,10 +231,16 @@ class Desk:
             path = save_picture(self._animator, sitting, values, faces == ALL)
         else:
             path = save_film(self._animator, sitting, values, faces == ALL, kind)
-        return {self._parts.saved: str(path), self._parts.status: _said(sitting.note)}
+        return {self._parts.saved: str(path), self._parts.status: _note(sitting.note)}
+
+    def _photo(self, another: bool) -> Any:
+        """The drop area, small once the page shows a photo."""
+        if another:
+            return self._gr.File(value=None, label="Another photo", height=SMALL)
+        return self._gr.File(value=None, label="Photo", height=LARGE)
 
     def _at(self, sitting: Sitting, values: Sequence[float], faces: str, overlay: bool) -> Updates:
-        """All sliders at those values, and the edit."""
+        """The sliders at those values, and the edit."""
         sliders = dict(zip(self._parts.sliders, values, strict=True))
         return sliders | self._view(sitting, values, faces, overlay)
 
@@ -310,11 +249,11 @@ class Desk:
     ) -> Updates:
         after = save_view(self._animator, sitting, values, faces == ALL, overlay)
         pair = self._gr.ImageSlider(value=(str(sitting.before), str(after)), visible=True)
-        return {self._parts.status: _said(sitting.note), self._parts.view: pair}
+        return {self._parts.status: _note(sitting.note), self._parts.view: pair}
 
 
 def heading(animator: Animator) -> str:
-    """What the page is, and which model works in it."""
+    """The title, and which model the page uses."""
     model = animator.model
     facts = [
         f"Model <b>{html.escape(model.name)}</b>",
@@ -326,15 +265,16 @@ def heading(animator: Animator) -> str:
     return f"<h1>Edit an expression</h1><p>{' &middot; '.join(filter(None, facts))}</p>"
 
 
-def footing(animator: Animator) -> str:
-    """What becomes of photos and edits."""
+def footing() -> str:
+    """What happens to photos and edits."""
     return (
-        "<p>Pictures and films that you save carry a mark that they were edited by AI, and by which"
-        " model. Photos are kept while this page is open, by the computer that serves it.</p>"
+        "<p>Pictures and films that you save are marked as edited by AI, with the model's name."
+        " Your photos stay on the computer that serves this page and are deleted when you close the"
+        " page.</p>"
     )
 
 
-def _said(text: str) -> str:
+def _note(text: str) -> str:
     return f'<p role="status">{html.escape(text)}</p>'
 
 
@@ -343,11 +283,11 @@ def _problem(problem: Exception) -> str:
     if isinstance(problem, NoFaceError):
         text = NO_FACE
     elif isinstance(problem, UnusableFile) and problem.reason == "unreadable picture":
-        text = UNREADABLE  # in other words than Pillow's
+        text = UNREADABLE  # Pillow's words are for programmers
     return f'<p role="alert" class="problem">{html.escape(text)}</p>'
 
 
 def _with_request(gr: ModuleType, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Gradio gives its request to a function's argument that is annotated so."""
+    """Annotate an argument so that Gradio passes its request there."""
     function.__annotations__["request"] = gr.Request
     return function
