@@ -44,6 +44,7 @@ def draw(monkeypatch, made, name, *flags):
     return np.asarray(Image.open(out))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_grid_of_one_face(monkeypatch, made, name):
     figure = draw(monkeypatch, made, name, "--image", made / "faces" / "0.png")
@@ -61,6 +62,7 @@ def test_all_faces_of_a_photo(monkeypatch, made):
     assert (figure[:, SIZE : 2 * SIZE] != source).any()
 
 
+@pytest.mark.slow
 def test_failures_are_the_worst_first(monkeypatch, made, capsys):
     (made / "faces" / "not.jpg").write_text("no picture")
     figure = draw(monkeypatch, made, "failures", "--images", made / "faces")

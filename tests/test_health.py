@@ -178,6 +178,7 @@ def names(alerts, began=True):
     return {alert.name for alert in alerts if alert.began == began}
 
 
+@pytest.mark.slow
 def test_nothing_to_gain_by_editing(laboratory):
     """Only the way back counts: the generator learns to return what it is given."""
     weights = {"cycle": 1000.0, "aus": 0.0, "attention": 0.0}
@@ -197,6 +198,7 @@ def test_nothing_to_gain_by_editing(laboratory):
     assert names(told) == {"no_visible_effect"}
 
 
+@pytest.mark.slow
 def test_attention_that_is_punished_disappears_and_comes_back(laboratory):
     watch = laboratory.watch()
     state, alerts = laboratory.train(watch, rates=(3e-3, 1e-3), attention=1000.0)
@@ -208,6 +210,7 @@ def test_attention_that_is_punished_disappears_and_comes_back(laboratory):
     assert ended.message.startswith("RECOVERED attention_near_0: generator/attention_mean: 0.")
 
 
+@pytest.mark.slow
 def test_no_penalty(laboratory):
     weights = {"penalty": 0.0, "aus": 0.0}  # without the rest, which holds the critic back
     _, alerts = laboratory.train(laboratory.watch(**weights), rates=(1e-3, 2e-2), **weights)
@@ -215,6 +218,7 @@ def test_no_penalty(laboratory):
     assert "gradient_norm_low" not in names(alerts)
 
 
+@pytest.mark.slow
 def test_a_critic_that_does_not_learn(laboratory):
     _, alerts = laboratory.train(laboratory.watch(), rates=(1e-3, 0.0))
     want = {"critic_blind", "gradient_norm_low", "critic_aus_flat", "generator_aus_flat"}
@@ -223,6 +227,7 @@ def test_a_critic_that_does_not_learn(laboratory):
     assert json.loads(json.dumps([alert._asdict() for alert in alerts]))[0]["began"] is True
 
 
+@pytest.mark.slow
 def test_action_units_that_hardly_count(laboratory):
     _, alerts = laboratory.train(laboratory.watch(aus=1e-3), rates=(1e-3, 3e-3), aus=1e-3)
     assert {"critic_aus_flat", "generator_aus_flat"} <= names(alerts)
