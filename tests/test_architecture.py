@@ -110,3 +110,9 @@ def test_the_package_imports_nothing_heavy():
 
 def test_packages_are_one_level_deep():
     assert not [p for p in PACKAGE.rglob("*.py") if len(p.relative_to(PACKAGE).parts) > 2]
+
+
+def test_every_room_is_a_package():
+    """setuptools leaves a folder without ``__init__.py`` out of the wheel."""
+    rooms = {path.parent for path in FILES}
+    assert [str(room) for room in rooms if not (room / "__init__.py").exists()] == []

@@ -4,7 +4,7 @@
         --sheet SFHQ_variability_ethnicity.jpg
 
 Takes the runs `base` and `tint` that experiments/001_control trained, and lets each edit faces in
-colour, as they are and in their brightness alone (``animation.models.in_colour``). The sheet, a
+colour, as they are and in their brightness alone (``animation.loading.in_colour``). The sheet, a
 picture of many faces, is github.com/SelfishGene/SFHQ-dataset's (MIT licence): generated faces, of
 nobody. Expressions are drawn from the held-out faces of ``DATA``. Needs the extra `annotate`.
 """
