@@ -3,10 +3,11 @@
     python -m experiments.005_tint.run --runs runs/001 --faces DATA --out experiments/005_tint \\
         --sheet SFHQ_variability_ethnicity.jpg
 
-Takes the runs `base` and `tint` that experiments/001_control trained, and lets each edit faces in
-colour, as they are and in their brightness alone (``animation.loading.in_colour``). The sheet, a
-picture of many faces, is github.com/SelfishGene/SFHQ-dataset's (MIT licence): generated faces, of
-nobody. Expressions are drawn from the held-out faces of ``DATA``. Needs the extra `annotate`.
+Takes the runs `base` and `tint` of experiments/001_control and edits colour faces with each, in all
+channels and in brightness alone (``animation.loading.in_colour``). The sheet, a picture of
+many faces, is from github.com/SelfishGene/SFHQ-dataset (MIT licence): generated faces of
+people who do not exist. Expressions come from the held-out faces of ``DATA``. Needs the extra
+`annotate`.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python experiments/bench_vs_torch/run.py --batch 4 --n-critic 5 --json results/cpu.json
 
-Every peer is a process of its own that compiles, warms up and then waits: memory, threads and
-allocators do not mix, and only one works at a time. This process lets them take turns, one
-iteration each, so that a slow moment of the machine strikes all.
+Every peer is a process of its own that compiles, warms up and then waits, so memory, threads and
+allocators do not interact and only one works at a time. This process lets them alternate, one
+iteration each, so that a slow phase of the machine affects all of them.
 """
 
 import argparse

@@ -8,7 +8,7 @@
 #   experiments/launch/tpu_vm.sh delete
 #
 # Run it in the repository's root. SHARE, a Filestore share as HOST:/NAME, is mounted on /shared:
-# data and workdir must lie on what all workers see. jax finds the other workers by itself.
+# data and workdir must be on a file system that all workers share. jax finds the other workers.
 set -euo pipefail
 
 NAME=${NAME:-ganimation}
