@@ -1,6 +1,6 @@
 """GANimation in JAX: edit facial expression by anatomy.
 
-``Animator``, ``Batch``, ``Edit`` and ``Method`` are imported when they are first used, so that
+``Animator``, ``Batch``, ``Edit`` and ``Model`` are imported when they are first used, so that
 ``import ganimation_jax`` costs nothing.
 """
 
@@ -11,11 +11,11 @@ from ganimation_jax.version import __version__
 
 if TYPE_CHECKING:
     from ganimation_jax.animation.animator import Animator
-    from ganimation_jax.types import Batch, Edit, Method
+    from ganimation_jax.types import Batch, Edit, Model
 
-__all__ = ["Animator", "Batch", "Edit", "Method", "__version__"]
+__all__ = ["Animator", "Batch", "Edit", "Model", "__version__"]
 
-_HOMES = {"Animator": "animation.animator"} | dict.fromkeys(("Batch", "Edit", "Method"), "types")
+_HOMES = {"Animator": "animation.animator"} | dict.fromkeys(("Batch", "Edit", "Model"), "types")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,13 @@
-"""The few types that everybody shares, and the two forms of an image.
+"""What all rooms share: a model as it is used, a method as it is trained, and their data.
 
-An image is uint8 ``h w 3`` in [0, 255] on disk, in the loader and on its way to the
-device, and float32 in [-1, 1] for the networks.
+An image is uint8 ``h w 3`` in [0, 255] on disk, in the loader and on its way to the device,
+and float32 in [-1, 1] for the networks. A method of expression editing is one file in
+``methods`` that makes two values: a ``Model``, all that using it needs, and a ``Training``,
+all that training it needs. Nothing else knows the method.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +16,25 @@ from flax import struct
 from jax import Array
 
 Params = Any  # a pytree of arrays
+Nets = dict[str, Params]  # parameters of a model's networks, by name
 Metrics = dict[str, Array]  # flat: "critic/penalty" -> float32 scalar
 
 
-class Batch(NamedTuple):
-    """Faces with the expression they have and the one they are to be given.
+# Data
 
-    Leading axes are ``b`` for losses and ``n_critic b`` for a train step.
+
+class Condition(NamedTuple):
+    """One entry of the vector that an edit is conditioned on."""
+
+    name: str  # "AU12", "Smiling", "happy"
+    kind: Literal["intensity", "binary", "one_of"] = "intensity"
+    group: str = ""  # conditions "one_of" a group exclude one another
+
+
+class Batch(NamedTuple):
+    """Faces, the conditions that they have and those that their edits are to have.
+
+    Leading axes are ``b`` for losses and ``n b`` for a training step, n batches in order.
     """
 
     image: Array  # b h w 3, uint8 or float32 in [-1, 1]
@@ -39,58 +53,143 @@ class ResidentBatch(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """What a generator makes of a face (paper, section 4.1)."""
+    """What a model makes of a face; the parts are None where a model has no such part."""
 
-    image: Array  # b h w 3, [-1, 1]: attention * source + (1 - attention) * color
-    attention: Array  # b h w 1, [0, 1]: the share of the source that is kept
-    color: Array  # b h w 3, [-1, 1]
-
-
-class Method(NamedTuple):
-    """A way to edit faces, as the functions that the engine composes.
-
-    Batches given to these functions hold float images in [-1, 1]. A loss is a float32
-    scalar, averaged over the batch. Keys are opaque to the engine.
-    """
-
-    init: Callable[[Array, Array, Array], dict[str, Params]]
-    """key, image, aus -> {"generator": params, "critic": params}"""
-    translate: Callable[[Params, Batch], Array]
-    """generator params, batch -> edited images. No gradient flows: the engine hoists it."""
-    critic_losses: tuple[Callable[[Params, Batch, Array, Array], tuple[Array, Metrics]], ...]
-    """critic params, batch, edited images, key -> loss, metrics. One optimiser update each,
-    in this order: the paper has one loss, the published code steps on the penalty apart."""
-    generator_loss: Callable[[Params, Params, Batch, Array], tuple[Array, Metrics]]
-    """generator params, critic params, batch, key -> loss, metrics"""
-    edit: Callable[[Params, Array, Array], Edit]
-    """generator params, image, target aus -> Edit"""
-    read_aus: Callable[[Params, Array], Array]
-    """critic params, image -> aus: the critic as an action unit detector"""
+    image: Array  # b h w 3, [-1, 1]
+    attention: Array | None = None  # b h w 1, [0, 1]: the share of the source that is kept
+    color: Array | None = None  # b h w 3, [-1, 1]: what is painted where it is not kept
+    motion: Array | None = None  # b h w 2, pixels (down, right): where the source is read
 
 
-class Optimizers(NamedTuple):
-    """One for each network, whose ``update`` takes ``valid`` (``optimizers.guarded``)."""
+# Using a model
 
-    generator: optax.GradientTransformationExtraArgs
-    critic: optax.GradientTransformationExtraArgs
+
+class InitFn(Protocol):
+    """Fresh parameters for examples of these shapes."""
+
+    def __call__(self, key: Array, batch: Batch) -> Nets:
+        """Run it under ``jit`` or ``eval_shape``."""
+        ...
+
+
+class EditFn(Protocol):
+    """Edit faces."""
+
+    def __call__(self, nets: Nets, image: Array, want: Array, have: Array) -> Edit:
+        """``b h w 3`` in [-1, 1], ``b n``, ``b n`` -> the edit."""
+        ...
+
+
+class ReadFn(Protocol):
+    """Read the conditions that faces show."""
+
+    def __call__(self, nets: Nets, image: Array) -> Array:
+        """``b h w 3`` in [-1, 1] -> ``b n``, not clipped."""
+        ...
+
+
+class Model(NamedTuple):
+    """All that using a trained model needs: no loss and no optimiser."""
+
+    conditions: tuple[Condition, ...]  # n, in the order of ``want`` and ``have``
+    image_size: int
+    init: InitFn
+    edit: EditFn
+    read: ReadFn | None  # None: the model reads no conditions
+    edits_with: tuple[str, ...]  # networks that ``edit`` uses
+    averaged: tuple[str, ...]  # networks of which the moving average is used
+    needs_have: bool = False  # whether ``edit`` depends on ``have``
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the conditions."""
+        return tuple(condition.name for condition in self.conditions)
+
+
+# Training a model
 
 
 @struct.dataclass
-class NetState:
-    """One network and its optimiser's state."""
-
-    params: Params
-    opt_state: optax.OptState
-
-
-@struct.dataclass
-class GanState:
+class State:
     """All that training changes. Random keys derive from ``step`` and are not stored."""
 
-    step: Array  # int32 scalar: generator updates so far
-    generator: NetState
-    critic: NetState
-    ema: Params  # moving average of the generator: what evaluation and animation use
+    step: Array  # int32 scalar: steps taken
+    nets: Nets
+    opt: dict[str, optax.OptState]  # by the optimiser's name
+    ema: Nets  # moving averages of some networks: what evaluation and animation use
+    memory: Any = ()  # what a method remembers besides: an image pool, batch statistics
+
+    @property
+    def used(self) -> Nets:
+        """The networks as they are used: averaged where there is an average."""
+        return {**self.nets, **self.ema}
+
+
+class StepFn(Protocol):
+    """One training step."""
+
+    def __call__(
+        self, state: State, batches: Batch, run_key: Array, frozen: Params = ()
+    ) -> tuple[State, Metrics]:
+        """``batches`` has leaves ``n b ...``; the run's key is the same in all steps."""
+        ...
+
+
+class Optimizer(NamedTuple):
+    """An optimiser of one or several networks."""
+
+    trains: tuple[str, ...]  # their names; its state is over ``{name: params}``
+    transform: optax.GradientTransformationExtraArgs  # ``update`` takes ``valid``
+
+
+class Phase(NamedTuple):
+    """A part of the training with a step of its own."""
+
+    name: str
+    share: float  # of all images
+    step: StepFn
+
+
+class Sampling(NamedTuple):
+    """What the loader draws for a method."""
+
+    batches: int = 1  # in a step
+    noise: float = 0.0  # targets are another face's conditions plus U(-noise, noise)
+    clip: bool = True  # to [0, 1], after the noise
+    flip: bool = True  # mirror half of the images
+    paired: float = 0.0  # share of examples whose target image is of the same person
+
+
+class Monitor(NamedTuple):
+    """One way in which training fails, seen in a number made of metrics."""
+
+    name: str
+    reads: tuple[str, ...]  # metrics; a record that lacks one, or has no number for it, is skipped
+    measure: Callable[..., float]  # of these metrics, in this order
+    limit: float
+    above: bool  # whether values from the limit upwards are bad, or those from it downwards
+    symptom: str
+    advice: str
+    records: int = 5  # looked at together: one is a single batch, or a few
+
+
+class DataFacts(NamedTuple):
+    """What a method may know of the training set."""
+
+    examples: int
+    variance: float  # of the conditions over all examples, mean over the conditions
+
+
+class Training(NamedTuple):
+    """All that training a model needs besides the model."""
+
+    phases: tuple[Phase, ...]
+    sampling: Sampling
+    optimizers: Mapping[str, Optimizer]
+    init_memory: Callable[[Nets], Any] = lambda nets: ()
+    load_frozen: Callable[[], Params] = lambda: ()  # networks that are not trained, never saved
+    monitors: tuple[Monitor, ...] = ()
+    console: tuple[str, ...] = ()  # metrics to print while training
 
 
 def to_float(image: Array) -> Array:

@@ -28,12 +28,14 @@ import pytest
 from absl import flags
 from helpers import BATCH, N_CRITIC, SIZE, UNITS
 
-from ganimation_jax.methods.ganimation import ganimation
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.methods import ganimation
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.steps import alternating
-from ganimation_jax.steps.optimizers import build_optimizers
-from ganimation_jax.types import Batch, GanState, Method, Optimizers
+from ganimation_jax.steps import updates
+from ganimation_jax.types import Batch, Model, Optimizer, State
+
+NETWORKS = Generator(width=4, residual_blocks=1), Critic(UNITS, width=4)
 
 
 def pytest_configure():
@@ -41,22 +43,26 @@ def pytest_configure():
 
 
 @pytest.fixture(scope="session")
-def method() -> Method:
-    return ganimation(Generator(width=4, residual_blocks=1), Critic(UNITS, width=4))
+def model() -> Model:
+    return ganimation.model_of(*NETWORKS, ACTION_UNITS, SIZE)
 
 
 @pytest.fixture(scope="session")
-def optimizers() -> Optimizers:
+def objectives() -> ganimation.Objectives:
+    return ganimation.objectives(*NETWORKS)
+
+
+@pytest.fixture(scope="session")
+def optimizers() -> dict[str, Optimizer]:
     from configs import emotionet
 
-    return build_optimizers(emotionet.get_config(), epoch=1000)
+    return ganimation.build_optimizers(emotionet.get_config(), epoch=1000)
 
 
 @pytest.fixture(scope="session")
-def initial_state(method, optimizers) -> GanState:
+def initial_state(model, optimizers) -> State:
     """On the host: tests put it where they need it, and steps donate the copy."""
-    init = jax.jit(alternating.make_init(method, optimizers, SIZE, UNITS))
-    return jax.device_get(init(jax.random.key(0)))
+    return jax.device_get(jax.jit(updates.make_init(model, optimizers))(jax.random.key(0)))
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +77,6 @@ def batch() -> Batch:
 
 
 @pytest.fixture(scope="session")
-def train_step(method, optimizers):
+def train_step(objectives, optimizers):
     """Compiled once for one device."""
-    return jax.jit(alternating.make_train_step(method, optimizers))
+    return jax.jit(ganimation.step(objectives, optimizers))

@@ -20,7 +20,7 @@ from ganimation_jax.faces.landmarker import DetectedFace, Landmarker, Pose
 from ganimation_jax.interop import export
 from ganimation_jax.interop.torch_import import write_run
 from ganimation_jax.runs.load import load_run
-from ganimation_jax.types import Edit, to_float, to_uint8
+from ganimation_jax.types import Condition, Edit, to_float, to_uint8
 
 RNG = np.random.default_rng(0)
 UNITS = ("AU04", "AU12", "AU09")
@@ -45,8 +45,8 @@ def animator(workdir):
 def run(workdir):
     """The same run without this room; compiled, for JAX is slow at one operation after another."""
     loaded = load_run(workdir)
-    edit, read = jax.jit(loaded.method.edit), jax.jit(loaded.method.read_aus)
-    return loaded._replace(method=loaded.method._replace(edit=edit, read_aus=read))
+    edit, read = jax.jit(loaded.model.edit), jax.jit(loaded.model.read)
+    return loaded._replace(model=loaded.model._replace(edit=edit, read=read))
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +60,18 @@ def face_crop():
 def test_a_run_is_a_model(run, animator):
     model = animator.model
     assert (model.name, model.action_units, model.image_size) == ("tiny", ACTION_UNITS, SIZE)
+    assert (model.conditions, model.needs_have) == (run.model.conditions, False)
     assert (model.eyes, model.grey) == (CANONICAL_EYES, False)
     assert model.about == {"method": "ganimation", "step": 0}
     image, aus = RNG.uniform(-1, 1, (1, SIZE, SIZE, 3)), RNG.random((1, 17))
     image, aus = image.astype(np.float32), aus.astype(np.float32)
-    want = run.method.edit(run.ema, image, aus)
-    for got, part in zip(model.edit(image, aus), want, strict=True):
-        np.testing.assert_allclose(got, part, atol=1e-5)
-    raw = run.method.edit(run.generator, image, aus).image
+    want, got = run.model.edit(run.used, image, aus, aus), model.edit(image, aus, aus)
+    for name in ("image", "attention", "color"):
+        np.testing.assert_allclose(getattr(got, name), getattr(want, name), atol=1e-5)
+    assert got.motion is None
+    raw = run.model.edit(run.nets, image, aus, aus).image
     assert np.abs(raw - want.image).max() > 0.01
-    read = model.read_aus(image)
-    np.testing.assert_allclose(read, run.method.read_aus(run.critic, image), atol=1e-5)
+    np.testing.assert_allclose(model.read_aus(image), run.model.read(run.nets, image), atol=1e-5)
 
 
 def test_its_file_is_the_same_model_without_a_critic(workdir, animator, tmp_path):
@@ -110,10 +111,9 @@ def test_the_eyes_and_colours_of_a_run_are_its_configs(initial_state, tmp_path):
     assert export.main(["--workdir", str(tmp_path / "run"), "--out", str(path)]) == 0
     exported = load_model(path)
     assert (exported.eyes, exported.grey) == (model.eyes, True)
-    image, aus = RNG.uniform(-1, 1, (1, SIZE, SIZE, 3)), RNG.random((1, 17))
-    pair = [
-        each.edit(image.astype(np.float32), aus.astype("f4")).image for each in (model, exported)
-    ]
+    image = RNG.uniform(-1, 1, (1, SIZE, SIZE, 3)).astype(np.float32)
+    aus = RNG.random((1, 17), np.float32)
+    pair = [each.edit(image, aus, aus).image for each in (model, exported)]
     np.testing.assert_allclose(*pair, atol=1e-5)
 
 
@@ -210,7 +210,7 @@ def test_a_target_is_completed_by_what_the_face_shows():
 
 def test_a_crop_of_the_models_size_is_edited_as_the_network_does(animator, run, face_crop):
     target = RNG.random(17).astype(np.float32)
-    want = run.method.edit(run.ema, to_float(face_crop[None]), target[None])
+    want = run.model.edit(run.used, to_float(face_crop[None]), target[None], target[None])
     got = animator.edit(face_crop, target, aligned=True)
     assert np.abs(got.astype(int) - np.asarray(to_uint8(want.image))[0]).max() <= 1
     assert np.abs(got.astype(int) - face_crop).mean() > 3
@@ -225,7 +225,7 @@ def test_a_crop_of_the_models_size_is_edited_as_the_network_does(animator, run, 
 
 
 def test_named_units_change_and_others_stay_the_faces_own(animator, run, face_crop):
-    own = np.asarray(run.method.read_aus(run.critic, to_float(face_crop[None])))[0].clip(0, 1)
+    own = np.asarray(run.model.read(run.nets, to_float(face_crop[None])))[0].clip(0, 1)
     read = animator.read(face_crop, aligned=True)
     assert tuple(read) == ACTION_UNITS
     np.testing.assert_allclose(list(read.values()), own, atol=1e-5)
@@ -271,22 +271,22 @@ def test_a_crop_must_be_square_and_a_photo_a_photo(animator):
 # A generator that can be calculated, and faces that are where a detector is told that they are
 
 
-def calculable(size=32, eyes=CANONICAL_EYES, critic=True, units=UNITS, edit=None):
+def calculable(size=32, eyes=CANONICAL_EYES, critic=True, units=UNITS, edit=None, needs_have=False):
     """Adds 100 levels times the first unit, and 10 times the second; all own units are 0.5."""
     batches = []
 
-    def brighten(image, aus):
+    def brighten(image, want, have):
         batches.append(len(image))
-        change = aus[:, :2] @ np.array([100, 10], np.float32) / 127.5
+        change = want[:, :2] @ np.array([100, 10], np.float32) / 127.5
         edited = image + change[:, None, None, None]
         return Edit(edited, np.full_like(image[..., :1], 0.25), np.zeros_like(image))
 
     def half(image):
         return np.full((len(image), len(units)), 0.5, np.float32)
 
-    facts = {"eyes": eyes, "grey": False, "sha256": "0", "about": {}}
-    model = Model("sum", units, size, edit=edit or brighten, read_aus=half if critic else None,
-                  **facts)  # fmt: skip
+    facts = {"eyes": eyes, "grey": False, "needs_have": needs_have, "sha256": "0", "about": {}}
+    model = Model("sum", tuple(map(Condition, units)), size, edit=edit or brighten,
+                  read_aus=half if critic else None, **facts)  # fmt: skip
     return model, batches
 
 
@@ -451,19 +451,38 @@ def test_without_a_critic_mediapipe_reads(detect, caplog):
     animator.edit(np.zeros((40, 40, 3), np.uint8), np.zeros(3), aligned=True)
 
 
+def test_a_model_that_depends_on_what_faces_show_is_given_it(detect):
+    detect((10, 10, 50), (80, 20, 90))
+    given = []
+
+    def edit(image, want, have):
+        given.append(np.asarray(have))
+        return Edit(image)  # without a mask or a colour
+
+    animator = Animator(calculable(edit=edit, needs_have=True)[0])
+    np.testing.assert_array_equal(animator.edit(PHOTO, np.ones(3)), PHOTO)
+    explained = animator.explain(PHOTO, {"AU04": 1.0})
+    np.testing.assert_array_equal(explained.color, explained.crop)
+    assert (explained.attention[65, 125], explained.attention[0, 0]) == (0, 1)
+    assert len(list(animator.frames(PHOTO, np.ones((2, 3)), faces="all"))) == 2
+    assert len(given) == 2 + 4
+    for have in given:
+        np.testing.assert_array_equal(have, np.full_like(have, 0.5))
+
+
 # Grey models
 
 
 def test_a_grey_model_sees_grey_and_leaves_the_colours():
     seen = []
 
-    def edit(params, image, aus):
+    def edit(params, image, want, have):
         seen.append(np.asarray(image))
         edited = image * np.array([1.0, 1.1, 0.9]) + 0.2  # not quite grey itself
         return Edit(edited, image[..., :1] * 0, edited)
 
     image = RNG.uniform(-0.5, 0.5, (2, 4, 4, 3)).astype(np.float32)
-    edited = in_colour(edit)(None, image, None).image
+    edited = in_colour(edit)(None, image, None, None).image
     weights = (0.299, 0.587, 0.114)
     grey = (image * weights).sum(axis=-1)
     for channel in range(3):
@@ -499,7 +518,7 @@ def test_edits_come_where_the_eyes_are(angle, eyes):
     (left, top), _ = np.array(eyes) * size
     spot = np.exp(-((x - left) ** 2 + (y - top) ** 2) / 2 / 2.5**2)[..., None]
 
-    def edit(image, aus):
+    def edit(image, want, have):
         return Edit(image - 0.6 * spot, image[..., :1], image)
 
     photo = np.asarray(portrait(400, angle)) // 2 + 100  # darker without clipping

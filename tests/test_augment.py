@@ -8,13 +8,14 @@ import pytest
 from helpers import BATCH, N_CRITIC, SIZE, UNITS, assert_trees_close
 
 from configs import emotionet
-from ganimation_jax.methods import METHODS
-from ganimation_jax.methods.ganimation import ganimation
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.methods import ganimation
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
 from ganimation_jax.parallel import sharding
 from ganimation_jax.steps import augment, losses
 from ganimation_jax.steps.augment import TRANSFORMS, build, diff_augment, make_tinted_step, tint
+from ganimation_jax.steps.updates import Given
 
 KEY = jax.random.key(3)
 EVERYTHING = ("color", "translation", "cutout")
@@ -178,7 +179,7 @@ def test_configs_turn_it_on_and_off():
     want = diff_augment(("color", "translation"))(KEY, images())
     np.testing.assert_array_equal(change(KEY, images()), want)
     del cfg.augment  # a run from before
-    assert METHODS["ganimation"](cfg).generator_loss
+    assert ganimation.model(cfg).names == ACTION_UNITS
 
 
 def one_batch(batch):
@@ -190,24 +191,28 @@ def test_critic_and_generator_see_the_same_changes(initial_state, batch):
     """A brightness that is known: losses with it are losses of brighter images."""
     nets = Generator(width=4, residual_blocks=1), Critic(UNITS, width=4)
     one = one_batch(batch)
-    generator = initial_state.generator.params
+    generator = {"generator": initial_state.nets["generator"]}
     # So narrow a critic is blind at its published init: see Critic.init_std.
-    critic = jax.tree.map(lambda x: 5 * x, initial_state.critic.params)
+    critic = {"critic": jax.tree.map(lambda x: 5 * x, initial_state.nets["critic"])}
     shares = lambda key, size: jnp.full(size, 0.25)  # noqa: E731
-    brighter = ganimation(*nets, augment=lambda key, x: x + 0.5, draw_shares=shares)
-    plain = ganimation(*nets, draw_shares=shares)
-    edited = plain.translate(generator, one)
+    brighter = ganimation.objectives(*nets, augment=lambda key, x: x + 0.5, draw_shares=shares)
+    plain = ganimation.objectives(*nets, draw_shares=shares)
+    model = ganimation.model_of(*nets, ACTION_UNITS, SIZE)
 
     @jax.jit  # all at once: compilation is what costs
     def compare(generator, critic, one, edited):
-        brighter_one = one._replace(image=one.image + 0.5)
-        error = jnp.square(plain.read_aus(critic, edited + 0.5) - one.want).mean()
-        got = brighter.critic_losses[0](critic, one, edited, KEY)[1]
-        want = plain.critic_losses[0](critic, brighter_one, edited + 0.5, KEY)[1]
-        edits = brighter.generator_loss(generator, critic, one, KEY)[1]
-        return got, want, edits, plain.generator_loss(generator, critic, one, KEY)[1], 160 * error
+        def critics(aims, one, edited):
+            return aims.critic[0](critic, Given(generator, one, edited, KEY, (), ()))[1].metrics
 
-    edited = jax.jit(plain.translate)(generator, one)
+        def generators(aims):
+            return aims.generator(generator, Given(critic, one, edited, KEY, (), ()))[1].metrics
+
+        error = jnp.square(model.read(critic, edited + 0.5) - one.want).mean()
+        got = critics(brighter, one, edited)
+        want = critics(plain, one._replace(image=one.image + 0.5), edited + 0.5)
+        return got, want, generators(brighter), generators(plain), 160 * error
+
+    edited = jax.jit(plain.fakes)(generator, one, KEY)
     got, want, edits, plain_edits, error = compare(generator, critic, one, edited)
     assert_trees_close(got, want, rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(edits["generator/aus"], error, rtol=1e-4)
@@ -220,7 +225,7 @@ def test_augmenting_exchanges_no_images_between_devices(batch):
     mesh = sharding.make_mesh()
     change = diff_augment(EVERYTHING, probability=0.8)
 
-    def step(state, batch, run_key):
+    def step(state, batch, run_key, frozen):
         flat = batch.image.reshape(-1, SIZE, SIZE, 3)
         return jax.value_and_grad(lambda x: jnp.square(change(run_key, x)).sum())(flat)
 
@@ -242,7 +247,7 @@ def test_augmenting_exchanges_no_images_between_devices(batch):
 def test_a_tinted_step_is_the_step_on_tinted_faces(batch):
     seen = {}
 
-    def step(state, batch, run_key):
+    def step(state, batch, run_key, frozen):
         seen["image"], seen["key"] = batch.image, run_key
         return state, {}
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from helpers import BATCH, N_CRITIC, ROOT, SIZE, UNITS
 
+from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.bench import record, workload
 from ganimation_jax.bench.__main__ import main
 from ganimation_jax.bench.workload import Sizes
 from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
-from ganimation_jax.methods.ganimation import ganimation
+from ganimation_jax.methods import ganimation
 from ganimation_jax.models import cpu_convolutions, layers
-from ganimation_jax.steps import alternating
-from ganimation_jax.types import GanState, NetState
+from ganimation_jax.steps import updates
 
 PEERS = ROOT / "experiments" / "bench_vs_torch"
 TINY = Sizes(SIZE, 4, BATCH, N_CRITIC, residual_blocks=1)
@@ -106,7 +106,7 @@ def test_flops_of_the_updates_are_those_of_the_compiled_programs():
     # Large enough that convolutions outweigh what XLA computes twice when it fuses.
     sizes = Sizes(64, 32, batch=2, n_critic=3, residual_blocks=1)
     counted = workload.step_flops(sizes)
-    method, optimizers = workload.build(sizes)
+    work = workload.build(sizes)
     state = workload.state_shapes(sizes)
     batch = jax.eval_shape(
         lambda: jax.tree.map(lambda x: x[0], workload.Batch(**workload.random_batch(sizes)))
@@ -118,15 +118,21 @@ def test_flops_of_the_updates_are_those_of_the_compiled_programs():
         with layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed):
             return jax.jit(fn).lower(*args).compile().cost_analysis()["flops"]
 
-    critic = compiled(
-        lambda *args: alternating.update_critic(method, optimizers.critic, *args),
-        *(state.critic, batch, image, workload.KEY),
-    )
+    def update(name, loss):
+        def run(nets, opt, batch, fakes, key):
+            others = {other: params for other, params in nets.items() if other != name}
+            given = updates.Given(others, batch, fakes, key, (), ())
+            moving, opts = {name: nets[name]}, {name: opt[name]}
+            steps = [updates.Update(name, loss)]
+            return updates.run_updates(work.optimizers, steps, moving, opts, given)
+
+        return run
+
+    (critic_loss,) = work.objectives.critic
+    args = (state.nets, state.opt, batch, image, workload.KEY)
+    critic = compiled(update("critic", critic_loss), *args)
     np.testing.assert_allclose(counted["critic_update"], critic, rtol=0.03)
-    generator = compiled(
-        lambda *args: alternating.update_generator(method, optimizers.generator, *args),
-        *(state.generator, state.critic.params, batch, workload.KEY),
-    )
+    generator = compiled(update("generator", work.objectives.generator), *args)
     np.testing.assert_allclose(counted["generator_update"], generator, rtol=0.03)
     parts = 3 * (counted["edit"] + counted["critic_update"]) + counted["generator_update"]
     assert counted["step"] == parts
@@ -160,23 +166,19 @@ def test_both_statements_of_an_iteration_are_the_same_function(
     import torch
 
     shares = np.linspace(0.1, 0.9, BATCH, dtype=np.float32)
-    method = ganimation(*workload.networks(TINY), draw_shares=lambda key, size: jnp.array(shares))
-    generator, critic = strong(initial_state.generator.params), strong(initial_state.critic.params)
-    state = GanState(
-        step=jnp.zeros((), jnp.int32),
-        generator=NetState(generator, optimizers.generator.init(generator)),
-        critic=NetState(critic, optimizers.critic.init(critic)),
-        ema=generator,
-    )
-    _, want = jax.jit(alternating.make_train_step(method, optimizers))(
-        state, batch, jax.random.key(0)
-    )
+    networks = workload.networks(TINY)
+    objectives = ganimation.objectives(*networks, draw_shares=lambda key, size: jnp.array(shares))
+    nets = {name: strong(params) for name, params in initial_state.nets.items()}
+    model = ganimation.model_of(*networks, ACTION_UNITS, SIZE)
+    state = updates.fresh_state(model, optimizers, nets)
+    step = jax.jit(ganimation.step(objectives, optimizers))
+    _, want = step(state, batch, jax.random.key(0))
 
     options = torch_ganimation.PUBLISHED._replace(hoist=hoist)
     trainer = torch_ganimation.Trainer(SIZE, TINY.width, TINY.residual_blocks, options=options)
     for network, arrays in (
-        (trainer.generator, generator_to_state_dict(generator)),
-        (trainer.critic, critic_to_state_dict(critic)),
+        (trainer.generator, generator_to_state_dict(nets["generator"])),
+        (trainer.critic, critic_to_state_dict(nets["critic"])),
     ):
         network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
     got = trainer.iteration(

@@ -12,6 +12,8 @@ import time
 
 import jax
 import numpy as np
+import optax
+import orbax.checkpoint as ocp
 import pytest
 from helpers import ROOT, assert_trees_close
 
@@ -19,16 +21,16 @@ from ganimation_jax.parallel import sharding
 from ganimation_jax.runs import seals
 from ganimation_jax.runs.checkpoint import Checkpoints, load_weights
 from ganimation_jax.runs.seals import DIGESTS, is_sealed
-from ganimation_jax.types import GanState, NetState
+from ganimation_jax.types import State
 
 
-def state_of(value: float) -> GanState:
+def state_of(value: float) -> State:
     array = np.full((8, 64), value, np.float32)
-    return GanState(
+    return State(
         step=np.int32(value),
-        generator=NetState({"kernel": array}, (array + 1,)),
-        critic=NetState({"kernel": array + 2}, (array + 3,)),
-        ema={"kernel": array + 4},
+        nets={"generator": {"kernel": array}, "critic": {"kernel": array + 2}},
+        opt={"generator": (array + 1,), "critic": (array + 3,)},
+        ema={"generator": {"kernel": array + 4}},
     )
 
 
@@ -75,7 +77,7 @@ def test_state_and_note_come_back(folder):
     assert note["step"] == 3
     assert_trees_close(state, state_of(3), rtol=0)
     assert notes == [note]
-    assert notes == [{"step": 3, "config": {"lr": 1e-4}}]
+    assert notes == [{"step": 3, "layout": 2, "config": {"lr": 1e-4}}]
 
 
 def test_the_latest_and_the_best_are_kept_also_after_a_restart(folder):
@@ -96,7 +98,7 @@ def test_another_number_of_devices(folder, monkeypatch, devices, fsdp):
     checkpoints.save(5, placed, {})
     checkpoints.close()
     _, restored = restore(folder, devices=devices, fsdp=fsdp)
-    assert len(restored.ema["kernel"].sharding.device_set) == devices
+    assert len(restored.ema["generator"]["kernel"].sharding.device_set) == devices
     assert_trees_close(restored, state, rtol=0)
 
 
@@ -299,3 +301,36 @@ def test_a_step_that_is_deleted_while_it_is_read_gives_way_to_the_newer(
     monkeypatch.setattr(seals, "read", too_late)
     assert load_weights(folder)[0]["step"] == 2
     assert not caplog.records
+
+
+def test_a_state_of_version_01_comes_back_in_todays_form(tmp_path):
+    """Saved as that version did: a generator and a critic, each with its optimiser's state."""
+    rng = np.random.default_rng(0)
+    params = {name: {"conv": {"kernel": rng.random((3, 4))}} for name in ("generator", "critic")}
+    adam = optax.adam(1e-3)
+    old = {
+        "step": np.int32(7),
+        "ema": {"conv": {"kernel": rng.random((3, 4))}},
+        **{name: {"params": p, "opt_state": adam.init(p)} for name, p in params.items()},
+    }
+    old["critic"]["opt_state"][0].mu["conv"]["kernel"] += 2
+    with ocp.CheckpointManager(tmp_path / "checkpoints") as manager:
+        note = ocp.args.JsonSave({"step": 7, "config": {}})
+        args = ocp.args.Composite(state=ocp.args.StandardSave(old), note=note)
+        manager.save(7, args=args)
+    target = State(
+        step=np.int32(0),
+        nets=params,
+        opt={name: adam.init({name: p}) for name, p in params.items()},
+        ema={"generator": params["generator"]},
+    )
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    _, state = checkpoints.restore(jax.eval_shape(lambda: target))
+    checkpoints.close()
+    assert_trees_close(state.nets, params, rtol=0)
+    np.testing.assert_array_equal(state.ema["generator"]["conv"]["kernel"], old["ema"]["conv"]["kernel"])
+    np.testing.assert_array_equal(state.opt["critic"][0].mu["critic"]["conv"]["kernel"], 2)
+    note, nets, ema = load_weights(tmp_path / "checkpoints")
+    assert note["step"] == 7
+    assert_trees_close(nets, params, rtol=0)
+    assert_trees_close(ema, {"generator": old["ema"]}, rtol=0)

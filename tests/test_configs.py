@@ -3,13 +3,12 @@ import numpy as np
 import pytest
 
 from configs import celeba, emotionet, lfw_openface, synthetic
+from ganimation_jax import methods
 from ganimation_jax.data.pipeline import build_source
-from ganimation_jax.methods import METHODS
-from ganimation_jax.reports.samples import expression_targets
-from ganimation_jax.steps import alternating
-from ganimation_jax.steps.optimizers import build_optimizers
+from ganimation_jax.reports.samples import wanted
+from ganimation_jax.steps import updates
 from ganimation_jax.training.preflight import check, check_continues, json_config
-from ganimation_jax.types import Batch
+from ganimation_jax.types import Batch, Condition, DataFacts
 
 CONFIGS = {
     "emotionet": emotionet.get_config(),
@@ -31,20 +30,25 @@ CONFIGS["emotionet-256"].image_size = 256
 def test_every_config_makes_a_train_step(name):
     cfg = CONFIGS[name]
     check(cfg, devices=1)
-    method = METHODS[cfg.method](cfg)
-    optimizers = build_optimizers(cfg, critic_losses=len(method.critic_losses))
-    init = alternating.make_init(method, optimizers, cfg.image_size, len(cfg.action_units))
+    method = methods.load(cfg.method)
+    model, training = method.model(cfg), method.training(cfg, DataFacts(1000, 0.1))
+    assert model.names == tuple(cfg.action_units)
+    init = updates.make_init(model, training.optimizers, training.init_memory)
     state = jax.eval_shape(init, jax.random.key(0))
-    leading = (cfg.n_critic, cfg.batch_size)
+    leading = (training.sampling.batches, cfg.batch_size)
+    assert leading[0] == cfg.n_critic
     aus = jax.ShapeDtypeStruct((*leading, len(cfg.action_units)), np.float32)
     image = jax.ShapeDtypeStruct((*leading, cfg.image_size, cfg.image_size, 3), np.uint8)
-    step = alternating.make_train_step(method, optimizers, ema_decay=cfg.ema_decay)
-    after, metrics = jax.eval_shape(step, state, Batch(image, aus, aus), jax.random.key(0))
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
-        lambda x: (x.shape, x.dtype), state
-    )
-    assert {x.dtype for x in jax.tree.leaves(after.generator.params)} == {np.dtype("float32")}
-    assert all(x.shape == () and x.dtype == np.float32 for x in metrics.values())
+    for phase in training.phases:
+        after, metrics = jax.eval_shape(
+            phase.step, state, Batch(image, aus, aus), jax.random.key(0)
+        )
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
+            lambda x: (x.shape, x.dtype), state
+        )
+        assert {x.dtype for x in jax.tree.leaves(after.nets)} == {np.dtype("float32")}
+        assert all(x.shape == () and x.dtype == np.float32 for x in metrics.values())
+    assert sum(phase.share for phase in training.phases) == 1
 
 
 def test_the_default_is_the_paper():
@@ -124,8 +128,9 @@ def test_imported_weights_need_only_the_same_model(tmp_path):
 
 
 def test_sample_targets_use_the_units_there_are():
-    targets = expression_targets(("AU12", "AU04"))
-    np.testing.assert_allclose(targets["happy"], [0.8, 0])
-    np.testing.assert_allclose(targets["angry"], [0, 0.8])
+    have = np.full((1, 2), 0.5, np.float32)
+    targets = wanted((Condition("AU12"), Condition("AU04")), have)
+    np.testing.assert_allclose(targets["happy"], [[0.8, 0]])
+    np.testing.assert_allclose(targets["angry"], [[0, 0.8]])
     assert "surprised" not in targets
-    np.testing.assert_allclose(expression_targets(("AU45",))["all"], [0.8])
+    np.testing.assert_allclose(wanted((Condition("AU45"),), have[:, :1])["all"], [[0.8]])

@@ -23,12 +23,12 @@ def painted(aus):
 def editor(strength, seen=None):
     """Moves what is shown so far towards the target."""
 
-    def edit(image, target):
+    def edit(image, want, have):
         if seen is not None:
-            seen.append(np.array(target))
+            seen.append(np.array(want))
         image = jnp.asarray(image)
-        shown = image[:, 0, :3, 0]
-        moved = image.at[:, 0, :3, 0].set(shown + strength * (target - shown))
+        np.testing.assert_array_equal(image[:, 0, :3, 0], have)
+        moved = image.at[:, 0, :3, 0].set(have + strength * (want - have))
         return Edit(moved, jnp.ones((*image.shape[:3], 1)), moved)
 
     return edit

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from ganimation_jax.evaluation import attention, aus, held_out, quality
-from ganimation_jax.types import Batch, Edit
+from ganimation_jax.types import Edit
 
 RNG = np.random.default_rng(0)
 UNITS = ("AU01", "AU12")
@@ -194,13 +194,17 @@ def test_ssim_knows_equal_images_and_falls_with_noise():
 
 def look(edit, read):
     batches = [
-        Batch(RNG.uniform(-1, 1, (n, 4, 4, 3)), RNG.random((n, 2)), RNG.random((n, 2)))
+        {
+            "image": RNG.uniform(-1, 1, (n, 4, 4, 3)),
+            "have": RNG.random((n, 2)),
+            "want": RNG.random((n, 2)),
+        }
         for n in (3, 2)
     ]
-    return held_out.look((batch._asdict() for batch in batches), edit, read)
+    return held_out.look(batches, edit, read)
 
 
-def no_edit(image, target):
+def no_edit(image, want, have):
     return Edit(image, jnp.ones((*image.shape[:3], 1)), jnp.zeros_like(image))
 
 
@@ -215,16 +219,18 @@ def test_no_edit_scores_as_no_edit():
 
 
 def test_an_oracle_that_paints_its_target_is_obeyed_and_undone():
-    def paint(image, target):
-        image = jnp.asarray(image).at[:, 0, 0, :2].set(target)
+    def show(image, aus):
+        return jnp.asarray(image).at[:, 0, 0, :2].set(aus)
+
+    def paint(image, want, have):
+        np.testing.assert_allclose(image[:, 0, 0, :2], have, rtol=1e-6)
+        image = show(image, want)
         return Edit(image, jnp.full((*image.shape[:3], 1), 0.5), image)
 
-    def start(batch):  # pixels that show the annotated units
-        return batch._replace(image=np.asarray(paint(batch.image, batch.have).image))
-
-    batches = [Batch(RNG.uniform(-1, 1, (30, 4, 4, 3)), *RNG.random((2, 30, 2)))]
-    painted = [start(batch)._asdict() for batch in batches]
-    seen = held_out.look(painted, paint, lambda image: jnp.asarray(image)[:, 0, 0, :2])
+    have, want = RNG.random((2, 30, 2))
+    image = np.asarray(show(RNG.uniform(-1, 1, (30, 4, 4, 3)), have))  # they show `have`
+    batches = [{"image": image, "have": have, "want": want}]
+    seen = held_out.look(batches, paint, lambda image: jnp.asarray(image)[:, 0, 0, :2])
     scores = dict(held_out.evaluate(seen, PHOTOS, UNITS))
     assert scores["critic_on_real/mae"] == pytest.approx(0, abs=1e-6)
     assert scores["critic_on_edits/mae"] == pytest.approx(0, abs=1e-6)

@@ -109,14 +109,14 @@ def test_a_real_command_makes_a_run_that_trains_and_evaluates(files, layout, tmp
 
     done = command(*words[1:-1], *SYNTHETIC)
     assert done.returncode == 0, done.stderr
-    assert "continuing after step 0" in done.stderr
+    assert "resuming after step 0" in done.stderr
 
     # The imported weights are where training began.
     trained = load_run(run)
     assert trained.step == 2
     assert trained.config["lr"] == 1e-4
     _, start = generator_from_state_dict(read_state_dict(files[0]))
-    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), trained.generator, start)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), trained.nets["generator"], start)
     assert 0 < max(jax.tree.leaves(moved)) < 1e-3
 
 
@@ -126,21 +126,21 @@ def test_weights_of_an_imported_run(files, layout, tmp_path):
     assert torch_import.main(args) == 0
     loaded = load_run(run)
     assert loaded.step == 0
-    assert loaded.action_units == ACTION_UNITS
+    assert loaded.names == ACTION_UNITS
     assert loaded.config["generator"]["norm_affine"] == (layout == "official")
     generator, params = generator_from_state_dict(read_state_dict(files[0]))
     _, critic_params = critic_from_state_dict(read_state_dict(files[1]))
     for got, want in [
-        (loaded.generator, params),
-        (loaded.ema, params),
-        (loaded.critic, critic_params),
+        (loaded.nets["generator"], params),
+        (loaded.ema["generator"], params),
+        (loaded.nets["critic"], critic_params),
     ]:
         assert_trees_close(got, want, rtol=0)
     rng = np.random.default_rng(0)
     size = loaded.image_size
     image = rng.uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
     aus = rng.random((2, 17), np.float32)
-    edit = loaded.method.edit(loaded.ema, image, aus)
+    edit = loaded.model.edit(loaded.used, image, aus, 0 * aus)
     attention, color = generator.apply({"params": params}, image, aus)
     np.testing.assert_array_equal(edit.attention, attention)
     np.testing.assert_array_equal(edit.color, color)
@@ -155,7 +155,7 @@ def test_without_a_critic_the_run_says_that_its_critic_is_new(tmp_path, capsys):
     run = load_run(tmp_path / "run")
     assert run.image_size == 32
     assert run.config["critic"] == {"width": 4, "depth": 0}
-    assert np.std(run.critic["down1"]["kernel"]) == pytest.approx(0.02, rel=0.2)
+    assert np.std(run.nets["critic"]["down1"]["kernel"]) == pytest.approx(0.02, rel=0.2)
 
 
 @needs_torch
@@ -168,7 +168,7 @@ def test_other_action_units_must_be_named(tmp_path, capsys):
     assert torch_import.main([*args, "--action-units", "AU12,AU12"]) == 2
     assert torch_import.main([*args, "--action-units", "AU12,AU04"]) == 0
     run = load_run(tmp_path / "run")
-    assert run.action_units == ("AU12", "AU04")
+    assert run.names == ("AU12", "AU04")
     out = capsys.readouterr().out
     assert "--config.action_units=('AU12', 'AU04')" in shlex.split(out.splitlines()[-1])
 
@@ -306,7 +306,7 @@ def test_round_trip_of_real_files_is_bitwise(torch, files, tmp_path):
 @needs_torch
 def test_the_moving_average_unless_raw(small_run, tmp_path):
     run = load_run(small_run)
-    for option, want in [((), run.ema), (("--raw",), run.generator)]:
+    for option, want in [((), run.ema["generator"]), (("--raw",), run.nets["generator"])]:
         path = tmp_path / "G.pth"
         assert export.main(["--model", str(small_run), "--out", str(path), *option]) == 0
         assert_trees_close(generator_from_state_dict(read_state_dict(path))[1], want, rtol=0)
@@ -373,30 +373,36 @@ APART = textwrap.dedent(
     edits = {}
     for n in (1, 3):
         edit = exported(given["image"][:n], given["aus"][:n])
-        edits |= {f"{name}{n}": value for name, value in edit._asdict().items()}
+        edits |= {f"{name}{n}": getattr(edit, name) for name in ("image", "attention", "color")}
     np.savez(sys.argv[3], **edits)
     """
 )
 
 
-def inputs_for(run):
+def inputs_for(side=16, units=17):
     rng = np.random.default_rng(1)
-    image = rng.uniform(-1, 1, (3, run.image_size, run.image_size, 3)).astype(np.float32)
-    return {"image": image, "aus": rng.random((3, len(run.action_units)), np.float32)}
+    image = rng.uniform(-1, 1, (3, side, side, 3)).astype(np.float32)
+    return {"image": image, "aus": rng.random((3, units), np.float32)}
+
+
+def edits_of(run, nets, given):
+    return jax.jit(run.model.edit)(nets, given["image"], given["aus"], 0 * given["aus"])
 
 
 def test_the_artifact_equals_the_model_where_the_model_cannot_be_imported(small_run, tmp_path):
     artifact = tmp_path / "folder" / "model.ganimation"
     assert export.main(["--model", str(small_run), "--out", str(artifact)]) == 0
     run = load_run(small_run)
-    given = inputs_for(run)
+    given = inputs_for()
     np.savez(tmp_path / "given.npz", **given)
     done = command("-c", APART, artifact, tmp_path / "given.npz", tmp_path / "edits.npz")
     assert done.returncode == 0, done.stderr
     edits = np.load(tmp_path / "edits.npz")
-    want = jax.jit(run.method.edit)(run.ema, given["image"], given["aus"])
+    want = edits_of(run, run.used, given)
+    assert want.motion is None
     for n in (1, 3):
-        for name, value in want._asdict().items():
+        for name in ("image", "attention", "color"):
+            value = getattr(want, name)
             np.testing.assert_allclose(edits[f"{name}{n}"], value[:n], atol=1e-5, err_msg=name)
 
 
@@ -408,10 +414,10 @@ def test_the_artifact_says_what_it_is_and_checks_what_it_is_given(small_run, tmp
     assert exported.image_size == 16
     assert exported.manifest["platforms"] == ["cpu", "cuda", "tpu"]
     assert (exported.manifest["step"], exported.manifest["raw"]) == (0, True)
-    given = inputs_for(exported)
+    given = inputs_for()
     run = load_run(small_run)
-    want = jax.jit(run.method.edit)(run.generator, given["image"], given["aus"])
-    np.testing.assert_allclose(exported(**given).image, want.image, atol=1e-5)
+    want = edits_of(run, run.nets, given)
+    np.testing.assert_allclose(exported(*given.values()).image, want.image, atol=1e-5)
     for image, aus in [
         (given["image"][:, :8], given["aus"]),
         (given["image"], given["aus"][:, :5]),
@@ -475,14 +481,14 @@ def test_files_that_are_no_artifacts(small_run, tmp_path):
 def assert_onnx_equals_the_model(path, workdir):
     onnxruntime = pytest.importorskip("onnxruntime")
     run = load_run(workdir)
-    given = inputs_for(run)
+    given = inputs_for()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert session.get_modelmeta().custom_metadata_map["action_units"] == ",".join(ACTION_UNITS)
-    want = jax.jit(run.method.edit)(run.ema, given["image"], given["aus"])
+    want = edits_of(run, run.used, given)
     for n in (1, 3):
         batch = {name: array[:n] for name, array in given.items()}
         edit = session.run(["edited", "attention", "color"], batch)
-        for got, value in zip(edit, want, strict=True):
+        for got, value in zip(edit, (want.image, want.attention, want.color), strict=True):
             np.testing.assert_allclose(got, value[:n], atol=1e-4)
 
 

@@ -103,3 +103,27 @@ def test_attention_losses_from_loops(norm, power):
                     variation[b] += abs(attention[b, i, j + 1, 0] - here) ** power
     np.testing.assert_allclose(losses.attention_magnitude(attention, norm), magnitude, rtol=1e-5)
     np.testing.assert_allclose(losses.total_variation(attention, norm), variation, rtol=1e-5)
+
+
+def test_the_norms_gradient_reaches_parameters_and_images():
+    """A penalty made of the norm itself, as a one-sided one is, against plain reverse mode."""
+    params = {"a": jnp.asarray(np.random.default_rng(3).normal(size=IMAGES.shape[1:]))}
+
+    def score(params, x):
+        return jnp.tanh((x * params["a"]).sum((1, 2, 3))) + jnp.square(x).sum((1, 2, 3))
+
+    def plain(params, x):
+        grads = jax.grad(lambda x: score(params, x).sum())(x)
+        norm = jnp.sqrt(jnp.square(grads).sum((1, 2, 3)) + 1e-12)
+        return jnp.square(jnp.maximum(norm - 0.5, 0)).sum()
+
+    def ours(params, x):
+        _, norm = losses.gradient_penalty(score, params, x)
+        return jnp.square(jnp.maximum(norm - 0.5, 0)).sum()
+
+    images = jnp.asarray(IMAGES)
+    got = jax.grad(ours, argnums=(0, 1))(params, images)
+    want = jax.grad(plain, argnums=(0, 1))(params, images)
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert np.abs(other).max() > 0
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(other).max())

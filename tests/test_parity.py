@@ -14,13 +14,13 @@ from helpers import GOLDENS
 from configs import emotionet
 from ganimation_jax.interop.torch_import import critic_from_state_dict, generator_from_state_dict
 from ganimation_jax.interop.torch_names import critic_names, generator_names
-from ganimation_jax.methods import METHODS
-from ganimation_jax.methods.ganimation import LossWeights, ganimation
+from ganimation_jax.methods import ganimation
+from ganimation_jax.methods.ganimation import LossWeights
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.steps import alternating, losses
-from ganimation_jax.steps.optimizers import build_optimizers
-from ganimation_jax.types import Batch, GanState, NetState, parameter_count
+from ganimation_jax.steps import losses, updates
+from ganimation_jax.steps.updates import Given, Update
+from ganimation_jax.types import Batch, State, parameter_count
 
 NETWORKS = sorted(
     path.stem
@@ -188,25 +188,23 @@ class Sequence:
         )
         self.cfg.critic.update(width=self.critic.width, depth=self.critic.depth)
 
-    def method(self, draw_shares):
-        """What METHODS builds of the preset, but for where the mixing shares come from."""
+    def objectives(self, draw_shares):
+        """Those of the preset, but for where the mixing shares come from."""
         loss = self.cfg.loss.to_dict()
         weights = LossWeights(*(loss.pop(name) for name in LossWeights._fields))
-        built = METHODS[self.cfg.method](self.cfg)
-        method = ganimation(self.generator, self.critic, weights, **loss, draw_shares=draw_shares)
-        assert len(method.critic_losses) == len(built.critic_losses) == 2
-        return method
+        pair = self.generator, self.critic
+        aims = ganimation.objectives(*pair, weights, **loss, draw_shares=draw_shares)
+        assert len(aims.critic) == 2
+        return aims
 
-    def optimizers(self, method):
+    def optimizers(self):
         epoch = 1_000_000  # the recorded iterations are the first of one: at the full rate
-        return build_optimizers(self.cfg, epoch, len(method.critic_losses))
+        return ganimation.build_optimizers(self.cfg, epoch)
 
-    def state(self, optimizers):
-        nets = {
-            name: NetState(params, getattr(optimizers, name).init(params))
-            for name, params in self.init.items()
-        }
-        return GanState(step=np.int32(0), ema=self.init["generator"], **nets)
+    def state(self, optimizers) -> State:
+        units = tuple(self.cfg.action_units)
+        model = ganimation.model_of(self.generator, self.critic, units, self.cfg.image_size)
+        return updates.fresh_state(model, optimizers, self.init)
 
     def batch(self, i):
         golden = self.golden
@@ -238,7 +236,7 @@ class Sequence:
         for net, (read, limit) in readers.items():
             start = flatten_dict(self.init[net], sep="/")
             want = flatten_dict(read(self.golden.under(f"step{i}/{net}/"))[1], sep="/")
-            for name, array in flatten_dict(nets[net].params, sep="/").items():
+            for name, array in flatten_dict(nets[net], sep="/").items():
                 change, expected_change = np.array(array) - start[name], want[name] - start[name]
                 if (net, name) == ("generator", "stem/kernel"):
                     # A constant plane through a centre tap adds a constant, which the norm
@@ -254,32 +252,35 @@ def sequence(request):
 
 
 def test_official_training_update_by_update(sequence):
-    method = sequence.method(draw_shares=lambda key, size: key)  # keys are opaque to the engine
-    optimizers = sequence.optimizers(method)
+    aims = sequence.objectives(draw_shares=lambda key, size: key)  # keys are opaque to the step
+    optimizers = sequence.optimizers()
     state = sequence.state(optimizers)
-    generator, critic = state.generator, state.critic
+    nets, opt = state.nets, state.opt
 
-    @jax.jit
-    def update_critic(critic, generator_params, batch, shares):
-        edited = method.translate(generator_params, batch)
-        return alternating.update_critic(method, optimizers.critic, critic, batch, edited, shares)
+    def update(name, losses):
+        @jax.jit
+        def run(nets, opt, batch, shares):
+            others = {other: params for other, params in nets.items() if other != name}
+            given = Given(others, batch, aims.fakes(nets, batch, None), shares, (), ())
+            steps = [Update(name, loss) for loss in losses]
+            moving, opts = {name: nets[name]}, {name: opt[name]}
+            moving, opts, _, metrics = updates.run_updates(optimizers, steps, moving, opts, given)
+            return nets | moving, opt | opts, metrics
 
-    @jax.jit
-    def update_generator(generator, critic_params, batch):
-        return alternating.update_generator(
-            method, optimizers.generator, generator, critic_params, batch, None
-        )
+        return run
 
+    update_critic = update("critic", aims.critic)
+    update_generator = update("generator", [aims.generator])
     for i, shares in enumerate(sequence.alpha):
         batch = sequence.batch(i)
-        critic, metrics = update_critic(critic, generator.params, batch, shares)
+        nets, opt, metrics = update_critic(nets, opt, batch, shares)
         if sequence.trains_generator(i):
-            generator, more = update_generator(generator, critic.params, batch)
+            nets, opt, more = update_generator(nets, opt, batch, shares)
             metrics = metrics | more
         checked = sequence.check_losses(metrics, [i])
         everything = sequence.trains_generator(i)
         assert checked == [term for term in TERMS if everything or term.startswith("critic/")]
-        sequence.check_updates({"critic": critic, "generator": generator}, i)
+        sequence.check_updates(nets, i)
 
 
 def test_official_training_by_the_compiled_step(sequence):
@@ -297,16 +298,14 @@ def test_official_training_by_the_compiled_step(sequence):
         shares = jnp.asarray(sequence.alpha)[jnp.argmax(same)]
         return jnp.where(same.any(), shares, jnp.nan)  # an unknown key spoils everything
 
-    method = sequence.method(draw_shares)
-    optimizers = sequence.optimizers(method)
+    optimizers = sequence.optimizers()
     state = sequence.state(optimizers)
-    train_step = jax.jit(alternating.make_train_step(method, optimizers, unroll=True))
+    step_fn = ganimation.step(sequence.objectives(draw_shares), optimizers, unroll=True)
+    train_step = jax.jit(step_fn)
     for step in range(steps):
         iterations = list(range(step * n_critic, (step + 1) * n_critic))
         batch = jax.tree.map(lambda *x: np.stack(x), *map(sequence.batch, iterations))
         state, metrics = train_step(state, batch, run_key)
         assert sequence.check_losses(metrics, iterations) == list(TERMS)
-        sequence.check_updates(
-            {"critic": state.critic, "generator": state.generator}, iterations[-1]
-        )
+        sequence.check_updates(state.nets, iterations[-1])
     assert state.step == steps

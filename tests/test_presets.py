@@ -8,9 +8,10 @@ from helpers import ROOT
 from ml_collections import config_flags
 
 from configs import emotionet
-from ganimation_jax.methods import METHODS
-from ganimation_jax.steps.optimizers import build_optimizers, decay_factor
+from ganimation_jax.methods import ganimation
+from ganimation_jax.steps.optimizers import decay_factor
 from ganimation_jax.training.preflight import json_config
+from ganimation_jax.types import DataFacts
 
 DIFFERENCES = {
     "paper": {},
@@ -48,9 +49,15 @@ def test_differences_from_the_paper(preset):
 
 
 @pytest.mark.parametrize("preset", DIFFERENCES)
-def test_all_can_be_built(preset):
-    method = METHODS["ganimation"](emotionet.get_config(preset))
-    assert len(method.critic_losses) == (2 if preset == "official" else 1)
+def test_all_can_be_built(preset, monkeypatch):
+    built, step = [], ganimation.step
+    monkeypatch.setattr(
+        ganimation, "step", lambda *args, **options: built.append(args) or step(*args, **options)
+    )
+    training = ganimation.training(emotionet.get_config(preset), DataFacts(1000, 0.1))
+    ((aims, optimizers),) = built
+    assert len(aims.critic) == (2 if preset == "official" else 1)
+    assert optimizers is training.optimizers
 
 
 def test_unknown_preset_names_those_there_are():
@@ -129,11 +136,12 @@ def test_two_critic_updates_to_a_batch_do_not_hasten_the_schedule():
     cfg = emotionet.get_config("official")
     cfg.update(batch_size=1, n_critic=2, epochs=4.0, decay_epochs=2.0, lr=1.0, adam=(0.0, 0.0))
     for critic_losses in (1, 2):
-        optimizers = build_optimizers(cfg, epoch=2, critic_losses=critic_losses)
+        cfg.loss.separate_penalty = critic_losses == 2
+        optimizer = ganimation.build_optimizers(cfg, epoch=2)["critic"].transform
         params = np.zeros(())
-        opt_state, steps = optimizers.critic.init(params), []
+        opt_state, steps = optimizer.init(params), []
         for _ in range(4 * 2 * critic_losses):  # four epochs of one step each
-            update, opt_state = optimizers.critic.update(np.ones(()), opt_state, params)
+            update, opt_state = optimizer.update(np.ones(()), opt_state, params)
             steps.append(-float(update))
         expected = np.repeat([1, 1, 1, 0.5], 2 * critic_losses)
         np.testing.assert_allclose(steps, expected, rtol=1e-5)

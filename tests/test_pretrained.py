@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+import safetensors.numpy
 from flax.traverse_util import flatten_dict
 from helpers import SIZE, assert_trees_close
 from tiny_runs import TINY, arrays_of, run, saved_steps
@@ -20,11 +21,11 @@ from ganimation_jax.animation.animator import Animator
 from ganimation_jax.animation.loading import load_model
 from ganimation_jax.interop import export
 from ganimation_jax.interop.torch_import import write_run
-from ganimation_jax.methods import METHODS
+from ganimation_jax.methods import ganimation
 from ganimation_jax.runs import pretrained, warm_start
 from ganimation_jax.runs.load import load_run
-from ganimation_jax.steps import alternating
-from ganimation_jax.steps.optimizers import build_optimizers
+from ganimation_jax.steps import updates
+from ganimation_jax.types import Batch
 
 CONFIG = {
     "method": "ganimation",
@@ -62,11 +63,16 @@ def rounded(params):
 
 def test_a_file_holds_the_average_and_the_critic_rounded(workdir, packed):
     of_run, of_file = load_run(workdir), load_run(packed)
-    for name, want in (("generator", of_run.ema), ("ema", of_run.ema), ("critic", of_run.critic)):
-        got = getattr(of_file, name)
+    average = of_run.ema["generator"]
+    for got, want in (
+        (of_file.nets["generator"], average),
+        (of_file.ema["generator"], average),
+        (of_file.nets["critic"], of_run.nets["critic"]),
+    ):
         assert {x.dtype for x in jax.tree.leaves(got)} == {np.dtype("float32")}
         assert_trees_close(got, rounded(want), rtol=0)
-    parameters = sum(x.size for x in jax.tree.leaves((of_run.ema, of_run.critic)))
+    assert (set(of_file.nets), set(of_file.ema)) == ({"generator", "critic"}, {"generator"})
+    parameters = sum(x.size for x in jax.tree.leaves(of_run.used))
     assert packed.stat().st_size < 2 * parameters + 20_000
 
 
@@ -77,7 +83,7 @@ def test_a_card_says_what_it_is_and_names_no_folder_of_its_maker(workdir, packed
     assert card["licence"] == "research only"
     assert "somebody" not in text
     loaded = load_run(packed.with_suffix(".json"))  # either file names the model
-    assert loaded.action_units == ACTION_UNITS
+    assert loaded.names == ACTION_UNITS
     assert loaded.about["data"] == "nobody"
 
 
@@ -100,7 +106,7 @@ def test_it_edits_as_the_run_does_but_for_rounding(workdir, packed):
     assert (of_file.name, of_file.grey) == ("tiny", True)
     assert of_file.about["licence"] == "research only"
     assert of_file.sha256 != of_run.sha256
-    edits = [model.edit(image, aus) for model in (of_run, of_file)]
+    edits = [model.edit(image, aus, 0 * aus) for model in (of_run, of_file)]
     np.testing.assert_allclose(edits[1].image, edits[0].image, atol=2e-2)
     np.testing.assert_allclose(of_file.read_aus(image), of_run.read_aus(image), atol=2e-2)
 
@@ -122,11 +128,20 @@ def damage(packed, how):
     elif how == "a list":
         card.write_text('["config"]')
     elif how == "other weights":
-        content = b"not safetensors at all"
-        packed.write_bytes(content)
-        said = json.loads(card.read_text())
-        said["weights"]["sha256"] = hashlib.sha256(content).hexdigest()
-        card.write_text(json.dumps(said))
+        repack(packed, b"not safetensors at all")
+    elif how == "no generator":
+        arrays = safetensors.numpy.load_file(packed)
+        critic = {name: array for name, array in arrays.items() if name.startswith("critic/")}
+        repack(packed, safetensors.numpy.save(critic))
+
+
+def repack(packed, content):
+    """Other weights of which the card speaks the truth."""
+    packed.write_bytes(content)
+    card = packed.with_suffix(".json")
+    said = json.loads(card.read_text())
+    said["weights"]["sha256"] = hashlib.sha256(content).hexdigest()
+    card.write_text(json.dumps(said))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +153,8 @@ def damage(packed, how):
         ("no json", "tiny.json is no JSON"),
         ("another json", "it lacks config, step, weights"),
         ("a list", "holds no JSON object"),
-        ("other weights", "does not hold a generator and a critic"),
+        ("other weights", "tiny.safetensors is damaged: "),
+        ("no generator", "tiny.safetensors lacks the weights of generator"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(packed, how, says):
@@ -158,7 +174,7 @@ def test_weights_elsewhere_are_fetched_once(packed, tmp_path, monkeypatch):
     card.write_text(json.dumps(said))
     first = load_run(card)
     far.unlink()
-    assert_trees_close(load_run(card).critic, first.critic, rtol=0)
+    assert_trees_close(load_run(card).nets, first.nets, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -191,20 +207,15 @@ def test_what_comes_with_the_library_is_whole(name):
     assert card["evaluation"]["facts"]["run"].startswith(name)
     assert not model.config["data"]["dir"]
     image, aus = jnp.zeros((1, *(model.image_size,) * 2, 3)), jnp.zeros((1, 17))
-    wanted = jax.eval_shape(model.method.init, jax.random.key(0), image, aus)
-    for network, params in (("generator", model.generator), ("critic", model.critic)):
-        flat = flatten_dict(wanted[network])
-        assert {k: v.shape for k, v in flat.items()} == {
-            k: v.shape for k, v in flatten_dict(params).items()
-        }
+    wanted = jax.eval_shape(model.model.init, jax.random.key(0), Batch(image, aus, aus))
+    assert {k: v.shape for k, v in flatten_dict(model.nets).items()} == {
+        k: v.shape for k, v in flatten_dict(wanted).items()
+    }
 
 
 def test_the_default_can_be_trained_on_by_its_config():
     cfg = lfw_openface.get_config("cpu")
-    method = METHODS[cfg.method](cfg)
-    init = alternating.make_init(
-        method, build_optimizers(cfg), cfg.image_size, len(cfg.action_units)
-    )
+    init = updates.make_init(ganimation.model(cfg), ganimation.build_optimizers(cfg))
     shapes = jax.eval_shape(init, jax.random.key(0))
     warm_start.check_fits(
         load_run(pretrained.DEFAULT), shapes, cfg.action_units, pretrained.DEFAULT
@@ -234,15 +245,14 @@ def test_a_run_begins_with_the_weights_it_is_told(packed, tmp_path):
     still = ("--config.lr=1e-12", "--config.epochs=0.0625", "--config.every.checkpoint=1")
     init = f"--config.init_from={packed}"
     output = run(tmp_path / "run", *TINY, *still, init)
-    assert "training on" in output
+    assert "training ganimation on" in output
     begun = load_run(packed)
     packed.unlink()  # it is not needed again
-    assert "continuing after step 1" in run(tmp_path / "run", *TINY, *still, init)
+    assert "resuming after step 1" in run(tmp_path / "run", *TINY, *still, init)
     saved = arrays_of(tmp_path / "run", 1)
-    for network, params in (("generator", begun.ema), ("critic", begun.critic)):
-        for path, want in flatten_dict(params).items():
-            where = f"['{network}']['params']" + "".join(f"['{part}']" for part in path)
-            np.testing.assert_allclose(saved[where], want, atol=1e-9, rtol=0)
+    for path, want in flatten_dict(begun.used).items():
+        where = "['nets']" + "".join(f"['{part}']" for part in path)
+        np.testing.assert_allclose(saved[where], want, atol=1e-9, rtol=0)
 
 
 @pytest.mark.slow
@@ -263,8 +273,6 @@ def test_weights_that_do_not_fit_are_refused_before_anything_runs(packed, tmp_pa
 
 def test_differences_are_named_shortly(workdir, initial_state):
     loaded = load_run(workdir)
-    grown = jax.tree.map(lambda x: np.zeros((*x.shape, 2)), loaded.generator)
+    grown = jax.tree.map(lambda x: np.zeros((*x.shape, 2)), loaded.nets)
     with pytest.raises(ValueError, match="and [0-9]+ more"):
-        warm_start.check_fits(
-            loaded._replace(generator=grown), initial_state, ACTION_UNITS, "there"
-        )
+        warm_start.check_fits(loaded._replace(nets=grown), initial_state, ACTION_UNITS, "there")

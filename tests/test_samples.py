@@ -4,19 +4,20 @@ import numpy as np
 from ganimation_jax.reports import samples
 from ganimation_jax.reports.picture_grid import CELL
 from ganimation_jax.reports.samples import INTENSITY
-from ganimation_jax.types import Edit
+from ganimation_jax.types import Condition, Edit
 
 
 def test_expressions_rise_and_fall():
-    units = ("AU12", "AU45")  # AU12 is part of 'happy' alone
+    conditions = (Condition("AU12"), Condition("AU45"))  # AU12 is part of 'happy' alone
 
-    def edit(image, aus):  # paints the intensity of AU12
-        painted = jnp.ones_like(image) * aus[:, :1, None, None] * 2 - 1
+    def edit(image, want, have):  # paints the intensity of AU12
+        np.testing.assert_array_equal(have, aus)
+        painted = jnp.ones_like(image) * want[:, :1, None, None] * 2 - 1
         return Edit(painted, jnp.zeros((*image.shape[:3], 1)), painted)
 
     images = np.zeros((2, CELL, CELL, 3), np.uint8)
     aus = np.float32([[0.0, 0.0], [0.4, 0.0]])
-    frames = samples.moving_expressions(edit, images, aus, units)
+    frames = samples.moving_expressions(edit, images, aus, conditions)
     assert len(frames) == 2 * samples.STEPS
     # The cells of 'happy', in the second column, of both faces.
     x = frames[0].shape[1] // 2 + CELL // 2
@@ -26,3 +27,20 @@ def test_expressions_rise_and_fall():
     share = 1 - np.abs(np.arange(2 * samples.STEPS) / samples.STEPS - 1)
     np.testing.assert_allclose(first, share * INTENSITY, atol=0.01)
     np.testing.assert_allclose(second, 0.4 + share * (INTENSITY - 0.4), atol=0.01)
+
+
+def test_each_kind_of_condition_has_targets_of_its_own():
+    conditions = (
+        Condition("Smiling", "binary"),
+        Condition("sad", "one_of", "emotion"),
+        Condition("angry", "one_of", "emotion"),
+        Condition("young", "one_of", "age"),
+    )
+    have = np.float32([[1, 0, 1, 1], [0, 1, 0, 0]])
+    targets = samples.wanted(conditions, have)
+    assert {name: target.tolist() for name, target in targets.items()} == {
+        "Smiling flipped": [[0, 0, 1, 1], [1, 1, 0, 0]],
+        "sad": [[1, 1, 0, 1], [0, 1, 0, 0]],
+        "angry": [[1, 0, 1, 1], [0, 0, 1, 0]],
+        "young": [[1, 0, 1, 1], [0, 1, 0, 1]],
+    }

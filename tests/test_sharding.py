@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from helpers import BATCH, N_CRITIC, assert_trees_close
 
+from ganimation_jax.methods import ganimation
 from ganimation_jax.parallel import sharding
-from ganimation_jax.steps import alternating
 from ganimation_jax.types import Batch
 
 KEY = jax.random.key(7)
@@ -16,12 +16,12 @@ def small_is_large(monkeypatch):
     monkeypatch.setattr(sharding, "LARGE", 256)
 
 
-def run_on(mesh, method, optimizers, initial_state, batch, steps=2):
+def run_on(mesh, objectives, optimizers, initial_state, batch, steps=2):
     """The state after ``steps``, as the trainer compiles and places it."""
     placement = sharding.state_sharding(mesh, initial_state)
     replicated = sharding.replicated(mesh)
     step = jax.jit(
-        alternating.make_train_step(method, optimizers),
+        ganimation.step(objectives, optimizers),
         in_shardings=(placement, sharding.batch_sharding(mesh), replicated),
         out_shardings=(placement, replicated),
         donate_argnums=0,
@@ -43,21 +43,21 @@ def one_device(initial_state, batch, train_step):
 
 @pytest.mark.parametrize("fsdp", [1, 4])
 def test_eight_devices_equal_one(
-    fsdp, small_is_large, method, optimizers, initial_state, batch, one_device
+    fsdp, small_is_large, objectives, optimizers, initial_state, batch, one_device
 ):
     mesh = sharding.make_mesh(fsdp)
     assert mesh.size == 8
-    state, metrics = run_on(mesh, method, optimizers, initial_state, batch)
-    kernel = state.critic.params["down2"]["kernel"]
-    moment = state.critic.opt_state[0].nu["down2"]["kernel"]
+    state, metrics = run_on(mesh, objectives, optimizers, initial_state, batch)
+    kernel = state.nets["critic"]["down2"]["kernel"]
+    moment = state.opt["critic"][0].nu["critic"]["down2"]["kernel"]
     for array in (kernel, moment):
         assert array.addressable_shards[0].data.size == array.size // fsdp
     want_state, want_metrics = one_device
     assert_trees_close(metrics, want_metrics, rtol=1e-4, atol=1e-5)
     # Adam divides by the gradient's size: parameters whose gradient is rounding differ by lr.
-    assert_trees_close(state.critic.params, want_state.critic.params, rtol=1e-4, atol=2e-5)
+    assert_trees_close(state.nets["critic"], want_state.nets["critic"], rtol=1e-4, atol=2e-5)
     assert_trees_close(state.ema, want_state.ema, atol=5e-4)
-    moments = (state.generator.opt_state[0].mu, want_state.generator.opt_state[0].mu)
+    moments = [one.opt["generator"][0].mu for one in (state, want_state)]
     for got, want in zip(*map(jax.tree.leaves, moments), strict=True):
         np.testing.assert_allclose(got, want, atol=1e-3 * max(1e-3, np.abs(want).max()))
 
@@ -91,11 +91,11 @@ def test_impossible_meshes_are_refused(fsdp):
         sharding.make_mesh(fsdp)
 
 
-def test_devices_exchange_sums_and_no_images(method, optimizers, initial_state, batch):
+def test_devices_exchange_sums_and_no_images(objectives, optimizers, initial_state, batch):
     # Each device edits and judges its own examples; gradients and metrics are summed.
     mesh = sharding.make_mesh()
     step = jax.jit(
-        alternating.make_train_step(method, optimizers),
+        ganimation.step(objectives, optimizers),
         in_shardings=(
             sharding.state_sharding(mesh, initial_state),
             sharding.batch_sharding(mesh),

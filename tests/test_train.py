@@ -27,7 +27,7 @@ from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.pipeline import training_batches
 from ganimation_jax.evaluation.results import from_json
 from ganimation_jax.runs.checkpoint import load_weights
-from ganimation_jax.training import loop
+from ganimation_jax.training import loop, setup
 
 ONE_DEVICE = devices(1)
 
@@ -164,7 +164,7 @@ def test_a_run_that_its_data_break_goes_back_and_goes_on_with_others(tmp_path, m
             yield batch
         batches.close()
 
-    monkeypatch.setattr(loop, "training_batches", with_holes)
+    monkeypatch.setattr(setup, "training_batches", with_holes)
     with caplog.at_level(logging.WARNING, "ganimation_jax"):
         assert loop.train(tiny_config(non_finite__patience=1), tmp_path)
     assert "GOING BACK to step 6: not finite at 112 images: critic/" in caplog.text

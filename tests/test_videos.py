@@ -21,7 +21,7 @@ from ganimation_jax.faces.alignment import similarity
 from ganimation_jax.faces.crops import CANONICAL_EYES
 from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.video import moments
-from ganimation_jax.types import Edit
+from ganimation_jax.types import Condition, Edit
 
 av = pytest.importorskip("av", reason="PyAV is not installed (extra video)")
 
@@ -389,16 +389,26 @@ def toy():
     rows, columns = np.mgrid[:SIZE, :SIZE] / SIZE
     mouth = np.exp(-(((rows - 0.72) / 0.06) ** 2) - ((columns - 0.5) / 0.15) ** 2)[..., None]
 
-    def edit(image, aus):
-        attention = 1 - jnp.asarray(mouth, jnp.float32) * aus[:, 0, None, None, None]
+    def edit(image, want, have):
+        attention = 1 - jnp.asarray(mouth, jnp.float32) * want[:, 0, None, None, None]
         color = jnp.broadcast_to(jnp.array([1.0, -1, -1]), image.shape)
         return Edit(image * attention + color * (1 - attention), attention, color)
 
     def read(image):
         return jnp.full((len(image), 2), 0.25)
 
-    eyes = CANONICAL_EYES
-    return Model("toy", UNITS, SIZE, eyes, False, jax.jit(edit), jax.jit(read), "0" * 64, {})
+    return Model(
+        name="toy",
+        conditions=tuple(map(Condition, UNITS)),
+        image_size=SIZE,
+        eyes=CANONICAL_EYES,
+        grey=False,
+        edit=jax.jit(edit),
+        needs_have=False,
+        read_aus=jax.jit(read),
+        sha256="0" * 64,
+        about={},
+    )
 
 
 @needs_mediapipe

@@ -76,10 +76,10 @@ def measure(args, cfg, workdir, panel, embed):
     """Held-out faces edited by a finished run, and what all judges say."""
     run, faces = load_run(workdir), build_source(cfg, "test")
     cfg.evaluate.examples = args.held_out
-    edit = functools.partial(jax.jit(run.method.edit), run.ema)
-    read = functools.partial(jax.jit(run.method.read_aus), run.critic)
+    edit = functools.partial(jax.jit(run.model.edit), run.used)
+    read = functools.partial(jax.jit(run.model.read), run.used)
     seen = held_out.look(held_out_batches(cfg, faces), edit, read)
-    columns = [run.action_units.index(unit) for unit in judges.WELL_JUDGED]
+    columns = [run.names.index(unit) for unit in judges.WELL_JUDGED]
     asked = (seen.target_aus - seen.aus)[:, columns]
 
     def response(before, after):
@@ -181,12 +181,12 @@ def main():
     logging.basicConfig(level=logging.WARNING)
 
     stranger = load_run("lfw-64")
-    read = functools.partial(jax.jit(stranger.method.read_aus), stranger.critic)
-    judge = judges.critic(read, stranger.action_units)._replace(name="judge")
+    read = functools.partial(jax.jit(stranger.model.read), stranger.used)
+    judge = judges.critic(read, stranger.names)._replace(name="judge")
     embed = functools.partial(in_batches, face_resnet.load())
     results, curves = args.out / "results.csv", args.out / "curves.csv"
     rows, points = read_rows(results), read_rows(curves)
-    with judges.mediapipe(stranger.action_units) as mediapipe:
+    with judges.mediapipe(stranger.names) as mediapipe:
         for seed in args.seeds:
             for name in args.variants:
                 run = {"variant": name, "seed": str(seed)}

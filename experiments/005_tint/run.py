@@ -41,16 +41,18 @@ def colourfulness(images):
 
 def edits_of(run, way, targets):
     """A function that gives a crop all expressions."""
-    edit = functools.partial(jax.jit(WAYS[way](run.method.edit)), run.ema)
-    return lambda crop: edit(np.repeat(to_float(crop)[None], len(targets), axis=0), targets)
+    edit = functools.partial(jax.jit(WAYS[way](run.model.edit)), run.used)
+    unread = np.zeros_like(targets)  # GANimation does not depend on what the face shows
+    return lambda crop: edit(np.repeat(to_float(crop)[None], len(targets), axis=0), targets, unread)
 
 
 def judge(run, edits, crops, targets, read):
     """All faces given all expressions: MediaPipe's r, and the share of colour kept."""
-    columns = [run.action_units.index(unit) for unit in judges.WELL_JUDGED]
+    columns = [run.names.index(unit) for unit in judges.WELL_JUDGED]
     scores = []
     for crop in crops:
-        image, attention, _ = (np.asarray(array) for array in edits(crop))
+        edit = edits(crop)
+        image, attention = np.asarray(edit.image), np.asarray(edit.attention)
         painted, source = 1 - attention[..., 0], to_float(crop)
         kept = (painted * colourfulness(image)).sum() / (painted * colourfulness(source)).sum()
         r = correlation(read(image)[:, columns], targets[:, columns])

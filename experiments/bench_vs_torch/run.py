@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ganimation_jax.bench import table  # noqa: E402
+from ganimation_jax.bench import record  # noqa: E402
 from ganimation_jax.bench.workload import UNITS, Sizes  # noqa: E402
 
 TORCH = {
@@ -84,17 +84,19 @@ def jax_peer(
 
     sizes = sizes._replace(dtype=JAX[name])
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    method, _ = workload.build(sizes)
-    params = jax.device_put(workload.initial_state(sizes).generator.params)
+    model = workload.build(sizes).model
+    nets = workload.initial_state(sizes).nets
+    nets = jax.device_put({name: nets[name] for name in model.edits_with})
     batch = workload.random_batch(sizes)
-    image, target = jax.device_put((to_float(batch["image"][0]), batch["want"][0]))
-    edit = jax.jit(method.edit)
+    image = jax.device_put(to_float(batch["image"][0]))
+    want, have = jax.device_put((batch["want"][0], batch["have"][0]))
+    edit = jax.jit(model.edit)
 
     def memory() -> int:
         stats = jax.devices()[0].memory_stats()
         return stats["peak_bytes_in_use"] if stats else peak_rss()
 
-    parts = {"edit": lambda: jax.block_until_ready(edit(params, image, target))}
+    parts = {"edit": lambda: jax.block_until_ready(edit(nets, image, want, have))}
     if "step" in wanted:
         advance = workload.stepper(sizes, mesh, workload.lower_step(sizes, mesh).compile())
         parts["step"] = lambda: jax.block_until_ready(advance())
@@ -107,16 +109,13 @@ def onnx_peer(sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Callable[[], 
 
     import onnxruntime
 
-    from ganimation_jax.action_units import ACTION_UNITS
     from ganimation_jax.bench import workload
     from ganimation_jax.interop.onnx_files import save_onnx
 
     sizes = sizes._replace(dtype="float32", n_critic=1)
-    method, _ = workload.build(sizes)
-    params = workload.initial_state(sizes).generator.params
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "generator.onnx"
-        save_onnx(path, method.edit, params, ACTION_UNITS, sizes.image_size)
+        save_onnx(path, workload.build(sizes).model, workload.initial_state(sizes).nets)
         session = onnxruntime.InferenceSession(
             path, providers=onnxruntime.get_available_providers()
         )
@@ -256,7 +255,7 @@ def main() -> int:
     start = time.monotonic()
     deadline, ready_by = start + 60 * args.minutes, start + 0.7 * 60 * args.minutes
 
-    result = table.Record(args.json, ["python", *sys.argv])
+    result = record.Record(args.json, ["python", *sys.argv])
     peers, problems = [], {}
     for name in names:  # one after the other: compilers tune by the clock
         peer = Peer(name, sizes, parts)
@@ -267,7 +266,7 @@ def main() -> int:
             problems[name] = str(error)
             print(f"error: {error}", file=sys.stderr)
             continue
-        print(f"{name}: {table.line(ready)}", file=sys.stderr)
+        print(f"{name}: {record.line(ready)}", file=sys.stderr)
         result.add("start", {"peer": name} | ready)
         peers.append(peer)
     try:
@@ -282,7 +281,7 @@ def main() -> int:
         peer.stop()
     result.tables["compare"] = rows(peers, sizes)
     result.write(
-        complete=not problems, sizes=sizes._asdict(), problems=problems, machine=table.machine()
+        complete=not problems, sizes=sizes._asdict(), problems=problems, machine=record.machine()
     )
     print(result.text())
     return 1 if problems else 0

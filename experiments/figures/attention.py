@@ -7,15 +7,17 @@ import numpy as np
 import photo
 
 from ganimation_jax.reports.picture_grid import grid
-from ganimation_jax.reports.samples import expression_targets, grey
+from ganimation_jax.reports.samples import grey, wanted
 from ganimation_jax.types import to_float, to_uint8
 
 
 def main():
     args, animator, _, face = photo.subject(photo.parser(__doc__))
-    targets = expression_targets(animator.action_units)
+    have = photo.shown(face)
+    targets = wanted(animator.model.conditions, have)
     images = to_float(np.repeat(face.crop[None], len(targets), axis=0))
-    edit = animator.model.edit(images, np.stack(list(targets.values())))
+    want = np.concatenate(list(targets.values()))
+    edit = animator.model.edit(images, want, np.repeat(have, len(want), axis=0))
     # Where attention is low the crop is shown, elsewhere white: what the model works on.
     kept = np.asarray(edit.attention)
     worked_on = (face.crop * (1 - kept) + 255 * kept).round().astype(np.uint8)

@@ -18,7 +18,8 @@ def main():
     units = animator.action_units
     names = [n for n in (NEUTRAL, *EXPRESSIONS) if set(EXPRESSIONS.get(n, units)) & set(units)]
     targets = animator.targets([face], [expression(name, units) for name in names])[:, 0]
-    edit = animator.model.edit(to_float(np.repeat(face.crop[None], len(names), axis=0)), targets)
+    images = to_float(np.repeat(face.crop[None], len(names), axis=0))
+    edit = animator.model.edit(images, targets, np.repeat(photo.shown(face), len(names), axis=0))
     blank = np.full_like(face.crop, 255)
     rows = [
         [face.crop, *photo.edited(animator, face, targets)],

@@ -19,7 +19,7 @@ from ganimation_jax.animation.targets import expression
 from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import IMAGE_SUFFIXES, read_picture
 from ganimation_jax.reports.picture_grid import grid
-from ganimation_jax.reports.samples import expression_targets
+from ganimation_jax.reports.samples import wanted
 
 SHOWN, SEED = 8, 0
 
@@ -32,7 +32,8 @@ def main():
     animator, rng = Animator.load(args.model), np.random.default_rng(SEED)
     atexit.register(animator.close)  # MediaPipe complains when the interpreter does it
     units = animator.action_units
-    names = [n for n in expression_targets(units) if n in EXPRESSIONS]
+    nothing = np.zeros((1, len(units)), np.float32)
+    names = [n for n in wanted(animator.model.conditions, nothing) if n in EXPRESSIONS]
     found = []
     for path in sorted(p for p in args.images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
         name = names[rng.integers(len(names))]

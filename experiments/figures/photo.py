@@ -61,6 +61,11 @@ def edited(animator, face, targets):
     return list(animator.run(face.crop, [crop_itself], np.asarray(targets)[:, None]))
 
 
+def shown(face):
+    """What a face shows, ``1 n``; 0 where that was not read."""
+    return np.nan_to_num(face.aus)[None]
+
+
 def save(path, pixels):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)

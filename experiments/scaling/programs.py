@@ -19,9 +19,9 @@ from jax.experimental import topologies
 from experiments.scaling import hlo
 from ganimation_jax.bench import workload
 from ganimation_jax.bench.workload import Sizes
+from ganimation_jax.methods import ganimation
 from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.parallel import sharding
-from ganimation_jax.steps import alternating
 from ganimation_jax.types import Batch, parameter_count
 
 COMPILERS = ("cpu", "gpu", "tpu")
@@ -118,8 +118,8 @@ def describe(program: Program) -> dict[str, Any]:
     found = hlo.collectives(compiled.as_text(), program.devices)
     state = workload.state_shapes(program.sizes)
     return program._asdict() | {
-        "generator_parameters": parameter_count(state.generator.params),
-        "critic_parameters": parameter_count(state.critic.params),
+        "generator_parameters": parameter_count(state.nets["generator"]),
+        "critic_parameters": parameter_count(state.nets["critic"]),
         "compile_s": round(seconds, 1),
         "collectives": [c._asdict() | {"times": n} for c, n in sorted(found.items())],
     }
@@ -127,12 +127,12 @@ def describe(program: Program) -> dict[str, Any]:
 
 def lower(program: Program) -> jax.stages.Lowered:
     """The step as accelerators get it: critic updates in a loop, XLA's own convolutions."""
-    sizes = program.sizes
+    sizes, work = program.sizes, workload.build(program.sizes)
     mesh = sharding.make_mesh(program.fsdp, devices(program))
     shapes = workload.state_shapes(sizes)
     placement, replicated = sharding.state_sharding(mesh, shapes), sharding.replicated(mesh)
     step = jax.jit(
-        alternating.make_train_step(*workload.build(sizes)),
+        ganimation.step(work.objectives, work.optimizers),
         donate_argnums=0,
         in_shardings=(placement, sharding.batch_sharding(mesh), replicated),
         out_shardings=(placement, replicated),

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,7 +14,7 @@ from ganimation_jax.animation.loading import Model, load_model
 from ganimation_jax.animation.pasting import paste, spread
 from ganimation_jax.animation.targets import Aus, check_array, resolve
 from ganimation_jax.faces.landmarker import Landmarker
-from ganimation_jax.types import to_float
+from ganimation_jax.types import Edit, to_float
 
 __all__ = ["BATCH", "Animator", "Explanation", "Face", "NoFaceError"]
 
@@ -162,11 +163,12 @@ class Animator:
         """An edit of the largest face with all that the model makes for it."""
         found, targets = self._aim(image, aus, relative, "largest", aligned)
         edit, face = self._edits(found, targets), found[0]
-        kept = edit.attention[0, ..., 0].clip(0, 1)
+        kept = _kept(edit)
+        painted = edit.image if edit.color is None else edit.color
         return Explanation(
-            edited=_pasted(image, found, edit.image),
+            edited=_pasted(image, found, np.asarray(edit.image)),
             attention=spread(kept, face.transform, image.shape[:2], outside=1.0),
-            color=_levels(edit.color[0]).round().clip(0, 255).astype(np.uint8),
+            color=_levels(np.asarray(painted)[0]).round().clip(0, 255).astype(np.uint8),
             crop=face.crop,
             aus=targets[0],
         )
@@ -174,7 +176,7 @@ class Animator:
     def attention(self, face: Face, aus: np.ndarray) -> np.ndarray:
         """The share of a face's crop that an edit keeps: float32 ``s s``, [0, 1]."""
         targets = check_array(aus, (len(self.action_units),))[None]
-        return self._edits([face], targets).attention[0, ..., 0].clip(0, 1)
+        return _kept(self._edits([face], targets))
 
     def with_faces(
         self, image: np.ndarray, faces: Sequence[Face], targets: np.ndarray | Sequence[np.ndarray]
@@ -206,7 +208,7 @@ class Animator:
         Args:
           targets: ``f n``, [0, 1].
         """
-        found = [seen.face for seen in self._seek(image, faces, aligned)]
+        found = self._found(image, faces, aligned, measured=False)
         targets = np.asarray(targets, np.float32)
         return self.run(image, found, np.repeat(targets[:, None], len(found), axis=1))
 
@@ -266,7 +268,8 @@ class Animator:
                 if not faces:
                     yield from (image.copy() for _ in part)
                     continue
-                edited = self._edits([*faces] * len(part), np.concatenate(part)).image
+                edits = self._edits([*faces] * len(part), np.concatenate(part))
+                edited = np.asarray(edits.image)
                 for frame in np.split(edited, len(part)):
                     yield _pasted(image, faces, frame)
 
@@ -276,11 +279,16 @@ class Animator:
         self, image: np.ndarray, aus: Aus, relative: bool, faces: str | int, aligned: bool
     ) -> tuple[list[Face], np.ndarray]:
         """The faces, and what each is to show: float32 ``k n``."""
-        if relative or isinstance(aus, Mapping):
-            found = self.find(image, faces, aligned=aligned)
-        else:  # what they show does not matter, and may take a detector to know
-            found = [seen.face for seen in self._seek(image, faces, aligned)]
+        found = self._found(image, faces, aligned, relative or isinstance(aus, Mapping))
         return found, self.targets(found, [aus], relative)[0]
+
+    def _found(
+        self, image: np.ndarray, faces: str | int, aligned: bool, measured: bool
+    ) -> list[Face]:
+        """The faces; measured only if need be, because that may take a detector."""
+        if measured or self._model.needs_have:
+            return self.find(image, faces, aligned=aligned)
+        return [seen.face for seen in self._seek(image, faces, aligned)]
 
     def _seek(
         self,
@@ -292,27 +300,28 @@ class Animator:
         """The faces, not measured yet."""
         return [self._finder.whole(image)] if aligned else self._finder.seek(image, faces, tiles)
 
-    def _edits(self, faces: Sequence[Face], targets: np.ndarray) -> "_Edits":
-        """Edits of k faces, targets ``k n``.
+    def _edits(self, faces: Sequence[Face], targets: np.ndarray) -> Edit:
+        """Edits of k faces, targets ``k n``; NumPy arrays.
 
         Of BATCH crops at once or of single ones, since JAX compiles for each size anew.
         """
         crops, parts = np.stack([face.crop for face in faces]), []
+        have = np.nan_to_num(np.stack([face.aus for face in faces]))
         while count := len(crops):
             size = BATCH if count > BATCH // 2 else 1
             chosen = np.minimum(np.arange(size), count - 1)  # the last one fills up
-            edit = self._model.edit(to_float(jnp.asarray(crops[chosen])), targets[chosen])
-            parts.append([np.asarray(array)[:count] for array in edit])
-            crops, targets = crops[size:], targets[size:]
-        return _Edits(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+            image = to_float(jnp.asarray(crops[chosen]))
+            edit = self._model.edit(image, targets[chosen], have[chosen])
+            parts.append(jax.tree.map(lambda array, n=count: np.asarray(array)[:n], edit))
+            crops, targets, have = crops[size:], targets[size:], have[size:]
+        return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
-class _Edits(NamedTuple):
-    """As ``types.Edit``, on the host."""
-
-    image: np.ndarray
-    attention: np.ndarray
-    color: np.ndarray
+def _kept(edit: Edit) -> np.ndarray:
+    """The share of the source that the first edit keeps, ``s s``: 0 if the model has no mask."""
+    if edit.attention is None:
+        return np.zeros(edit.image.shape[1:3], np.float32)
+    return np.asarray(edit.attention)[0, ..., 0].clip(0, 1)
 
 
 def _levels(image: np.ndarray) -> np.ndarray:

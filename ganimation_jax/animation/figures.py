@@ -6,7 +6,7 @@ import numpy as np
 
 from ganimation_jax.animation.animator import Animator, Face
 from ganimation_jax.reports.picture_grid import grid
-from ganimation_jax.reports.samples import expressions, single_units
+from ganimation_jax.reports.samples import expressions, single_conditions
 
 STEPS = 7  # of an interpolation
 
@@ -27,13 +27,15 @@ def figure(animator: Animator, face: Face, targets: Sequence[np.ndarray] = ()) -
 
 def units_alone(animator: Animator, face: Face) -> np.ndarray:
     """Each action unit alone at rising intensities, with attention (the paper's figure 3)."""
-    return single_units(animator.model.edit, face.crop, face.aus, animator.action_units)
+    return single_conditions(
+        animator.model.edit, face.crop, np.nan_to_num(face.aus), animator.model.conditions
+    )
 
 
 def basic_expressions(animator: Animator, face: Face) -> np.ndarray:
     """Basic expressions with attention, colour, and the edit undone."""
-    units = animator.action_units
-    return expressions(animator.model.edit, face.crop[None], face.aus[None], units)
+    own, conditions = np.nan_to_num(face.aus)[None], animator.model.conditions
+    return expressions(animator.model.edit, face.crop[None], own, conditions)
 
 
 def strip(animator: Animator, face: Face, target: np.ndarray) -> np.ndarray:

@@ -19,10 +19,10 @@ from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.interop.stablehlo import load_exported
 from ganimation_jax.runs import model_files, pretrained
 from ganimation_jax.runs.load import load_run
-from ganimation_jax.types import Edit, Params
+from ganimation_jax.types import Condition, Edit
 
 Given = Array | np.ndarray
-EditFn = Callable[[Given, Given], Edit]
+EditFn = Callable[[Given, Given, Given], Edit]
 ReadFn = Callable[[Given], Array]
 
 SUFFIX = ".ganimation"
@@ -49,14 +49,20 @@ class Model(NamedTuple):
     """
 
     name: str
-    action_units: tuple[str, ...]
+    conditions: tuple[Condition, ...]
     image_size: int  # s
     eyes: Eyes  # where they are in the crops that it was trained on
     grey: bool  # it knows no colours
-    edit: EditFn  # image b s s 3 in [-1, 1], aus b n -> Edit; compiled once a batch size
+    edit: EditFn  # image b s s 3 in [-1, 1], want b n, have b n -> Edit; compiled once a batch size
+    needs_have: bool  # whether edits depend on ``have``
     read_aus: ReadFn | None  # image -> aus b n, not clipped; None if there is no critic
     sha256: str  # of the generator's weights: the same in a run and in what it exports
     about: dict[str, Any]  # what else is known: the step, ...
+
+    @property
+    def action_units(self) -> tuple[str, ...]:
+        """Names of the conditions."""
+        return tuple(condition.name for condition in self.conditions)
 
 
 def load_model(source: Path | str) -> Model:
@@ -116,11 +122,12 @@ def in_colour(edit: Callable[..., Edit]) -> Callable[..., Edit]:
     """
 
     def edit_in_colour(*args: Any) -> Edit:
-        *others, image, aus = args
+        *others, image, want, have = args
         source = luminance(image)
-        edited = edit(*others, source, aus)
+        edited = edit(*others, source, want, have)
         change = luminance(edited.image - source)
-        return Edit(image + change, edited.attention, luminance(edited.color))
+        color = None if edited.color is None else luminance(edited.color)
+        return edited._replace(image=image + change, color=color)
 
     return edit_in_colour
 
@@ -132,20 +139,25 @@ def _from_run(source: Path | str) -> Model:
         raise FileNotFoundError(f"{error}; a model is {ACCEPTED}") from error
     eyes, grey = _crops(run.config.get("data", {}))
 
-    def read_aus(params: Params, image: Array) -> Array:
-        return run.method.read_aus(params, luminance(image) if grey else image)
-
     # Weights as arguments: in the compiled function itself they would be constants.
-    edit = jax.jit(in_colour(run.method.edit) if grey else run.method.edit)
+    model, nets = run.model, jax.device_put(run.used)
+    editing = {name: nets[name] for name in model.edits_with}
+    edit = jax.jit(in_colour(model.edit) if grey else model.edit)
+    read = None
+    if read_fn := model.read:
+        read = functools.partial(
+            jax.jit(lambda nets, image: read_fn(nets, luminance(image) if grey else image)), nets
+        )
     return Model(
         name=Path(source).resolve().name.removesuffix(model_files.WEIGHTS),
-        action_units=run.action_units,
-        image_size=run.image_size,
+        conditions=model.conditions,
+        image_size=model.image_size,
         eyes=eyes,
         grey=grey,
-        edit=functools.partial(edit, jax.device_put(run.ema)),
-        read_aus=functools.partial(jax.jit(read_aus), jax.device_put(run.critic)),
-        sha256=weights_sha256(flatten_dict(run.ema, sep="/")),
+        edit=functools.partial(edit, editing),
+        needs_have=model.needs_have,
+        read_aus=read,
+        sha256=weights_sha256(flatten_dict(jax.device_get(editing), sep="/")),
         about={"method": run.config["method"], "step": run.step, **run.about},
     )
 
@@ -155,14 +167,15 @@ def _from_file(path: Path) -> Model:
     eyes, grey = _crops(exported.manifest)
     with zipfile.ZipFile(path) as file:
         arrays = np.load(io.BytesIO(file.read("weights.npz")), allow_pickle=False)
-    used = ("action_units", "image_size", "eyes", "grey")
+    used = ("action_units", "conditions", "image_size", "eyes", "grey")
     return Model(
         name=path.stem,
-        action_units=exported.action_units,
+        conditions=tuple(Condition(**one) for one in exported.conditions),
         image_size=exported.image_size,
         eyes=eyes,
         grey=grey,
         edit=in_colour(exported.__call__) if grey else exported.__call__,
+        needs_have=exported.needs_have,
         read_aus=None,
         sha256=weights_sha256(dict(arrays)),
         about={key: value for key, value in exported.manifest.items() if key not in used},

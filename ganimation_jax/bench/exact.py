@@ -16,8 +16,8 @@ from ganimation_jax.bench import timing, workload
 from ganimation_jax.bench.workload import UNITS, Sizes
 from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.models.critic import depth_for
-from ganimation_jax.steps import alternating, losses
-from ganimation_jax.types import Batch, Params, to_float
+from ganimation_jax.steps import losses, updates
+from ganimation_jax.types import Batch, Nets, Params, to_float
 
 
 class Pair(NamedTuple):
@@ -91,22 +91,23 @@ def noise(sizes: Sizes, *shapes: tuple[int, ...]) -> tuple[Array, ...]:
 
 def hoisted_edits(sizes: Sizes) -> Iterator[Pair]:
     """The edits for all critic updates: one forward pass, or one in each update."""
-    method, _ = workload.build(sizes)
-    params = jax.device_put(workload.initial_state(sizes).generator.params)
+    fakes = workload.build(sizes).objectives.fakes
+    nets = jax.device_put(workload.initial_state(sizes).nets)
+    key = jax.random.key(0)
     batch = Batch(**jax.device_put(workload.random_batch(sizes)))
     batch = batch._replace(image=to_float(batch.image))
 
-    def hoisted(params: Params, batch: Batch) -> Array:
-        edited = method.translate(params, jax.tree.map(jnp.concatenate, batch))
+    def hoisted(nets: Nets, batch: Batch) -> Array:
+        edited = fakes(nets, jax.tree.map(jnp.concatenate, batch), key)
         return edited.reshape(batch.image.shape)
 
-    def in_loop(params: Params, batch: Batch) -> Array:
+    def in_loop(nets: Nets, batch: Batch) -> Array:
         def body(carry: None, one: Any) -> tuple[None, Array]:
-            return carry, method.translate(params, one)
+            return carry, fakes(nets, one, key)
 
         return jax.lax.scan(body, None, batch, unroll=sizes.n_critic if layers.on_cpu() else 1)[1]
 
-    yield Pair("edits hoisted out of the critic's loop", hoisted, in_loop, (params, batch), True)
+    yield Pair("edits hoisted out of the critic's loop", hoisted, in_loop, (nets, batch), True)
 
 
 def constant_planes(sizes: Sizes) -> Iterator[Pair]:
@@ -207,7 +208,7 @@ def restated(layer: Layer, statement: cpu_convolutions.Statement, sizes: Sizes) 
 def joint_judging(sizes: Sizes) -> Iterator[Pair]:
     """The critic on real and edited images: at once, or one after the other."""
     _, critic = workload.networks(sizes)
-    params = jax.device_put(workload.initial_state(sizes).critic.params)
+    params = jax.device_put(workload.initial_state(sizes).nets["critic"])
     side = sizes.image_size
     images = noise(sizes._replace(dtype="float32"), *[(sizes.batch, side, side, 3)] * 2)
 
@@ -229,7 +230,7 @@ def joint_judging(sizes: Sizes) -> Iterator[Pair]:
 def penalty(sizes: Sizes) -> Iterator[Pair]:
     """The penalty's gradient to the critic: forward over reverse, or reverse over reverse."""
     _, critic = workload.networks(sizes)
-    params = jax.device_put(workload.initial_state(sizes).critic.params)
+    params = jax.device_put(workload.initial_state(sizes).nets["critic"])
     side = sizes.image_size
     (mixed,) = noise(sizes._replace(dtype="float32"), (sizes.batch, side, side, 3))
 
@@ -251,22 +252,28 @@ def penalty(sizes: Sizes) -> Iterator[Pair]:
 
 def unrolled(sizes: Sizes) -> Iterator[Pair]:
     """The critic's updates: one after the other, or as a loop."""
-    method, optimizers = workload.build(sizes)
-    critic = jax.device_put(workload.initial_state(sizes).critic)
+    work = workload.build(sizes)
+    state = jax.device_put(workload.initial_state(sizes))
+    critic = {"critic": state.nets["critic"]}, {"critic": state.opt["critic"]}
+    steps = [updates.Update("critic", loss) for loss in work.objectives.critic]
     batch = Batch(**jax.device_put(workload.random_batch(sizes)))
     batch = batch._replace(image=to_float(batch.image))
     keys = jax.random.split(jax.random.key(0), sizes.n_critic)
 
-    def updates(unroll: int) -> Callable[..., Any]:
+    def train(unroll: int) -> Callable[..., Any]:
         def run(critic: Any, batch: Any) -> Any:
             def body(critic: Any, inputs: Any) -> Any:
-                # Noise for edits: only the critic's work counts here.
-                return alternating.update_critic(method, optimizers.critic, critic, *inputs)
+                one, edited, key = inputs
+                given = updates.Given({}, one, edited, key, (), ())
+                nets, opts, _, metrics = updates.run_updates(
+                    work.optimizers, steps, critic[0], critic[1], given
+                )
+                return (nets, opts), metrics
 
-            edited = batch.image[:, ::-1]
-            return jax.lax.scan(body, critic, (batch, edited, keys), unroll=unroll)[0].params
+            edited = batch.image[:, ::-1]  # noise, because only the critic's work counts here
+            return jax.lax.scan(body, critic, (batch, edited, keys), unroll=unroll)[0][0]
 
         return run
 
-    fast, plain = updates(sizes.n_critic), updates(1)
+    fast, plain = train(sizes.n_critic), train(1)
     yield Pair("critic updates unrolled", fast, plain, (critic, batch), layers.on_cpu())

@@ -18,21 +18,22 @@ def run(
       Table and row. Latency waits for each batch; images a second are of batches one after
       the other, without waiting between them.
     """
-    method, _ = workload.build(sizes)
-    params = jax.device_put(workload.initial_state(sizes).generator.params)
-    edit = jax.jit(method.edit)
+    model = workload.build(sizes).model
+    nets = jax.device_put(workload.initial_state(sizes).nets)
+    nets = {name: nets[name] for name in model.edits_with}
+    edit = jax.jit(model.edit)
     for batch in batches:
         # One batch has the shape of a step's first.
         data = workload.random_batch(sizes._replace(batch=batch, n_critic=1))
         image = jax.device_put(data["image"][0].astype("float32") / 127.5 - 1)
-        aus = jax.device_put(data["want"][0])
+        want, have = jax.device_put((data["want"][0], data["have"][0]))
 
-        def once(image: jax.Array = image, aus: jax.Array = aus) -> Any:
-            return edit(params, image, aus)
+        def once(image: Any = image, want: Any = want, have: Any = have) -> Any:
+            return edit(nets, image, want, have)
 
         latency = timing.measure({"edit": once}, repeats)["edit"]
         stream = timing.measure({"edit": once}, repeats, timing.STEADY)["edit"]
-        flops = workload.count_flops(method.edit, params, image, aus) / stream.median
+        flops = workload.count_flops(model.edit, nets, image, want, have) / stream.median
         yield (
             "inference",
             {"batch": batch, "image_size": sizes.image_size, "dtype": sizes.dtype}

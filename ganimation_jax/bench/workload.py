@@ -1,7 +1,7 @@
 """The paper's training iteration at any size: what is measured, and how much work it is."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,14 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.methods.ganimation import ganimation
+from ganimation_jax.methods import ganimation
 from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
 from ganimation_jax.parallel import sharding
-from ganimation_jax.steps import alternating
+from ganimation_jax.steps import updates
 from ganimation_jax.steps.optimizers import adam
-from ganimation_jax.types import Batch, GanState, Method, Metrics, Optimizers
+from ganimation_jax.types import Batch, Metrics, Model, Optimizer, State, StepFn
 
 UNITS = len(ACTION_UNITS)
 KEY = jax.eval_shape(lambda: jax.random.key(0))
@@ -46,25 +46,46 @@ def networks(sizes: Sizes) -> tuple[Generator, Critic]:
     return generator, Critic(UNITS, sizes.width, dtype=dtype)
 
 
-def build(sizes: Sizes) -> tuple[Method, Optimizers]:
-    """Method and optimisers of the paper."""
-    optimizer = adam(lambda _: 1e-4, 0.5, 0.999)
-    return ganimation(*networks(sizes)), Optimizers(optimizer, optimizer)
+class Work(NamedTuple):
+    """The paper's method at some size."""
+
+    model: Model
+    objectives: ganimation.Objectives
+    optimizers: dict[str, Optimizer]
+
+    def step(self) -> StepFn:
+        """The step as training states it on this backend."""
+        return ganimation.step(self.objectives, self.optimizers, unroll=layers.on_cpu())
+
+    def init(self) -> Callable[[jax.Array], State]:
+        """key -> fresh state."""
+        return updates.make_init(self.model, self.optimizers)
 
 
-def state_shapes(sizes: Sizes) -> GanState:
+def build(sizes: Sizes) -> Work:
+    """Model, losses and optimisers of the paper."""
+    transform = adam(lambda _: 1e-4, 0.5, 0.999)
+    pair = networks(sizes)
+    return Work(
+        ganimation.model_of(*pair, ACTION_UNITS, sizes.image_size),
+        ganimation.objectives(*pair),
+        {name: Optimizer((name,), transform) for name in ("generator", "critic")},
+    )
+
+
+def state_shapes(sizes: Sizes) -> State:
     """Shapes of the state."""
-    return jax.eval_shape(alternating.make_init(*build(sizes), sizes.image_size, UNITS), KEY)
+    return jax.eval_shape(build(sizes).init(), KEY)
 
 
-def initial_state(sizes: Sizes) -> GanState:
+def initial_state(sizes: Sizes) -> State:
     """A fresh state, on the host: steps donate the copy they are given."""
     return _initial_state(sizes._replace(batch=0, n_critic=0, dtype="float32"))
 
 
 @functools.lru_cache(maxsize=1)  # it compiles for seconds and does not depend on the batch
-def _initial_state(sizes: Sizes) -> GanState:
-    init = jax.jit(alternating.make_init(*build(sizes), sizes.image_size, UNITS))
+def _initial_state(sizes: Sizes) -> State:
+    init = jax.jit(build(sizes).init())
     return jax.device_get(init(jax.random.key(0, impl="rbg")))
 
 
@@ -91,7 +112,7 @@ def lower_step(sizes: Sizes, mesh: Mesh) -> jax.stages.Lowered:
     shapes = state_shapes(sizes)
     state_sharding, replicated = sharding.state_sharding(mesh, shapes), sharding.replicated(mesh)
     step = jax.jit(
-        alternating.make_train_step(*build(sizes), unroll=jax.default_backend() == "cpu"),
+        build(sizes).step(),
         donate_argnums=0,
         in_shardings=(state_sharding, sharding.batch_sharding(mesh), replicated),
         out_shardings=(state_sharding, replicated),
@@ -139,28 +160,33 @@ def step_flops(sizes: Sizes) -> dict[str, float]:
     sum of its parts' instead: ``n_critic`` times an edit and a critic update, and one generator
     update.
     """
-    method, optimizers = build(sizes)
+    work = build(sizes)
     state = state_shapes(sizes)
     side, batch = sizes.image_size, sizes.batch
     image, aus = jnp.zeros((batch, side, side, 3)), jnp.zeros((batch, UNITS))
     faces = Batch(image, aus, aus)
 
-    def critic_update(*args: Any) -> Any:
-        return alternating.update_critic(method, optimizers.critic, *args)
+    def update(name: str, losses: Sequence[updates.LossFn]) -> Callable[..., Any]:
+        def run(nets: Any, opt: Any, faces: Batch, fakes: Any, key: Any) -> Any:
+            others = {other: params for other, params in nets.items() if other != name}
+            given = updates.Given(others, faces, fakes, key, (), ())
+            steps = [updates.Update(name, loss) for loss in losses]
+            moving, opts = {name: nets[name]}, {name: opt[name]}
+            return updates.run_updates(work.optimizers, steps, moving, opts, given)
 
-    def generator_update(*args: Any) -> Any:
-        return alternating.update_generator(method, optimizers.generator, *args)
+        return run
 
     def there_and_back(params: Any, image: Any) -> Any:
         _, network = networks(sizes)
         return jax.grad(lambda x: network.apply({"params": params}, x)[0].sum())(image)
 
-    edit = count_flops(method.translate, state.generator.params, faces)
-    critic = count_flops(critic_update, state.critic, faces, image, KEY)
+    given = (state.nets, state.opt, faces, image, KEY)
+    edit = count_flops(work.objectives.fakes, state.nets, faces, KEY)
+    critic = count_flops(update("critic", work.objectives.critic), *given)
     # The penalty states the critic's way to the score and back twice, for its value and for
     # its gradient; XLA merges the two (tests compare with the compiled program).
-    critic -= count_flops(there_and_back, state.critic.params, image)
-    generator = count_flops(generator_update, state.generator, state.critic.params, faces, KEY)
+    critic -= count_flops(there_and_back, state.nets["critic"], image)
+    generator = count_flops(update("generator", [work.objectives.generator]), *given)
     return {
         "edit": edit,
         "critic_update": critic,

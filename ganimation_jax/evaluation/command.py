@@ -61,16 +61,17 @@ def evaluate(
     """
     run = load_run(model or workdir)
     cfg = cfg.copy_and_resolve_references()
-    cfg.image_size, cfg.action_units = run.image_size, run.action_units
+    cfg.image_size, cfg.action_units = run.image_size, run.names
     faces = build_source(cfg, "test")
-    edit = functools.partial(jax.jit(run.method.edit), run.ema)
-    read_aus = functools.partial(jax.jit(run.method.read_aus), run.critic)
+    nets = jax.device_put(run.used)
+    edit = functools.partial(jax.jit(run.model.edit), nets)
+    read_aus = None if run.model.read is None else functools.partial(jax.jit(run.model.read), nets)
 
     seen = held_out.look(held_out_batches(cfg, faces), edit, read_aus)
     if write_edits:
         judges.write_images(workdir / EDITS, seen.edited)
         log.info("%d edits in %s", len(seen.edited), workdir / EDITS)
-    subject = suite.Subject(seen, faces, run.action_units, edit, read_aus)
+    subject = suite.Subject(seen, faces, run.names, edit, read_aus)
     left, right = (tuple(point) for point in cfg.data.eyes)
     tools = suite.Instruments(
         load_inception,
@@ -82,13 +83,15 @@ def evaluate(
     sections, responses = suite.run(subject, tools)
     name = Path(model or workdir.resolve()).name
     facts = facts_of(run, cfg, name, len(seen.image))
-    result = Result(facts, run.config, run.action_units, sections, responses)
+    result = Result(facts, run.config, run.names, sections, responses)
 
     images = np.asarray(to_uint8(jnp.asarray(seen.image[:SHOWN_FACES])))
     pictures = {
-        "Expressions": samples.expressions(edit, images, seen.aus[:SHOWN_FACES], run.action_units),
-        "Each action unit alone": samples.single_units(
-            edit, images[0], seen.aus[0], run.action_units
+        "Expressions": samples.expressions(
+            edit, images, seen.aus[:SHOWN_FACES], run.model.conditions
+        ),
+        "Each action unit alone": samples.single_conditions(
+            edit, images[0], seen.aus[0], run.model.conditions
         ),
     }
     history = workdir / "metrics.jsonl"

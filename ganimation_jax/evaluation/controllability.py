@@ -34,7 +34,7 @@ class Readings(NamedTuple):
 def read_levels(
     image: np.ndarray,
     aus: np.ndarray,
-    edit: Callable[[jax.Array, jax.Array], Edit],
+    edit: Callable[[jax.Array, jax.Array, jax.Array], Edit],
     judges: Sequence[Judge],
     levels: Sequence[float] = LEVELS,
     batch_size: int = 32,
@@ -48,7 +48,7 @@ def read_levels(
     Args:
       image: ``f h w 3`` in [-1, 1].
       aus: ``f n``, the faces' own.
-      edit: image, aus -> Edit; compiled.
+      edit: image, want, have -> Edit; compiled.
       judges: with n columns each.
       levels: at least two, in [0, 1].
       batch_size: of the edits; one shape is compiled.
@@ -64,7 +64,9 @@ def read_levels(
         for place, level in enumerate(levels):
             target = aus.copy()
             target[:, unit] = level
-            edited = in_batches(lambda x, t: edit(x, t).image, image, target, size=batch_size)
+            edited = in_batches(
+                lambda x, want, have: edit(x, want, have).image, image, target, aus, size=batch_size
+            )
             for judge, table in zip(judges, intensity, strict=True):
                 table[:, unit, place] = judge.read(edited)[:, unit]
     return [

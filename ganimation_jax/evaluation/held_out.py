@@ -20,30 +20,30 @@ class HeldOut(NamedTuple):
     aus: np.ndarray  # b n, annotated
     target_aus: np.ndarray  # b n, asked for
     edited: np.ndarray  # b h w 3
-    attention: np.ndarray  # b h w 1
+    attention: np.ndarray | None  # b h w 1; None where the model has none
     reconstructed: np.ndarray  # b h w 3, the edit edited back to `aus`
-    aus_read: np.ndarray  # b n, the critic's reading of `image`
-    edited_aus_read: np.ndarray  # b n, the critic's reading of `edited`
+    aus_read: np.ndarray | None  # b n, the model's own reading of `image`, if it reads
+    edited_aus_read: np.ndarray | None  # b n, its reading of `edited`
 
 
 def look(
     batches: Iterable[dict[str, np.ndarray]],
-    edit: Callable[[jax.Array, jax.Array], Edit],
-    read_aus: Callable[[jax.Array], jax.Array],
+    edit: Callable[[jax.Array, jax.Array, jax.Array], Edit],
+    read_aus: Callable[[jax.Array], jax.Array] | None,
 ) -> HeldOut:
     """Edit held-out faces there and back.
 
     Args:
       batches: of ``data.pipeline.evaluation_batches``.
-      edit: image, aus -> Edit; compiled.
-      read_aus: image -> aus; compiled.
+      edit: image, want, have -> Edit; compiled.
+      read_aus: image -> conditions; compiled; None if the model reads none.
     """
     parts = []
     for arrays in batches:
         batch = Batch(**{name: jnp.asarray(array) for name, array in arrays.items()})
         batch = batch._replace(image=to_float(batch.image))
-        there = edit(batch.image, batch.want)
-        back = edit(there.image, batch.have)
+        there = edit(batch.image, batch.want, batch.have)
+        back = edit(there.image, batch.have, batch.want)
         part = {
             "image": batch.image,
             "aus": batch.have,
@@ -51,11 +51,11 @@ def look(
             "edited": there.image,
             "attention": there.attention,
             "reconstructed": back.image,
-            "aus_read": read_aus(batch.image),
-            "edited_aus_read": read_aus(there.image),
+            "aus_read": read_aus(batch.image) if read_aus else None,
+            "edited_aus_read": read_aus(there.image) if read_aus else None,
         }
         parts.append(HeldOut(**jax.device_get(part)))
-    return HeldOut(*(np.concatenate(leaves) for leaves in zip(*parts, strict=True)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 def evaluate(
@@ -69,10 +69,12 @@ def evaluate(
       action_units: names of the n action units.
     """
     h = held_out
-    yield from aus.agreement("critic_on_real", action_units, h.aus_read, h.aus)
-    yield from aus.agreement("critic_on_edits", action_units, h.edited_aus_read, h.target_aus)
-    yield from aus.change_correlation(h.edited_aus_read - h.aus_read, h.target_aus - h.aus)
-    yield from attention.health(h.attention)
+    if h.aus_read is not None and h.edited_aus_read is not None:
+        yield from aus.agreement("critic_on_real", action_units, h.aus_read, h.aus)
+        yield from aus.agreement("critic_on_edits", action_units, h.edited_aus_read, h.target_aus)
+        yield from aus.change_correlation(h.edited_aus_read - h.aus_read, h.target_aus - h.aus)
+    if h.attention is not None:
+        yield from attention.health(h.attention)
     yield from quality.reconstruction(h.reconstructed, h.image)
     yield from quality.change(h.edited, h.image)
     if isinstance(faces, SyntheticFaces):

@@ -48,8 +48,8 @@ class Subject(NamedTuple):
     held_out: HeldOut
     faces: Source  # where ``held_out`` comes from: its first ones, in order
     action_units: tuple[str, ...]
-    edit: Callable[[jax.Array, jax.Array], Edit]  # image, aus; compiled
-    read_aus: Callable[[jax.Array], jax.Array]  # the critic's reading of an image; compiled
+    edit: Callable[[jax.Array, jax.Array, jax.Array], Edit]  # image, want, have; compiled
+    read_aus: Callable[[jax.Array], jax.Array] | None  # the model's own reading; compiled
 
 
 class Instruments(NamedTuple):
@@ -108,16 +108,19 @@ def _timed(sections: Iterable[Section]) -> Iterator[Section]:
 
 def _critic(subject: Subject) -> Iterator[Section]:
     seen, units = subject.held_out, subject.action_units
+    read, edited_read = seen.aus_read, seen.edited_aus_read
+    if read is None or edited_read is None:
+        return
     yield measured(
         "critic_on_real",
         "The critic as a reader of real faces",
         "Action units that the run's critic reads in held-out faces, against their annotation.",
-        lambda: aus.agreement("critic_on_real", units, seen.aus_read, seen.aus),
+        lambda: aus.agreement("critic_on_real", units, read, seen.aus),
     )
 
     def on_edits() -> Values:
-        yield from aus.agreement("critic_on_edits", units, seen.edited_aus_read, seen.target_aus)
-        change = seen.edited_aus_read - seen.aus_read, seen.target_aus - seen.aus
+        yield from aus.agreement("critic_on_edits", units, edited_read, seen.target_aus)
+        change = edited_read - read, seen.target_aus - seen.aus
         yield from aus.change_correlation(*change)
 
     yield measured(
@@ -144,12 +147,15 @@ def _pixels(subject: Subject) -> Iterator[Section]:
         "the 0-255 scale.",
         reconstruction,
     )
+    attended = seen.attention
+    if attended is None:
+        return
     yield measured(
         "attention",
         "Attention",
         "The mask, 1 where the source is kept. All near 1: edits do nothing; all near 0: the "
         "whole picture is painted anew.",
-        lambda: attention.health(seen.attention),
+        lambda: attention.health(attended),
     )
 
 
@@ -294,7 +300,8 @@ def _controllability(
     subject: Subject, tools: Instruments, able: Sequence[Judge]
 ) -> tuple[list[Section], list[Response]]:
     seen, units = subject.held_out, subject.action_units
-    jury = [judges.critic(subject.read_aus, units), *able]
+    own = [] if subject.read_aus is None else [judges.critic(subject.read_aus, units)]
+    jury = [*own, *able]
     first = slice(tools.controlled_faces)
     readings = controllability.read_levels(seen.image[first], seen.aus[first], subject.edit, jury)
     sections = [

@@ -66,13 +66,15 @@ def of(faces: SyntheticFaces, action_units: Sequence[str], target_aus: np.ndarra
     return Truth(identities, aus, wanted, image, target, drawn(others), changed)
 
 
-def evaluate(truth: Truth, image: np.ndarray, edited: np.ndarray, attention: np.ndarray) -> Values:
+def evaluate(
+    truth: Truth, image: np.ndarray, edited: np.ndarray, attention: np.ndarray | None
+) -> Values:
     """How near edits come to the truth in pixels, and whether attention is where it should be.
 
     Args:
       image: ``b h h 3``, what was edited: the faces of ``truth``.
       edited: ``b h h 3``.
-      attention: ``b h h 1`` in [0, 1], the share of the source that is kept.
+      attention: ``b h h 1`` in [0, 1], the share of the source that is kept, if there is one.
 
     Yields:
       ``truth/psnr`` and ``truth/ssim`` to the true edit; ``truth/psnr_changed``, over the pixels
@@ -91,6 +93,8 @@ def evaluate(truth: Truth, image: np.ndarray, edited: np.ndarray, attention: np.
         yield from mean(f"truth/psnr{suffix}", quality.psnr(picture, truth.target))
         yield from mean(f"truth/psnr_changed{suffix}", _psnr_changed(picture, truth))
         yield from mean(f"truth/ssim{suffix}", quality.ssim(picture, truth.target))
+    if attention is None:
+        return
     painted = 1 - attention[..., 0] > 0.5
     yield from mean("truth/attention_iou", _iou(painted, truth.changed))
     everything = np.ones_like(truth.changed)

@@ -40,26 +40,25 @@ def main(argv: list[str] | None = None) -> int:
     try:
         kind = _format_of(args)
         run = load_run(args.model)
-        params = run.generator if args.raw else run.ema
-        generator = (args.out, run.method.edit, params, run.action_units, run.image_size)
+        nets = run.nets if args.raw else run.used
         if kind == "onnx":
-            save_onnx(*generator)
+            save_onnx(args.out, run.model, nets)
         elif kind == "safetensors":
-            model_files.write(args.out, params, run.critic, card_of(run, args.about, args.report))
+            model_files.write(args.out, nets, card_of(run, args.about, args.report))
         elif kind == "torch":
-            write_torch(run, params, args.out, args.critic)
+            write_torch(run, nets, args.out, args.critic)
         else:
             about = {"method": run.config["method"], "step": run.step, "raw": args.raw}
             data = run.config.get("data", {})  # imported weights come without
             about |= {name: data[name] for name in ("eyes", "grey") if name in data}
-            save_exported(*generator, about)
+            save_exported(args.out, run.model, nets, about)
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for path in filter(None, (args.out, args.critic)):
         print(
             f"{path}: {kind}, {path.stat().st_size / 1e6:.1f} MB, step {run.step:,}, "
-            f"{run.image_size}x{run.image_size}, {len(run.action_units)} action units"
+            f"{run.image_size}x{run.image_size}, {len(run.names)} conditions"
         )
     return 0
 
@@ -106,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--out", type=Path, required=True, metavar="FILE", help="the file to write")
     add("--format", choices=FORMATS, help="default: by the ending of FILE")
-    add("--raw", action="store_true", help="the generator itself, not its moving average")
+    add("--raw", action="store_true", help="the last weights, not their moving average")
     add("--critic", type=Path, metavar="D.pth", help="torch: write the critic, too")
     add("--about", type=Path, metavar="FILE.json", help="safetensors: further facts for the card")
     add(

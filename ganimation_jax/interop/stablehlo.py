@@ -23,7 +23,7 @@ from jax import Array, export
 from jaxtyping import Num
 
 from ganimation_jax.files.atomic import write_atomically
-from ganimation_jax.types import Edit, Params
+from ganimation_jax.types import Edit, Model, Nets
 from ganimation_jax.version import __version__
 
 FORMAT = "ganimation_jax/1"
@@ -36,59 +36,69 @@ DAMAGE = (
 
 
 class Exported(NamedTuple):
-    """An exported generator. Call it: ``exported(image, aus)``."""
+    """An exported model. Call it: ``exported(image, want)``, or with ``have`` if it needs that."""
 
     manifest: dict[str, Any]
-    run: Callable[[Array, Array], tuple[Array, Array, Array]]
+    run: Callable[..., tuple[Array, ...]]
 
     @property
     def action_units(self) -> tuple[str, ...]:
-        """Names of the columns of ``aus``."""
+        """Names of the conditions."""
         return tuple(self.manifest["action_units"])
+
+    @property
+    def conditions(self) -> tuple[dict[str, str], ...]:
+        """Fields of each ``Condition``; files of version 0.1 have names alone."""
+        return tuple(self.manifest.get("conditions", [{"name": n} for n in self.action_units]))
 
     @property
     def image_size(self) -> int:
         """Side of the images, in pixels."""
         return self.manifest["image_size"]
 
+    @property
+    def needs_have(self) -> bool:
+        """Whether the edit depends on what the face shows."""
+        return self.manifest.get("needs_have", False)
+
     def __call__(
-        self, image: Num[Array | np.ndarray, "..."], aus: Num[Array | np.ndarray, "..."]
+        self,
+        image: Num[Array | np.ndarray, "..."],
+        want: Num[Array | np.ndarray, "..."],
+        have: Num[Array | np.ndarray, "..."] | None = None,
     ) -> Edit:
         """Edit images. Compiles once for each batch size.
 
         Args:
           image: ``b h h 3``, [-1, 1].
-          aus: ``b n``, [0, 1], in the order of ``action_units``.
+          want: ``b n``, the conditions that the edits are to show, as in ``action_units``.
+          have: ``b n``, those that the images show; only used if ``needs_have``.
 
         Raises:
-          ValueError: an array has another shape.
+          ValueError: an array has another shape, or ``have`` is missing.
         """
-        image, aus = jnp.asarray(image, jnp.float32), jnp.asarray(aus, jnp.float32)
+        given = [want] if not self.needs_have else [want, have]
+        if any(one is None for one in given):
+            raise ValueError("this model needs 'have', the conditions that the images show")
+        image, *vectors = (jnp.asarray(one, jnp.float32) for one in (image, *given))
         side, units = self.image_size, len(self.action_units)
-        if image.shape[1:] != (side, side, 3) or aus.shape != (len(image), units):
-            raise ValueError(
-                f"image {image.shape} and aus {aus.shape}; they must be "
-                f"(b, {side}, {side}, 3) and (b, {units})"
-            )
-        return Edit(*self.run(image, aus))
+        for vector in vectors:
+            if image.shape[1:] != (side, side, 3) or vector.shape != (len(image), units):
+                raise ValueError(
+                    f"image {image.shape} and conditions {vector.shape}; they must be "
+                    f"(b, {side}, {side}, 3) and (b, {units})"
+                )
+        names = self.manifest.get("outputs", ("image", "attention", "color"))
+        return Edit(**dict(zip(names, self.run(image, *vectors), strict=True)))
 
 
-def save_exported(
-    path: Path,
-    edit: Callable[[Params, Array, Array], Edit],
-    params: Params,
-    action_units: tuple[str, ...],
-    image_size: int,
-    about: Mapping[str, Any],
-) -> None:
-    """Write a generator as one program for CPU, CUDA and TPU.
+def save_exported(path: Path, model: Model, nets: Nets, about: Mapping[str, Any]) -> None:
+    """Write what edits as one program for CPU, CUDA and TPU.
 
     Args:
       path: of the file; missing folders are made.
-      edit: params, image ``b h h 3`` in [-1, 1], aus ``b n`` in [0, 1] -> ``Edit``.
-      params: of the generator, a tree of dicts.
-      action_units: names of the columns of ``aus``.
-      image_size: h.
+      model: whose ``edit`` is written.
+      nets: its networks; those that ``edit`` does not use are left out.
       about: further facts for the manifest, such as the step.
 
     Raises:
@@ -97,20 +107,27 @@ def save_exported(
     """
     from ganimation_jax.models import cpu_convolutions, layers  # reading a file needs no networks
 
+    used = {name: nets[name] for name in model.edits_with}
     weights: dict[str, Any] = {
-        name: np.asarray(x) for name, x in flatten_dict(params, sep="/").items()
+        name: np.asarray(x) for name, x in flatten_dict(used, sep="/").items()
     }
+    side, count = model.image_size, len(model.conditions)
+    image, vector = jnp.zeros((1, side, side, 3)), jnp.zeros((1, count))
+    outputs = list(parts(jax.eval_shape(model.edit, used, image, vector, vector)))
 
-    def run(weights: dict[str, Array], image: Array, aus: Array) -> tuple[Array, ...]:
-        return tuple(edit(unflatten_dict(weights, sep="/"), image, aus))
+    def run(weights: dict[str, Array], image: Array, *vectors: Array) -> tuple[Array, ...]:
+        want, have = (*vectors, vectors[0])[:2]
+        edited = model.edit(unflatten_dict(weights, sep="/"), image, want, have)
+        return tuple(parts(edited).values())
 
     (batch,) = export.symbolic_shape("b")
+    vectors = [jax.ShapeDtypeStruct((batch, count), jnp.float32)] * (1 + model.needs_have)
     # One program for all platforms: it must not depend on the machine that writes it.
     with layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed):
         exported = export.export(jax.jit(run), platforms=PLATFORMS)(
             {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in weights.items()},
-            jax.ShapeDtypeStruct((batch, image_size, image_size, 3), jnp.float32),
-            jax.ShapeDtypeStruct((batch, len(action_units)), jnp.float32),
+            jax.ShapeDtypeStruct((batch, side, side, 3), jnp.float32),
+            *vectors,
         )
     try:
         code = exported.serialize()
@@ -118,8 +135,11 @@ def save_exported(
         raise ImportError("flatbuffers is needed: pip install 'ganimation-jax[export]'") from error
     manifest = dict(about) | {
         "format": FORMAT,
-        "action_units": list(action_units),
-        "image_size": image_size,
+        "action_units": list(model.names),
+        "conditions": [condition._asdict() for condition in model.conditions],
+        "image_size": side,
+        "needs_have": model.needs_have,
+        "outputs": outputs,
         "platforms": list(exported.platforms),
         "jax": jax.__version__,
         "ganimation_jax": __version__,
@@ -132,6 +152,11 @@ def save_exported(
         file.writestr("weights.npz", arrays.getvalue())
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content.getvalue())
+
+
+def parts(edit: Edit) -> dict[str, Array]:
+    """The parts of an edit that the model has, by name."""
+    return {name: part for name, part in edit._asdict().items() if part is not None}
 
 
 def load_exported(path: Path | str) -> Exported:
@@ -158,4 +183,4 @@ def load_exported(path: Path | str) -> Exported:
     except DAMAGE as error:
         raise ValueError(f"{path}: not an exported generator, or damaged ({error})") from error
     run = jax.jit(exported.call)
-    return Exported(manifest, lambda image, aus: run(weights, image, aus))
+    return Exported(manifest, lambda *given: run(weights, *given))

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from ganimation_jax.interop.torch_files import write_state_dict
 from ganimation_jax.interop.torch_names import Layout, critic_names, generator_names, to_torch
 from ganimation_jax.runs.load import Run
-from ganimation_jax.types import Params
+from ganimation_jax.types import Nets, Params
 
 
 def layout_of(generator_params: Params) -> Layout:
@@ -57,12 +57,12 @@ def _rename(params: Params, names: dict[str, str]) -> dict[str, Float32[np.ndarr
     return {name: to_torch(path, np.asarray(flat[path])) for path, name in names.items()}
 
 
-def write_torch(run: Run, generator: Params, path: Path, critic_path: Path | None = None) -> None:
+def write_torch(run: Run, nets: Nets, path: Path, critic_path: Path | None = None) -> None:
     """Write PyTorch state dicts that the published codes load.
 
     Args:
       run: the model.
-      generator: parameters to write: the run's generator or its moving average.
+      nets: the networks to write: as trained last, or averaged.
       path: file of the generator's state dict.
       critic_path: file of the critic's state dict; None writes none.
 
@@ -75,9 +75,9 @@ def write_torch(run: Run, generator: Params, path: Path, critic_path: Path | Non
         raise ValueError(
             f"--format torch: the published codes are GANimation, not {run.config['method']}"
         )
-    layout = layout_of(generator)
-    arrays = {path: generator_to_state_dict(generator)}
+    layout = layout_of(nets["generator"])
+    arrays = {path: generator_to_state_dict(nets["generator"])}
     if critic_path:
-        arrays[critic_path] = critic_to_state_dict(run.critic, layout)
+        arrays[critic_path] = critic_to_state_dict(run.nets["critic"], layout)
     for file, state in arrays.items():
         write_state_dict(file, state)

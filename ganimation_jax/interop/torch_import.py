@@ -34,11 +34,12 @@ from ganimation_jax.interop.torch_names import (
     from_torch,
     generator_names,
 )
+from ganimation_jax.methods import ganimation
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import Generator
 from ganimation_jax.runs.checkpoint import Checkpoints
-from ganimation_jax.steps.optimizers import build_optimizers
-from ganimation_jax.types import GanState, NetState, Params, parameter_count
+from ganimation_jax.steps.updates import fresh_state
+from ganimation_jax.types import Params, State, parameter_count
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def import_run(
     critic_state: StateDict | None,
     image_size: int | None = None,
     action_units: tuple[str, ...] | None = None,
-) -> tuple[dict[str, Any], GanState]:
+) -> tuple[dict[str, Any], State]:
     """A training state at step 0 from PyTorch state dicts, and the config of its networks.
 
     Args:
@@ -143,17 +144,13 @@ def import_run(
         },
     }
     # Shapes of the optimisers' states depend on no field; rates are only read in training.
-    optimizers = build_optimizers(ConfigDict({"n_critic": 1, "adam": (0.5, 0.999)}))
-    state = GanState(
-        step=jnp.zeros((), jnp.int32),
-        generator=NetState(generator_params, optimizers.generator.init(generator_params)),
-        critic=NetState(critic_params, optimizers.critic.init(critic_params)),
-        ema=generator_params,
-    )
-    return config, state
+    optimizers = ganimation.build_optimizers(ConfigDict({"adam": (0.5, 0.999)}))
+    model = ganimation.model_of(generator, critic, units, image_size)
+    nets = {"generator": generator_params, "critic": critic_params}
+    return config, fresh_state(model, optimizers, nets)
 
 
-def write_run(workdir: Path, config: dict[str, Any], state: GanState) -> None:
+def write_run(workdir: Path, config: dict[str, Any], state: State) -> None:
     """Make a new run of ``state`` at step 0.
 
     Raises:
@@ -220,8 +217,8 @@ def main(argv: list[str] | None = None) -> int:
     layout = "official" if config["generator"]["norm_affine"] else "replicate"
     print(
         f"{args.out}: {layout} generator, "
-        f"{parameter_count(state.generator.params):,} parameters; critic, "
-        f"{parameter_count(state.critic.params):,}; {len(config['action_units'])} action units; "
+        f"{parameter_count(state.nets['generator']):,} parameters; critic, "
+        f"{parameter_count(state.nets['critic']):,}; {len(config['action_units'])} action units; "
         f"{config['image_size']}x{config['image_size']}\nTo train on:\n\n"
         f"  {fine_tune_command(config, args.out)}"
     )

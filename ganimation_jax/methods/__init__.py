@@ -1,5 +1,25 @@
-"""Methods of expression editing: one file each, chosen by name."""
+"""Methods of expression editing: one file each, loaded by name.
 
-from ganimation_jax.methods import ganimation
+A method's module has these, and nothing outside this room knows which method it is:
 
-METHODS = {"ganimation": ganimation.build}
+    model(cfg) -> Model                 all that using it needs
+    training(cfg, facts) -> Training    all that training it needs
+    check(cfg)                          raises ValueError for a config that cannot be trained
+    MODEL_FIELDS                        config fields, or their prefixes, that fix the networks
+"""
+
+import importlib
+from typing import Any
+
+METHODS = ("ganimation",)
+
+
+def load(name: str) -> Any:
+    """The module of a method.
+
+    Raises:
+      ValueError: there is no such method.
+    """
+    if name not in METHODS:
+        raise ValueError(f"method {name!r} is not one of {', '.join(METHODS)}")
+    return importlib.import_module(f"ganimation_jax.methods.{name}")

@@ -1,4 +1,4 @@
-"""GANimation (Pumarola et al., ECCV 2018) as a ``Method``."""
+"""GANimation (Pumarola et al., ECCV 2018)."""
 
 import functools
 import operator
@@ -10,14 +10,34 @@ import jax.numpy as jnp
 from jax import Array
 from ml_collections import ConfigDict
 
-from ganimation_jax.models.critic import Critic
-from ganimation_jax.models.generator import Generator, blend
+from ganimation_jax.models import layers
+from ganimation_jax.models.critic import Critic, depth_for
+from ganimation_jax.models.generator import CONDITIONS, Generator, blend
 from ganimation_jax.steps import augment as augmentation
-from ganimation_jax.steps import losses
+from ganimation_jax.steps import losses, monitors, optimizers
 from ganimation_jax.steps.augment import Augment
-from ganimation_jax.types import Batch, Edit, Method, Metrics, Params
+from ganimation_jax.steps.updates import Aux, FakesFn, Given, LossFn, Update, alternating
+from ganimation_jax.types import (
+    Batch,
+    Condition,
+    DataFacts,
+    Edit,
+    Metrics,
+    Model,
+    Nets,
+    Optimizer,
+    Params,
+    Phase,
+    Sampling,
+    StepFn,
+    Training,
+)
 
 Heads = tuple[Array, Array]  # what either network returns
+
+# Fields of the config that the networks follow from: a run must keep them to the end.
+MODEL_FIELDS = ("action_units", "image_size", "generator.", "critic.width", "critic.depth")
+CONSOLE = ("critic/loss", "critic/penalty", "critic/aus", "generator/loss", "generator/aus")
 
 
 class LossWeights(NamedTuple):
@@ -37,12 +57,71 @@ class LossWeights(NamedTuple):
 PAPER_WEIGHTS = LossWeights()
 
 
+class Objectives(NamedTuple):
+    """The losses of both networks, and the edits that the critic is trained against."""
+
+    fakes: FakesFn
+    critic: tuple[LossFn, ...]  # one optimiser update each: the published code has two
+    generator: LossFn
+
+
 def uniform_shares(key: Array, size: int) -> Array:
     """How much of the real image each interpolate of the penalty holds: U(0, 1), ``b``."""
     return jax.random.uniform(key, (size,))
 
 
-def ganimation(
+def networks(cfg: ConfigDict) -> tuple[Generator, Critic]:
+    """Generator and critic as ``cfg`` describes them."""
+    dtype = jnp.dtype(cfg.dtype)
+    critic = Critic(len(cfg.action_units), **cfg.critic, dtype=dtype)
+    return Generator(**cfg.generator, dtype=dtype), critic
+
+
+def model(cfg: ConfigDict) -> Model:
+    """GANimation as it is used; of ``cfg`` the networks, their size and action units matter."""
+    return model_of(*networks(cfg), tuple(cfg.action_units), cfg.image_size)
+
+
+def model_of(
+    generator: Generator, critic: Critic, action_units: tuple[str, ...], image_size: int
+) -> Model:
+    """A model of these networks."""
+
+    def init(key: Array, batch: Batch) -> Nets:
+        generator_key, critic_key = jax.random.split(key)
+        return {
+            "generator": generator.init(generator_key, batch.image, batch.want)["params"],
+            "critic": critic.init(critic_key, batch.image)["params"],
+        }
+
+    def read(nets: Nets, image: Array) -> Array:
+        return judge(critic, nets["critic"], image)[1]
+
+    return Model(
+        conditions=tuple(Condition(unit) for unit in action_units),
+        image_size=image_size,
+        init=init,
+        edit=functools.partial(edit, generator),
+        read=read,
+        edits_with=("generator",),
+        averaged=("generator",),
+    )
+
+
+def edit(generator: Generator, nets: Nets, image: Array, want: Array, have: Array) -> Edit:
+    """``Model.edit`` (paper, eq. 1)."""
+    del have
+    attention, color = cast(Heads, generator.apply({"params": nets["generator"]}, image, want))
+    return Edit(blend(image, attention, color), attention, color)
+
+
+def judge(critic: Critic, params: Params, image: Array) -> tuple[Array, Array]:
+    """Mean patch score ``b`` and action units ``b n``."""
+    patches, aus = cast(Heads, critic.apply({"params": params}, image))
+    return patches.mean(axis=(1, 2)), aus
+
+
+def objectives(
     generator: Generator,
     critic: Critic,
     weights: LossWeights = PAPER_WEIGHTS,
@@ -51,8 +130,8 @@ def ganimation(
     separate_penalty: bool = False,
     draw_shares: Callable[[Array, int], Array] = uniform_shares,
     augment: Augment | None = None,
-) -> Method:
-    """Compose networks and losses.
+) -> Objectives:
+    """The losses (paper, section 4.2).
 
     Args:
       generator, critic: the networks.
@@ -64,74 +143,57 @@ def ganimation(
       augment: of all that the critic is trained on or judges; None: it sees images as they are.
     """
 
-    def init(key: Array, image: Array, aus: Array) -> dict[str, Params]:
-        generator_key, critic_key = jax.random.split(key)
-        return {
-            "generator": generator.init(generator_key, image, aus)["params"],
-            "critic": critic.init(critic_key, image)["params"],
-        }
-
-    def edit(params: Params, image: Array, aus: Array) -> Edit:
-        attention, color = cast(Heads, generator.apply({"params": params}, image, aus))
-        return Edit(blend(image, attention, color), attention, color)
-
-    def judge(params: Params, image: Array) -> tuple[Array, Array]:
-        patches, aus = cast(Heads, critic.apply({"params": params}, image))
-        return patches.mean(axis=(1, 2)), aus
+    def fakes(nets: Nets, batch: Batch, key: Array) -> Array:
+        del key
+        return edit(generator, nets, batch.image, batch.want, batch.have).image
 
     def penalised_score(params: Params, image: Array) -> Array:
         # The paper penalises the gradient 'per image'; both published codes take the sum.
         patches, _ = cast(Heads, critic.apply({"params": params}, image))
         return patches.sum(axis=(1, 2))
 
-    def seen(key: Array, batch: Batch, edited: Array) -> tuple[Array, Array, Array]:
+    def seen(given: Given) -> tuple[Array, Array, Array]:
         """Real and edited images as the critic gets them, and a key for the rest."""
+        real, edited = given.batch.image, given.fakes
         if augment is None:
-            return batch.image, edited, key
+            return real, edited, given.key
         # One draw for a face and its edit, and for both losses: they are given the same key.
-        key, augment_key = jax.random.split(key)
-        return augment(augment_key, batch.image), augment(augment_key, edited), key
+        key, augment_key = jax.random.split(given.key)
+        return augment(augment_key, real), augment(augment_key, edited), key
 
-    def realism_loss(
-        params: Params, batch: Batch, edited: Array, key: Array
-    ) -> tuple[Array, Metrics]:
-        real, edited, _ = seen(key, batch, edited)
+    def realism_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        real, edited, _ = seen(given)
         # Both at once: no image depends on another, and the kernels are read once. In pairs,
         # so that an axis sharded over devices stays sharded.
         pairs = jnp.stack([real, edited], axis=1)  # b 2 h w 3
-        scores, aus = judge(params, pairs.reshape(-1, *pairs.shape[2:]))
+        scores, aus = judge(critic, moving["critic"], pairs.reshape(-1, *pairs.shape[2:]))
         real_score, edited_score = scores[0::2], scores[1::2]
-        real_aus = aus[0::2]
         terms = {
             "critic/real": -real_score.mean(),
             "critic/edited": edited_score.mean(),
-            "critic/aus": weights.aus * losses.au_error(real_aus, batch.have).mean(),
+            "critic/aus": weights.aus * losses.au_error(aus[0::2], given.batch.have).mean(),
         }
-        return _total(terms), terms
+        return _total(terms), Aux(terms)
 
-    def penalty_loss(
-        params: Params, batch: Batch, edited: Array, key: Array
-    ) -> tuple[Array, Metrics]:
-        real, edited, key = seen(key, batch, edited)
+    def penalty_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        real, edited, key = seen(given)
         mixed = losses.interpolate(real, edited, draw_shares(key, len(edited)))
-        penalty, norm = losses.gradient_penalty(penalised_score, params, mixed)
+        penalty, norm = losses.gradient_penalty(penalised_score, moving["critic"], mixed)
         loss = weights.penalty * penalty.mean()
-        return loss, {"critic/penalty": loss, "critic/gradient_norm": norm.mean()}
+        return loss, Aux({"critic/penalty": loss, "critic/gradient_norm": norm.mean()})
 
-    def whole_loss(
-        params: Params, batch: Batch, edited: Array, key: Array
-    ) -> tuple[Array, Metrics]:
-        loss, metrics = realism_loss(params, batch, edited, key)
-        penalty, penalty_metrics = penalty_loss(params, batch, edited, key)
-        return loss + penalty, metrics | penalty_metrics
+    def whole_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        loss, aux = realism_loss(moving, given)
+        penalty, penalty_aux = penalty_loss(moving, given)
+        return loss + penalty, Aux(aux.metrics | penalty_aux.metrics)
 
-    def generator_loss(
-        params: Params, critic_params: Params, batch: Batch, key: Array
-    ) -> tuple[Array, Metrics]:
-        there = edit(params, batch.image, batch.want)
-        back = edit(params, there.image, batch.have)
-        score, read = judge(critic_params, augment(key, there.image) if augment else there.image)
-        attentions = (there.attention, back.attention)
+    def generator_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        batch, key = given.batch, given.key
+        there = edit(generator, moving, batch.image, batch.want, batch.have)
+        back = edit(generator, moving, there.image, batch.have, batch.want)
+        shown = augment(key, there.image) if augment else there.image
+        score, read = judge(critic, given.nets["critic"], shown)
+        attentions = [cast(Array, one.attention) for one in (there, back)]
         magnitude = [losses.attention_magnitude(a, attention_norm).mean() for a in attentions]
         variation = [losses.total_variation(a, attention_norm).mean() for a in attentions]
         terms = {
@@ -141,29 +203,100 @@ def ganimation(
             "generator/attention": weights.attention * (magnitude[0] + magnitude[1]),
             "generator/total_variation": weights.total_variation * (variation[0] + variation[1]),
         }
-        return _total(terms), terms | {"generator/attention_mean": there.attention.mean()}
+        metrics = terms | {"generator/attention_mean": attentions[0].mean()}
+        return _total(terms), Aux(metrics)
 
-    return Method(
-        init=init,
-        translate=lambda params, batch: edit(params, batch.image, batch.want).image,
-        critic_losses=(realism_loss, penalty_loss) if separate_penalty else (whole_loss,),
-        generator_loss=generator_loss,
-        edit=edit,
-        read_aus=lambda params, image: judge(params, image)[1],
-    )
+    critic_losses = (realism_loss, penalty_loss) if separate_penalty else (whole_loss,)
+    return Objectives(fakes, critic_losses, generator_loss)
 
 
 def _total(terms: Metrics) -> Array:
     return functools.reduce(operator.add, terms.values())
 
 
-def build(cfg: ConfigDict) -> Method:
-    """GANimation as ``cfg`` describes it (configs/emotionet.py documents the fields)."""
-    dtype = jnp.dtype(cfg.dtype)
+def step(
+    aims: Objectives,
+    by_name: dict[str, Optimizer],
+    *,
+    ema_decay: float = 0.999,
+    unroll: bool = False,
+) -> StepFn:
+    """The published iteration: critic updates on each batch, one generator update on the last."""
+    return alternating(
+        by_name,
+        fakes=aims.fakes,
+        critic=[Update("critic", loss) for loss in aims.critic],
+        generator=[Update("generator", aims.generator)],
+        ema_decay=ema_decay,
+        unroll=unroll,
+    )
+
+
+def training(cfg: ConfigDict, facts: DataFacts) -> Training:
+    """GANimation as it is trained (configs/emotionet.py documents the fields)."""
     loss = cfg.loss.to_dict()
     weights = LossWeights(*(loss.pop(name) for name in LossWeights._fields))
-    generator = Generator(**cfg.generator, dtype=dtype)
-    critic = Critic(len(cfg.action_units), **cfg.critic, dtype=dtype)
-    # Runs from before there was augmentation, and imported weights, have no such field.
-    augment = augmentation.build(cfg.augment) if "augment" in cfg else None
-    return ganimation(generator, critic, weights, **loss, augment=augment)
+    augment = augmentation.build(cfg.augment)
+    aims = objectives(*networks(cfg), weights, **loss, augment=augment)
+    by_name = build_optimizers(cfg, facts.examples)
+    one_step = step(aims, by_name, ema_decay=cfg.ema_decay, unroll=layers.on_cpu())
+    return Training(
+        phases=(Phase("train", 1.0, one_step),),
+        sampling=Sampling(
+            batches=cfg.n_critic,
+            noise=cfg.data.target_noise,
+            clip=cfg.data.clip_targets,
+            flip=cfg.data.flip,
+        ),
+        optimizers=by_name,
+        monitors=(
+            *monitors.of_attention(),
+            *monitors.of_edits(),
+            *monitors.of_penalised_critic(
+                image_size=cfg.image_size,
+                patches=(cfg.image_size // 2 ** (cfg.critic.depth or depth_for(cfg.image_size)))
+                ** 2,
+            ),
+            *monitors.of_regression(constant_error=cfg.loss.aus * facts.variance),
+        ),
+        console=CONSOLE,
+    )
+
+
+def build_optimizers(cfg: ConfigDict, epoch: int = 1) -> dict[str, Optimizer]:
+    """Adam for either network; configs of imported weights need no rates.
+
+    Args:
+      cfg: the run.
+      epoch: images in one.
+    """
+    lr, lr_critic = cfg.get("lr", 0.0), cfg.get("lr_critic", 0.0)
+    updates = cfg.get("n_critic", 1) * (2 if cfg.get("loss", {}).get("separate_penalty") else 1)
+    build = functools.partial(optimizers.build, cfg, epoch)
+    return {
+        "generator": Optimizer(("generator",), build(lr, updates_per_step=1)),
+        "critic": Optimizer(("critic",), build(lr_critic or lr, updates_per_step=updates)),
+    }
+
+
+def check(cfg: ConfigDict) -> None:
+    """Refuse what cannot be trained.
+
+    Raises:
+      ValueError: names the field, its value and what to do.
+    """
+    depth = cfg.critic.depth or depth_for(cfg.image_size)
+    if cfg.image_size % 2**depth or cfg.image_size % 4:
+        raise ValueError(
+            f"image_size {cfg.image_size} does not halve {depth} times (critic.depth), or is not "
+            "a multiple of 4 (generator); use 64, 128 or 256, or set critic.depth=0"
+        )
+    if cfg.generator.condition not in CONDITIONS:
+        raise ValueError(
+            f"generator.condition {cfg.generator.condition!r} is not one of {', '.join(CONDITIONS)}"
+        )
+    for network in ("generator", "critic"):
+        if cfg[network].width <= 0:
+            raise ValueError(f"{network}.width is {cfg[network].width}; it must be above 0")
+    if cfg.lr_critic < 0:
+        raise ValueError(f"lr_critic is {cfg.lr_critic}; it must not be negative")

@@ -16,8 +16,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
 from ganimation_jax.parallel import processes
-from ganimation_jax.runs import seals
-from ganimation_jax.types import GanState
+from ganimation_jax.runs import old_layout, seals
+from ganimation_jax.types import Nets, State
 
 log = logging.getLogger(__name__)
 # Orbax warns at each save without scores, though most have none.
@@ -74,7 +74,7 @@ class Checkpoints:
         )
 
     def save(
-        self, step: int, state: GanState, note: Note, metrics: dict[str, float] | None = None
+        self, step: int, state: State, note: Note, metrics: dict[str, float] | None = None
     ) -> None:
         """Start saving; returns once the state is copied and may be donated.
 
@@ -91,14 +91,14 @@ class Checkpoints:
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
-                note=ocp.args.JsonSave({"step": step} | note),
+                note=ocp.args.JsonSave({"step": step, "layout": old_layout.LAYOUT} | note),
             ),
             metrics=metrics,
         )
 
     def restore(
-        self, target: GanState, check: Callable[[Note], None] = lambda note: None
-    ) -> tuple[Note, GanState] | None:
+        self, target: State, check: Callable[[Note], None] = lambda note: None
+    ) -> tuple[Note, State] | None:
         """The newest checkpoint that is whole, or None if there is no checkpoint at all.
 
         Damaged ones are reported and moved aside, not deleted. A save under way is waited for.
@@ -139,9 +139,13 @@ class Checkpoints:
         step = self._manager.latest_step()
         return None if step is None else self._directory / str(step)
 
-    def close(self) -> None:
+    def wait(self) -> None:
         """Wait for the save under way."""
         self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Wait for the save under way, and free what was opened."""
+        self.wait()
         self._manager.close()
 
     def _newest_whole(self) -> int:
@@ -153,8 +157,8 @@ class Checkpoints:
         return ALL_DAMAGED if had_any else NONE
 
     def _try(
-        self, step: int, target: GanState, check: Callable[[Note], None]
-    ) -> tuple[Note, GanState] | str:
+        self, step: int, target: State, check: Callable[[Note], None]
+    ) -> tuple[Note, State] | str:
         """Restore one checkpoint, or say what is wrong with it if it has no digests."""
         sealed = seals.is_sealed(self._directory / str(step))
         # What an intact checkpoint raises is no damage. Refusals are ValueErrors.
@@ -167,8 +171,12 @@ class Checkpoints:
         except mistakes as error:
             return f"its note: {seals.in_short(error)}"
         try:
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+            old = old_layout.is_old(note)
+            saved = old_layout.as_saved(target) if old else target
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(saved))
             state = self._manager.restore(step, args=args)["state"]
+            if old:
+                state = old_layout.as_now(state, target)
         except failures as error:
             return f"its state: {seals.in_short(error)}"
         if not sealed and processes.is_first():
@@ -190,7 +198,7 @@ def any_checkpoint(directory: Path) -> bool:
     return bool(_steps(directory))
 
 
-def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:
+def load_weights(directory: Path) -> tuple[Note, Nets, Nets] | None:
     """Parameters in the newest checkpoint that is whole, or None if there is none at all.
 
     For readers that do not know the run: no shapes are asked for, optimisers are left out,
@@ -200,8 +208,7 @@ def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:
       directory: of the checkpoints; need not exist.
 
     Returns:
-      the note ("step", "config"), and {"generator": params, "critic": params, "ema": params}
-      with NumPy leaves.
+      the note ("step", "config"), the networks and their moving averages, with NumPy leaves.
 
     Raises:
       FileNotFoundError: there are checkpoints, and all of them are damaged.
@@ -213,12 +220,10 @@ def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:
         folder = directory.absolute() / str(step)
         try:
             if not (damage := seals.damage_of(folder)):
-                note, weights = seals.read(folder, _networks)
-                return note, {
-                    "generator": weights["generator"]["params"],
-                    "critic": weights["critic"]["params"],
-                    "ema": weights["ema"],
-                }
+                note, saved = seals.read(folder, _networks)
+                if old_layout.is_old(note):
+                    return note, *old_layout.weights(saved)
+                return note, saved["nets"], saved["ema"]
         except seals.UNREADABLE as error:
             damage = seals.in_short(error)
         # A run deletes a checkpoint only when it has a newer one: that is no damage.
@@ -233,11 +238,9 @@ def load_weights(directory: Path) -> tuple[Note, dict[str, Any]] | None:
 
 def _networks(tree: Any) -> dict[str, Any]:
     """The part of a saved state that is needed to use it."""
-    return {
-        "generator": {"params": tree["generator"]["params"]},
-        "critic": {"params": tree["critic"]["params"]},
-        "ema": tree["ema"],
-    }
+    if "nets" not in tree:
+        return old_layout.networks(tree)
+    return {"nets": tree["nets"], "ema": tree["ema"]}
 
 
 def _steps(directory: Path) -> set[int]:

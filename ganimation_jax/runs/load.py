@@ -7,45 +7,48 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from ganimation_jax.methods import METHODS
-from ganimation_jax.methods.ganimation import PAPER_WEIGHTS
+from ganimation_jax import methods
 from ganimation_jax.runs import model_files, pretrained
 from ganimation_jax.runs.checkpoint import load_weights
-from ganimation_jax.types import Method, Params
+from ganimation_jax.types import Model, Nets
 
 
 class Run(NamedTuple):
     """A run's newest checkpoint, or a model made of one. Parameters are NumPy arrays."""
 
-    step: int  # generator updates so far; 0 for imported weights
-    config: dict[str, Any]  # as saved: at least method, action_units, image_size, the networks
-    method: Method
-    generator: Params
-    critic: Params
-    ema: Params  # moving average of the generator: what to edit with
-    about: Mapping[str, Any] = MappingProxyType({})  # what a model's card says besides: its licence
+    step: int  # steps trained so far; 0 for imported weights
+    config: dict[str, Any]  # as saved: at least the method and what its networks follow from
+    model: Model
+    nets: Nets  # as trained last
+    ema: Nets  # moving averages of some of them
+    about: Mapping[str, Any] = MappingProxyType({})  # the rest of a model's card, as its licence
 
     @property
-    def action_units(self) -> tuple[str, ...]:
-        """Names of the action units, in the order of the networks' conditions."""
-        return tuple(self.config["action_units"])
+    def used(self) -> Nets:
+        """The networks to use: averaged where there is an average."""
+        return {**self.nets, **self.ema}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the conditions, in the order of the networks' inputs."""
+        return self.model.names
 
     @property
     def image_size(self) -> int:
         """Side of the images that the run was trained on."""
-        return self.config["image_size"]
+        return self.model.image_size
 
 
 def load_run(source: Path | str) -> Run:
-    """A run, from the first of these that ``source`` is; nothing there is changed.
+    """A run, from the first of these that ``source`` is; nothing in it is changed.
 
-    - the workdir of a run, whose newest whole checkpoint is taken
+    - the workdir of a run, of which the newest whole checkpoint is taken
     - a model's ``.safetensors`` file or the ``.json`` beside it
-    - the name of a model that comes with the library; its generator is the moving average
+    - the name of a model that comes with the library
 
     Raises:
       FileNotFoundError: there is no such thing, no checkpoint in it, or all are damaged.
-      ValueError: a damaged model, or one trained by a method that is not known here.
+      ValueError: a damaged model, or one of a method that this version does not have.
     """
     path = Path(source)
     if not path.exists() and str(source) in pretrained.NAMES:
@@ -55,24 +58,26 @@ def load_run(source: Path | str) -> Run:
     loaded = load_weights(path / "checkpoints")
     if loaded is None:
         raise FileNotFoundError(f"no checkpoint in {path / 'checkpoints'}")
-    note, weights = loaded
-    config = note["config"]
-    return Run(note["step"], config, _method_of(config, str(source)), **weights)
+    note, nets, ema = loaded
+    return Run(note["step"], note["config"], _model(note["config"], str(source)), nets, ema)
 
 
-def _from_pretrained(model: model_files.Pretrained, source: str) -> Run:
-    about = dict(model.card)
+def _from_pretrained(found: model_files.Pretrained, source: str) -> Run:
+    about = dict(found.card)
     config, step = about.pop("config"), about.pop("step")
-    method = _method_of(config, source)
-    return Run(step, config, method, model.generator, model.critic, model.generator, about)
+    model = _model(config, source)
+    missing = {*model.edits_with, *model.averaged} - set(found.nets)
+    if missing:
+        raise ValueError(f"{source} lacks the weights of {', '.join(sorted(missing))}")
+    # Its networks are averaged already where they have an average.
+    ema = {name: found.nets[name] for name in model.averaged}
+    return Run(step, config, model, found.nets, ema, about)
 
 
-def _method_of(config: dict[str, Any], source: str) -> Method:
-    if config["method"] not in METHODS:
-        raise ValueError(
-            f"{source}: method {config['method']!r} is not one of {', '.join(METHODS)}"
-        )
-    # Imported weights come without a dtype. Losses are not needed to use a run, and those of
-    # another version may not be known here.
-    used = {"dtype": "float32"} | config | {"loss": PAPER_WEIGHTS._asdict()}
-    return METHODS[config["method"]](ConfigDict(used))
+def _model(config: dict[str, Any], source: str) -> Model:
+    try:
+        method = methods.load(config["method"])
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    # Imported weights come without a dtype.
+    return method.model(ConfigDict({"dtype": "float32"} | config))

@@ -1,8 +1,8 @@
 """A trained model as two files: ``NAME.safetensors`` and its card, ``NAME.json``.
 
-The weights are bfloat16, the generator's moving average and the critic. The card tells programs
-the config, what it was trained on, the licence, how well it does; and the SHA-256 of the weights,
-which may lie at an address instead of beside it.
+The weights are bfloat16; of networks with a moving average they are the average. The card holds
+the config, what the model was trained on, its licence and how well it does, and the SHA-256 of
+the weights, which may be at an address instead of beside it.
 """
 
 import hashlib
@@ -18,19 +18,17 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ganimation_jax.files.assets import Asset, locate
 from ganimation_jax.files.atomic import write_atomically
-from ganimation_jax.types import Params
+from ganimation_jax.types import Nets
 
 WEIGHTS, CARD = ".safetensors", ".json"  # suffixes
 NEEDED = ("config", "step", "weights")
-NETWORKS = ("generator", "critic")
 
 
 class Pretrained(NamedTuple):
     """A model that was read."""
 
     card: dict[str, Any]  # at least config, step, weights
-    generator: Params  # float32 NumPy arrays: the moving average
-    critic: Params
+    nets: Nets  # float32 NumPy arrays
 
 
 def read(path: Path) -> Pretrained:
@@ -52,25 +50,26 @@ def read(path: Path) -> Pretrained:
         url=said.get("url", ""),
     )
     weights = locate(asset, beside if beside.is_file() or not asset.url else None)
-    networks: dict[str, dict[str, np.ndarray]] = {name: {} for name in NETWORKS}
+    networks: dict[str, dict[str, np.ndarray]] = {}
     try:
         with safetensors.safe_open(weights, framework="numpy") as file:
             for key in file.offset_keys():
                 network, _, name = key.partition("/")
-                networks[network][name] = file.get_tensor(key).astype(np.float32)
-    except (safetensors.SafetensorError, KeyError) as error:
-        raise ValueError(f"{weights} does not hold a generator and a critic: {error}") from error
-    generator, critic = (unflatten_dict(networks[name], sep="/") for name in NETWORKS)
-    return Pretrained(card, generator, critic)
+                array = file.get_tensor(key).astype(np.float32)
+                networks.setdefault(network, {})[name] = array
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{weights} is damaged: {error}") from error
+    return Pretrained(
+        card, {name: unflatten_dict(flat, sep="/") for name, flat in networks.items()}
+    )
 
 
-def write(path: Path, generator: Params, critic: Params, card: dict[str, Any]) -> None:
+def write(path: Path, nets: Nets, card: dict[str, Any]) -> None:
     """Write a model, rounded to bfloat16; the reverse of ``read``.
 
     Args:
       path: of the weights, ``NAME.safetensors``; the card goes beside it.
-      generator: its moving average, which is what edits.
-      critic: its parameters.
+      nets: the networks as they are used: averaged where there is an average.
       card: config, step and whatever else is to be known; ``weights`` is added.
 
     Raises:
@@ -81,7 +80,7 @@ def write(path: Path, generator: Params, critic: Params, card: dict[str, Any]) -
         raise ValueError(f"{path}: weights are written as NAME{WEIGHTS}")
     arrays = {
         f"{network}/{name}": np.asarray(array).astype(ml_dtypes.bfloat16)
-        for network, params in zip(NETWORKS, (generator, critic), strict=True)
+        for network, params in nets.items()
         for name, array in flatten_dict(params, sep="/").items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)

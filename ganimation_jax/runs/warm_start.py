@@ -8,51 +8,43 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from ganimation_jax.runs.load import Run
-from ganimation_jax.types import GanState, Params
+from ganimation_jax.types import Params, State
 
 SHOWN = 3  # arrays named in a message
 
 
-def check_fits(run: Run, shapes: GanState, action_units: Sequence[str], source: str) -> None:
+def check_fits(run: Run, shapes: State, names: Sequence[str], source: str) -> None:
     """Refuse weights that are not of the networks that are to be trained.
 
     Args:
       run: whose weights they are.
       shapes: of the new run's state.
-      action_units: of the new run.
+      names: of the new run's conditions.
       source: ``init_from``, for messages.
 
     Raises:
       ValueError: says what differs, and which fields to set.
     """
-    if tuple(action_units) != run.action_units:
+    if tuple(names) != run.names:
         raise ValueError(
-            f"init_from {source} knows the action units {', '.join(run.action_units)}, not "
-            f"{', '.join(action_units)}; set action_units to those"
+            f"init_from {source} knows the conditions {', '.join(run.names)}, not "
+            f"{', '.join(names)}; set action_units to those"
         )
-    pairs = {
-        "generator": (shapes.generator.params, run.generator),
-        "critic": (shapes.critic.params, run.critic),
-    }
-    for network, (wanted, given) in pairs.items():
-        if wrong := _differences(wanted, given):
-            theirs = {"image_size": run.image_size} | {
-                f"{network}.{name}": value for name, value in run.config[network].items()
+    for network, wanted in shapes.nets.items():
+        if wrong := _differences(wanted, run.nets.get(network, {})):
+            fields = {"image_size": run.image_size} | {
+                f"{network}.{name}": value for name, value in run.config.get(network, {}).items()
             }
-            fields = ", ".join(f"{name}={value}" for name, value in theirs.items())
+            listed = ", ".join(f"{name}={value}" for name, value in fields.items())
             raise ValueError(
-                f"init_from {source} has another {network}: {wrong}; it was trained with {fields}"
+                f"init_from {source} has another {network}: {wrong}; it was trained with {listed}"
             )
 
 
-def with_weights(state: GanState, run: Run) -> GanState:
-    """A fresh state with a run's networks and moving average; its optimisers start anew."""
-    return replace(
-        state,
-        generator=replace(state.generator, params=run.generator),
-        critic=replace(state.critic, params=run.critic),
-        ema=run.ema,
-    )
+def with_weights(state: State, run: Run) -> State:
+    """A fresh state with a run's networks and moving averages; its optimisers start anew."""
+    nets = {name: run.nets[name] for name in state.nets}
+    return replace(state, nets=nets, ema={name: run.ema[name] for name in state.ema})
 
 
 def _differences(wanted: Params, given: Params) -> str:

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ganimation_jax.types import Batch, GanState, to_float
+from ganimation_jax.types import Batch, Params, State, StepFn, to_float
 
 Augment = Callable[[Array, Array], Array]
 """key, images ``b h w 3`` -> images. Each image by itself; one key is one draw for each place
@@ -166,14 +166,14 @@ def build(options: Mapping[str, Any]) -> Augment | None:
     return diff_augment(policy, options["probability"]) if policy else None
 
 
-def make_tinted_step(train_step: Callable[..., Any], strength: float) -> Callable[..., Any]:
-    """``train_step`` on faces with a random tint each: source, edit and critic share it."""
+def make_tinted_step(step: StepFn, strength: float) -> StepFn:
+    """``step`` on faces with a random tint each: source, edit and critic share it."""
     tint_all = jax.vmap(jax.vmap(functools.partial(tint, strength=strength)))
 
-    def tinted_step(state: GanState, batch: Batch, run_key: Array) -> Any:
+    def tinted_step(state: State, batches: Batch, run_key: Array, frozen: Params = ()) -> Any:
         key = jax.random.fold_in(jax.random.fold_in(run_key, _TINTS), state.step)
-        keys = jax.random.split(key, batch.have.shape[:2])  # n_critic b
-        batch = batch._replace(image=tint_all(keys, to_float(batch.image)))
-        return train_step(state, batch, run_key)
+        keys = jax.random.split(key, batches.have.shape[:2])  # n b
+        batches = batches._replace(image=tint_all(keys, to_float(batches.image)))
+        return step(state, batches, run_key, frozen)
 
     return tinted_step

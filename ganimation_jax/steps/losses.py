@@ -57,43 +57,59 @@ def gradient_penalty(
 
     Args:
       score: params, images ``b h w c`` -> ``b``; no example may depend on another.
-      params: the critic's parameters, to which the penalty is differentiated.
+      params: the critic's parameters.
       mixed: images ``b h w c`` between real and edited ones.
 
     Returns:
-      ``(|grad| - 1)^2`` and ``|grad|``, one float32 each per example.
+      ``(|grad| - 1)^2`` and ``|grad|``, one float32 each per example. Both can be differentiated
+      with respect to ``params`` and ``mixed``, so that other penalties can be made of the norm.
+    """
+    norm = gradient_norm(score, params, mixed)
+    return jnp.square(norm - 1), norm
 
-    The value is plain; the gradient to ``params`` is computed forward over reverse. With g
-    the input gradient and v its cotangent held fixed, the penalty's parameter gradient is
-    that of the directional derivative of the score along v, ``v . g(params)``, which one
-    ``jvp`` gives; reversing through ``jax.grad`` instead holds more and is slower (BUILD_NOTES.md).
+
+def gradient_norm(score: Callable[[Params, Array], Array], params: Params, images: Array) -> Array:
+    """Norm of the gradient of ``score`` with respect to each image. -> b.
+
+    Its gradient is computed forward over reverse. With g the input gradient and v its
+    cotangent, the gradient of the norm is that of the directional derivative of the score
+    along v, ``v . g(params)``, which one ``jvp`` gives. Reversing through ``jax.grad`` instead
+    holds more in memory and is slower (BUILD_NOTES.md).
+
+    Args:
+      score, params: as for ``gradient_penalty``.
+      images: ``b h w c``.
     """
 
-    def value(params: Params, mixed: Array) -> tuple[Array, Array, Array]:
-        grads = jax.grad(lambda x: score(params, x).sum())(mixed).astype(jnp.float32)
-        norm = jnp.sqrt(jnp.square(grads).sum(axis=(1, 2, 3)) + 1e-12)
-        return jnp.square(norm - 1), norm, grads
+    def value(params: Params, images: Array) -> tuple[Array, Array]:
+        grads = jax.grad(lambda x: score(params, x).sum())(images).astype(jnp.float32)
+        return jnp.sqrt(jnp.square(grads).sum(axis=(1, 2, 3)) + 1e-12), grads
 
     @jax.custom_vjp
-    def penalise(params: Params, mixed: Array) -> tuple[Array, Array]:
-        return value(params, mixed)[:2]
+    def norm_of(params: Params, images: Array) -> Array:
+        return value(params, images)[0]
 
-    def forward(params: Params, mixed: Array) -> tuple[tuple[Array, Array], Any]:
-        penalty, norm, grads = value(params, mixed)
-        return (penalty, norm), (params, mixed, norm, grads)
+    def forward(params: Any, images: Any) -> tuple[Array, Any]:
+        values = jax.tree.map(
+            lambda x: x.value, (params, images), is_leaf=lambda x: hasattr(x, "perturbed")
+        )
+        norm, grads = value(*values)
+        # Usually nobody differentiates with respect to the images: then that is not computed.
+        return norm, (*values, norm, grads, () if images.perturbed else None)
 
-    def backward(saved: Any, cotangents: tuple[Array, Array]) -> tuple[Params, Array]:
-        params, mixed, norm, grads = saved
-        weight, _ = cotangents  # the norm is only reported
-        direction = (weight * 2 * (norm - 1) / norm).reshape(-1, 1, 1, 1) * grads
-        direction = direction.astype(mixed.dtype)
+    def backward(saved: Any, cotangent: Any) -> tuple[Params, Array]:
+        params, images, norm, grads, with_images = saved
+        direction = (cotangent / norm).reshape(-1, 1, 1, 1) * grads
+        direction = direction.astype(images.dtype)
 
-        def along(params: Params) -> Array:
+        def along(params: Params, images: Array) -> Array:
             # The weight is in the direction, so that the way back through the critic starts
             # from ones, as it did for the value: XLA finds it done and does not repeat it.
-            return jax.jvp(lambda x: score(params, x).sum(), (mixed,), (direction,))[1]
+            return jax.jvp(lambda x: score(params, x).sum(), (images,), (direction,))[1]
 
-        return jax.grad(along)(params), jnp.zeros_like(mixed)
+        if with_images is None:
+            return jax.grad(along)(params, images), jnp.zeros_like(images)
+        return jax.grad(along, argnums=(0, 1))(params, images)
 
-    penalise.defvjp(forward, backward)
-    return penalise(params, jax.lax.stop_gradient(mixed))
+    norm_of.defvjp(forward, backward, symbolic_zeros=True)
+    return norm_of(params, images)

@@ -1,4 +1,4 @@
-"""Adam for both networks, learning-rate schedules, clipping."""
+"""Adam, learning-rate schedules, clipping."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
-
-from ganimation_jax.types import Optimizers
 
 Epochs = jax.Array | float
 
@@ -64,7 +62,7 @@ def guarded(
         updates, moved = optimizer.update(grads, state, params)
         updates = jax.tree.map(lambda x: jnp.where(valid, x, 0), updates)
         # XLA merges the choice into the optimiser's own pass over the parameters.
-        return updates, _choose(valid, moved, state)
+        return updates, choose(valid, moved, state)
 
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
 
@@ -101,7 +99,7 @@ def adam(
             optax.tree.update_moment_per_elem_norm(grads, moments.nu, b2, 2),
         )
         after = optax.ScaleByScheduleState(optax.safe_increment(schedule.count))
-        state = jax.lax.optimization_barrier(_choose(valid, (moved, after), state))
+        state = jax.lax.optimization_barrier(choose(valid, (moved, after), state))
         scale = -1 * jnp.where(valid, rate(schedule.count), 0)
         updates = jax.tree.map(
             lambda m, v: scale * (m / (jnp.sqrt(v) + 1e-8)),
@@ -113,7 +111,8 @@ def adam(
     return optax.GradientTransformationExtraArgs(plain.init, update)
 
 
-def _choose(valid: jax.Array | bool, new: Any, old: Any) -> Any:
+def choose(valid: jax.Array | bool, new: Any, old: Any) -> Any:
+    """The tree ``new`` where ``valid``, else ``old``."""
     return jax.tree.map(lambda new, old: jnp.where(valid, new, old), new, old)
 
 
@@ -139,39 +138,35 @@ def clipped(
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
 
 
-def build_optimizers(cfg: ConfigDict, epoch: int = 1, critic_losses: int = 1) -> Optimizers:
-    """Optimisers as ``cfg`` describes them; the shape of their state depends on none of it.
+def build(
+    cfg: ConfigDict, epoch: int, lr: float, *, updates_per_step: int = 1
+) -> optax.GradientTransformationExtraArgs:
+    """Adam with the schedule and clipping of ``cfg``; its state's shape depends on none of it.
 
     Args:
-      cfg: the run.
+      cfg: the run; of a config without a schedule (imported weights) only the moments are used.
       epoch: images in one.
-      critic_losses: optimiser updates of the critic on each batch.
+      lr: learning rate before warm-up and decay.
+      updates_per_step: of this optimiser.
 
     Raises:
       ValueError: a rate, span or norm is negative.
     """
-    # Configs of imported weights have none of these: only the state's shape is wanted.
-    base = cfg.get("lr", 0.0)
-    lr = {"generator": base, "critic": cfg.get("lr_critic", 0.0) or base}
     warmup, max_norm = cfg.get("warmup_images", 0), cfg.get("clip_norm", 0.0)
-    for name, value in (("lr_critic", lr["critic"]), ("warmup_images", warmup)):
-        if value < 0:
-            raise ValueError(f"{name} is {value}; it must not be negative")
+    if lr < 0:
+        raise ValueError(f"lr is {lr}; it must not be negative")
+    if warmup < 0:
+        raise ValueError(f"warmup_images is {warmup}; it must not be negative")
     if max_norm < 0:
         raise ValueError(f"clip_norm is {max_norm}; it must not be negative, and 0 is none")
 
-    def build(network: str, updates_per_step: int) -> optax.GradientTransformationExtraArgs:
-        def rate(count: jax.Array) -> jax.Array:
-            images_per_step = cfg.n_critic * cfg.batch_size
-            images = count // updates_per_step * images_per_step
-            share = decay_factor(images / epoch, cfg.epochs, cfg.decay_epochs, cfg.decay)
-            if warmup:  # those at the end of the step: the first one does something
-                share *= warmup_factor(images + images_per_step, warmup)
-            return lr[network] * share
+    def rate(count: jax.Array) -> jax.Array:
+        images_per_step = cfg.n_critic * cfg.batch_size
+        images = count // updates_per_step * images_per_step
+        share = decay_factor(images / epoch, cfg.epochs, cfg.decay_epochs, cfg.decay)
+        if warmup:  # those at the end of the step: the first one does something
+            share *= warmup_factor(images + images_per_step, warmup)
+        return lr * share
 
-        optimizer = adam(rate, *cfg.adam)
-        return clipped(optimizer, max_norm) if max_norm else optimizer
-
-    return Optimizers(
-        generator=build("generator", 1), critic=build("critic", cfg.n_critic * critic_losses)
-    )
+    optimizer = adam(rate, *cfg.adam)
+    return clipped(optimizer, max_norm) if max_norm else optimizer

@@ -1,42 +1,23 @@
 """Training: the loop, read from top to bottom."""
 
-import collections
+import contextlib
 import functools
 import logging
-import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
-from ganimation_jax.data.pipeline import (
-    build_source,
-    evaluation_batches,
-    held_out_batches,
-    training_batches,
-)
+from ganimation_jax.data.pipeline import evaluation_batches, held_out_batches
 from ganimation_jax.evaluation import held_out
-from ganimation_jax.logs.writer import Writer
-from ganimation_jax.methods import METHODS
 from ganimation_jax.parallel import processes, sharding
 from ganimation_jax.reports import samples
-from ganimation_jax.runs import warm_start
-from ganimation_jax.runs.checkpoint import Checkpoints, any_checkpoint
-from ganimation_jax.runs.load import load_run
-from ganimation_jax.steps import alternating, augment
-from ganimation_jax.steps.optimizers import build_optimizers
-from ganimation_jax.training import health, resident
 from ganimation_jax.training.guard import Guard
-from ganimation_jax.training.preflight import check, check_continues, json_config
-from ganimation_jax.types import Batch, Metrics, ResidentBatch, parameter_count
+from ganimation_jax.training.setup import Parts, batch_kind, setup, stream
+from ganimation_jax.types import State
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT = 2  # calls that the host runs ahead of the device
 SAMPLE_FACES = 3
 CONSOLE_SCORES = (
     "critic_on_real/mae",
@@ -49,216 +30,141 @@ CONSOLE_SCORES = (
 
 
 def train(cfg: ConfigDict, workdir: Path) -> bool:
-    """Train to the end of ``cfg``, continuing what is in ``workdir``.
+    """Train to the end of ``cfg``, resuming what is in ``workdir``.
 
-    In several processes all call this, with a ``workdir`` that they share.
+    With several processes all call this, with a ``workdir`` that they share.
 
     Returns:
-      whether the end is reached. If not, the run was asked to stop (SIGTERM), and saved.
+      whether the end was reached. If not, the run was asked to stop (SIGTERM), and saved.
 
     Raises:
       ValueError, FileNotFoundError: ``cfg`` cannot be run; nothing has been compiled yet.
       OSError: ``workdir`` cannot be written.
-      FloatingPointError: losses or gradients are no longer finite, and going back did not help.
+      FloatingPointError: losses or gradients are not finite, and going back did not help.
     """
     jax.config.update("jax_debug_nans", cfg.debug_nans)
-    mesh = sharding.make_mesh(cfg.mesh.fsdp)
-    check(cfg, mesh.size)
-    faces, held_out_faces = build_source(cfg, "train"), build_source(cfg, "test")
-    columns = positions(cfg.action_units, faces.action_units)
-    images_per_step = cfg.n_critic * cfg.batch_size
-    images_per_call = images_per_step * cfg.steps_per_call
-    calls = math.ceil(cfg.epochs * len(faces) / images_per_call)
-    total_steps = calls * cfg.steps_per_call
-    total = total_steps * images_per_step
+    with contextlib.ExitStack() as stack:
+        parts, (state, step, drawn) = setup(cfg, workdir, stack)
+        schedule, records, guard = parts.schedule, parts.records, parts.guard
+        batches = stream(cfg, parts, drawn)
+        stack.callback(batches.close)
+        look = Look(cfg, parts)
+        kind, rollbacks = batch_kind(cfg), 0
+        preemption = stack.enter_context(processes.Preemption())
 
-    method = METHODS[cfg.method](cfg)
-    optimizers = build_optimizers(cfg, len(faces), len(method.critic_losses))
-
-    init = alternating.make_init(method, optimizers, cfg.image_size, len(cfg.action_units))
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    state_sharding = sharding.state_sharding(mesh, shapes)
-    replicated = sharding.replicated(mesh)
-    unroll = jax.default_backend() == "cpu"
-    train_step: Callable[..., Any] = alternating.make_train_step(
-        method, optimizers, ema_decay=cfg.ema_decay, unroll=unroll
-    )
-    if cfg.augment.tint:
-        train_step = augment.make_tinted_step(train_step, cfg.augment.tint)
-    if cfg.data.resident:
-        train_step = resident.make_resident_step(train_step)
-    step_fn = processes.compiled_by_all(
-        jax.jit(
-            alternating.repeat(train_step, unroll=unroll),
-            donate_argnums=() if cfg.debug_nans else 0,  # it runs the step once more to find them
-            out_shardings=(state_sharding, replicated),
-        )
-    )
-    edit_fn, read_fn = jax.jit(method.edit), jax.jit(method.read_aus)
-    to_one_device = sharding.make_local(mesh)
-
-    initial = None
-    if cfg.init_from and not any_checkpoint(workdir / "checkpoints"):
-        initial = load_run(cfg.init_from)
-        warm_start.check_fits(initial, shapes, cfg.action_units, cfg.init_from)
-    config = json_config(cfg)
-    checkpoints = Checkpoints(workdir / "checkpoints", **cfg.keep)
-    target = sharding.with_sharding(shapes, state_sharding)
-    restored = checkpoints.restore(
-        target, check=lambda note: check_continues(note, config, workdir)
-    )
-    if restored:
-        note, state = restored
-        # Steps whose data have been drawn: more than were made, where a run went back.
-        step, drawn = int(note["step"]), int(note["drawn"])
-    else:
-        step, drawn = 0, 0
-        # XLA compiles the initial draws several times faster with its own generator.
-        fresh = jax.jit(init)(jax.random.key(cfg.seed, impl="rbg"))
-        if initial:
-            fresh = warm_start.with_weights(fresh, initial)
-        state = sharding.place_state(fresh, state_sharding)
-    log.info(
-        "%s on %d %s device(s)%s: %s + %s parameters; %s faces; %s steps of %d images",
-        f"continuing after step {step:,}" if restored else "training",
-        mesh.size,
-        jax.default_backend(),
-        f" of {jax.process_count()} processes" if jax.process_count() > 1 else "",
-        f"{parameter_count(shapes.generator.params):,}",
-        f"{parameter_count(shapes.critic.params):,}",
-        f"{len(faces):,}",
-        f"{total_steps:,}",
-        images_per_step,
-    )
-    writer = Writer(
-        workdir,
-        config,
-        start=step * images_per_step,
-        total=total,
-        wandb=cfg.wandb,
-        enabled=processes.is_first(),
-    )
-    batches = training_batches(
-        faces,
-        image_size=cfg.image_size,
-        action_units=cfg.action_units,
-        batch_size=cfg.batch_size,
-        n_critic=cfg.n_critic,
-        seed=cfg.seed,
-        target_noise=cfg.data.target_noise,
-        clip_targets=cfg.data.clip_targets,
-        flip=cfg.data.flip,
-        workers=cfg.data.workers,
-        start=drawn,
-        steps=cfg.steps_per_call,
-        resident=cfg.data.resident,
-        process=jax.process_index(),
-        processes=jax.process_count(),
-    )
-    kind = ResidentBatch if cfg.data.resident else Batch
-    on_devices = (resident.load(mesh, faces, cfg.image_size),) if cfg.data.resident else ()
-    shown = next(
-        evaluation_batches(
-            held_out_faces,
-            image_size=cfg.image_size,
-            action_units=cfg.action_units,
-            batch_size=SAMPLE_FACES,
-            examples=SAMPLE_FACES,
-            seed=cfg.seed,
-        )
-    )
-    run_key = jax.jit(lambda: jax.random.key(cfg.seed), out_shardings=replicated)()
-    guard, rollbacks = Guard(cfg.non_finite.patience), 0
-    monitors = health.build(cfg, faces.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM))
-    for alert in monitors.replay(writer.history()):
-        log.warning("still so since %s images: %s", f"{alert.images:,}", alert.message)
-    in_flight: collections.deque[tuple[int, Metrics]] = collections.deque()
-
-    def due(interval: int, images: int) -> bool:
-        return images % interval < images_per_call or images == total
-
-    def record(images: int, values: dict[str, float], *console: tuple[str, ...]) -> None:
-        writer.metrics(images, values, *console)
-        for alert in monitors.observe(images, values):
-            writer.alert(alert)
-
-    def retire(left: int) -> None:
-        """Wait until ``left`` calls are in flight; look at those that ended, log some."""
-        while len(in_flight) > left:
-            images, metrics = in_flight.popleft()
-            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            guard.observe(images, values)
-            if due(cfg.every.log, images):
-                record(images, values)
-
-    with processes.Preemption() as preemption:
-        while step < total_steps:
-            batch = kind(**sharding.place_batch(mesh, next(batches), leading=2))
-            state, metrics = step_fn(state, batch, run_key, *on_devices)
+        while step < schedule.steps:
+            # One call of the device, which computes while the host goes on.
+            batch = kind(**sharding.place_batch(parts.mesh, next(batches), leading=2))
+            with jax.transfer_guard("disallow"):  # an implicit copy would wait for the device
+                state, metrics = parts.steps[schedule.phase(step)](state, batch, *parts.constants)
             step, drawn = step + cfg.steps_per_call, drawn + cfg.steps_per_call
-            images = step * images_per_step
-            in_flight.append((images, metrics))
-            retire(IN_FLIGHT)
+            images = schedule.images(step)
+            records.push(images, metrics)
 
+            # What is due now.
             stopping = preemption.asked()
-            sampling, evaluating, saving = (
-                due(interval, images)
-                for interval in (cfg.every.sample, cfg.every.evaluate, cfg.every.checkpoint)
-            )
-            if sampling or evaluating or saving or stopping:
-                retire(0)
+            sampling = schedule.due(cfg.every.sample, images)
+            evaluating = schedule.due(cfg.every.evaluate, images)
+            saving = schedule.due(cfg.every.checkpoint, images) or stopping
+            if sampling or evaluating or saving:
+                records.settle()
+
+            # Lost: go back to the last checkpoint, and on with other data.
             if guard.lost:
-                if rollbacks == cfg.non_finite.rollbacks or not (
-                    restored := checkpoints.restore(target)
-                ):
-                    raise FloatingPointError(give_up(guard, rollbacks))
+                state, step = go_back(parts, rollbacks, cfg.non_finite.rollbacks)
                 rollbacks += 1
-                log.error("GOING BACK to step %s: not finite %s", restored[0]["step"], guard.first)
-                # The data go on from here: the same ones might break it again.
-                step, state = restored[0]["step"], restored[1]
-                writer.rewind(step * images_per_step)
-                monitors.replay(writer.history())
-                in_flight.clear()
-                guard.reset()
+                if stopping:
+                    break
                 continue
-            if sampling or evaluating:
-                edit = functools.partial(edit_fn, to_one_device(state.ema))
+
+            # Look at it.
             if sampling:
-                writer.picture(
-                    images,
-                    "samples",
-                    samples.expressions(edit, shown["image"], shown["have"], cfg.action_units),
+                look.show(state, images)
+            scores = look.evaluate(state, images) if evaluating else None
+
+            # Save. The note says which data come next: no batch is drawn before it is kept.
+            if saving and guard.clean:
+                parts.checkpoints.save(
+                    step, state, {"config": parts.config, "drawn": drawn}, scores
                 )
-                if cfg.clips:
-                    frames = samples.moving_expressions(
-                        edit, shown["image"], shown["have"], cfg.action_units
-                    )
-                    writer.video(images, "expressions", frames)
-            scores = None
-            if evaluating:
-                read_aus = functools.partial(read_fn, to_one_device(state.critic.params))
-                seen = held_out.look(held_out_batches(cfg, held_out_faces), edit, read_aus)
-                found = held_out.evaluate(seen, held_out_faces, cfg.action_units)
-                scores = {name: value for name, value in found if not name.endswith("/se")}
-                record(images, scores, CONSOLE_SCORES)
-            if (saving or stopping) and guard.clean:
-                # The note says which data come next: no batch is drawn before it is kept.
-                checkpoints.save(step, state, {"config": config, "drawn": drawn}, scores)
             if stopping:
                 break
 
-    batches.close()
-    checkpoints.close()
-    if newest := checkpoints.newest:
-        writer.artifact(newest, step)
-    writer.close()
-    finished = step == total_steps
+        parts.checkpoints.wait()
+        if newest := parts.checkpoints.newest:
+            parts.writer.artifact(newest, step)
+    finished = step == schedule.steps
     log.info("%s: %s", "finished" if finished else f"asked to stop after step {step:,}", workdir)
     return finished
 
 
+class Look:
+    """Pictures and scores of held-out faces during training.
+
+    Args:
+      cfg: of the run.
+      parts: of the run.
+    """
+
+    def __init__(self, cfg: ConfigDict, parts: Parts):
+        self._cfg, self._parts = cfg, parts
+        self._edit = jax.jit(parts.model.edit)
+        self._read = None if parts.model.read is None else jax.jit(parts.model.read)
+        self._to_one_device = sharding.make_local(parts.mesh)
+        with contextlib.closing(
+            evaluation_batches(
+                parts.held_out,
+                image_size=cfg.image_size,
+                action_units=parts.model.names,
+                batch_size=SAMPLE_FACES,
+                examples=SAMPLE_FACES,
+                seed=cfg.seed,
+            )
+        ) as batches:
+            self._shown = next(batches)
+
+    def show(self, state: State, images: int) -> None:
+        """Write a grid of expressions, and a clip of them if the config asks for it."""
+        parts = self._parts
+        edit = functools.partial(self._edit, self._to_one_device(state.used))
+        shown = edit, self._shown["image"], self._shown["have"], parts.model.conditions
+        parts.writer.picture(images, "samples", samples.expressions(*shown))
+        if self._cfg.clips:
+            parts.writer.video(images, "expressions", samples.moving_expressions(*shown))
+
+    def evaluate(self, state: State, images: int) -> dict[str, float]:
+        """Measure on the held-out faces, and record it."""
+        parts = self._parts
+        nets = self._to_one_device(state.used)
+        edit = functools.partial(self._edit, nets)
+        read = None if self._read is None else functools.partial(self._read, nets)
+        seen = held_out.look(held_out_batches(self._cfg, parts.held_out), edit, read)
+        found = held_out.evaluate(seen, parts.held_out, parts.model.names)
+        scores = {name: value for name, value in found if not name.endswith("/se")}
+        parts.records.write(images, scores, CONSOLE_SCORES)
+        return scores
+
+
+def go_back(parts: Parts, rollbacks: int, most: int) -> tuple[State, int]:
+    """Restore the last checkpoint after updates that were not finite.
+
+    The data are not taken back: the same ones might break it again.
+
+    Raises:
+      FloatingPointError: this was tried ``most`` times, or there is no checkpoint.
+    """
+    restored = parts.checkpoints.restore(parts.target) if rollbacks < most else None
+    if restored is None:
+        raise FloatingPointError(give_up(parts.guard, rollbacks))
+    note, state = restored
+    step = int(note["step"])
+    log.error("GOING BACK to step %s: not finite %s", step, parts.guard.first)
+    parts.records.rewind(parts.schedule.images(step))
+    return state, step
+
+
 def give_up(guard: Guard, rollbacks: int) -> str:
-    """Why a run with broken numbers ends, for people."""
+    """Why a run with broken numbers ends."""
     tried = f"; went back {rollbacks} time(s) before" if rollbacks else ""
     return (
         f"not finite {guard.first}{tried}; nothing was saved since. Try a smaller lr or "

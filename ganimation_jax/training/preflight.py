@@ -3,26 +3,24 @@
 import functools
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from ganimation_jax.methods import METHODS
-from ganimation_jax.models.critic import depth_for
-from ganimation_jax.models.generator import CONDITIONS
+from ganimation_jax import methods
 from ganimation_jax.steps.optimizers import DECAYS
 
 log = logging.getLogger(__name__)
 
 POSITIVE = (
-    "batch_size", "n_critic", "steps_per_call", "epochs", "lr", "generator.width", "critic.width",
+    "batch_size", "n_critic", "steps_per_call", "epochs", "lr",
     "every.log", "every.sample", "every.evaluate", "every.checkpoint",
     "evaluate.examples", "evaluate.batch_size", "keep.latest",
 )  # fmt: skip
 # What may change when a run continues: nothing that state, data or schedule depend on.
-MODEL = ("method", "action_units", "image_size", "generator.", "critic.width", "critic.depth")
 FREE_TO_CHANGE = (
     "clips", "data.dir", "data.eyes", "data.grey", "data.resident", "data.workers", "debug_nans",
     "evaluate.", "every.", "health.", "keep.", "mesh.", "non_finite.", "wandb.",
@@ -35,29 +33,27 @@ def check(cfg: ConfigDict, devices: int) -> None:
     Raises:
       ValueError: names the field, its value and what to do.
     """
-    depth = cfg.critic.depth or depth_for(cfg.image_size)
-    if cfg.image_size % 2**depth or cfg.image_size % 4:
-        raise ValueError(
-            f"image_size {cfg.image_size} does not halve {depth} times (critic.depth), or is not "
-            "a multiple of 4 (generator); use 64, 128 or 256, or set critic.depth=0"
-        )
     if cfg.batch_size % devices:
         below = cfg.batch_size // devices * devices
         near = f"{below} or {below + devices}" if below else str(devices)
         raise ValueError(
             f"batch_size {cfg.batch_size} is not divisible by {devices} devices; use {near}"
         )
-    if cfg.method not in METHODS:
-        raise ValueError(f"method {cfg.method!r} is not one of {', '.join(METHODS)}")
     if cfg.dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype {cfg.dtype!r} is neither float32 nor bfloat16")
     if cfg.decay not in DECAYS:
         raise ValueError(f"decay {cfg.decay!r} is not one of {', '.join(DECAYS)}")
-    if cfg.generator.condition not in CONDITIONS:
-        raise ValueError(
-            f"generator.condition {cfg.generator.condition!r} is not one of {', '.join(CONDITIONS)}"
-        )
-    for name in POSITIVE:
+    check_positive(cfg, POSITIVE)
+    methods.load(cfg.method).check(cfg)
+
+
+def check_positive(cfg: ConfigDict, names: Iterable[str]) -> None:
+    """Refuse fields, named with dots, that are not above 0.
+
+    Raises:
+      ValueError: names the field and its value.
+    """
+    for name in names:
         value = functools.reduce(getattr, name.split("."), cfg)
         if value <= 0:
             raise ValueError(f"{name} is {value}; it must be above 0")
@@ -77,12 +73,13 @@ def check_continues(note: dict[str, Any], config: dict[str, Any], workdir: Path)
       ValueError: lists the fields that differ.
     """
     saved, fields = flatten_dict(note["config"], sep="."), flatten_dict(config, sep=".")
+    fixed = ("method", *methods.load(config["method"]).MODEL_FIELDS)
     changes = [
         f"{name}: {saved[name]} -> {fields[name]}"
         for name in sorted(saved.keys() & fields.keys())
         if saved[name] != fields[name]
         and not name.startswith(FREE_TO_CHANGE)
-        and (note["step"] or name.startswith(MODEL))
+        and (note["step"] or name.startswith(fixed))
     ]
     if note["step"] and (new := sorted(fields.keys() - saved.keys())):
         log.warning("%s was begun by a version that did not know %s", workdir, ", ".join(new))

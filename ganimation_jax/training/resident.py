@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from ganimation_jax.data.pipeline import Source, decode
 from ganimation_jax.parallel import sharding
-from ganimation_jax.types import Batch, ResidentBatch
+from ganimation_jax.types import Batch, Metrics, Params, ResidentBatch, State, StepFn
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +63,12 @@ def look_up(faces: Array, batch: ResidentBatch) -> Batch:
     return Batch(flipped, batch.have, batch.want)
 
 
-def make_resident_step(train_step: Callable[..., Any]) -> Callable[..., Any]:
-    """``train_step`` for resident faces: ``state, resident batch, run key, faces``."""
+def make_resident_step(step: StepFn) -> Callable[..., Any]:
+    """``step`` for resident faces: ``state, resident batches, run key, frozen, faces``."""
 
-    def resident_step(state: Any, batch: ResidentBatch, run_key: Array, faces: Array) -> Any:
-        return train_step(state, look_up(faces, batch), run_key)
+    def resident_step(
+        state: State, batches: ResidentBatch, run_key: Array, frozen: Params, faces: Array
+    ) -> tuple[State, Metrics]:
+        return step(state, look_up(faces, batches), run_key, frozen)
 
     return resident_step

@@ -1,0 +1,144 @@
+"""Failures of training that users report, as numbers to watch.
+
+Methods list the monitors that fit their losses. Limits and their reasons are here and nowhere
+else; docs/troubleshooting.md says more about each failure.
+"""
+
+import math
+
+from ganimation_jax.types import Monitor
+
+EVALUATIONS = 2  # records of held-out scores, which are far apart and steady
+
+
+def of_attention() -> tuple[Monitor, ...]:
+    """The attention mask leaves nothing, or everything, as it was."""
+    return (
+        Monitor(
+            name="attention_near_1",
+            reads=("generator/attention_mean",),
+            measure=float,
+            # True edits of drawn faces change 7% of the pixels: at 0.99 a seventh of what is new
+            # there shows. Sound runs on real faces have 0.85 to 0.95.
+            limit=0.99,
+            above=True,
+            symptom="the source is kept nearly everywhere, edits will have no visible effect",
+            advice="Raise loss.aus or lower loss.cycle; a higher loss.attention pulls the other "
+            "way, with care. If critic_aus_flat is reported too, fix that first, because the "
+            "generator gains nothing by editing",
+        ),
+        Monitor(
+            name="attention_near_0",
+            reads=("generator/attention_mean",),
+            measure=float,
+            # Nine tenths of every pixel painted anew: the generator copies the face itself.
+            limit=0.1,
+            above=False,
+            symptom="the source is ignored, the whole picture is painted anew",
+            advice="Lower loss.attention, or raise loss.cycle",
+        ),
+    )
+
+
+def of_edits() -> tuple[Monitor, ...]:
+    """Edits of held-out faces change nothing."""
+    return (
+        Monitor(
+            name="no_visible_effect",
+            reads=("edit_response/pixels",),
+            measure=float,
+            # Of 255. True edits of drawn faces change them by 1.4 (32x32) to 1.8 (64x64).
+            limit=0.5,
+            above=False,
+            symptom="edits of held-out faces hardly change them",
+            advice="Raise loss.aus, or lower loss.cycle; see critic_aus_flat and attention_near_1",
+            records=EVALUATIONS,
+        ),
+    )
+
+
+def of_penalised_critic(*, image_size: int, patches: int) -> tuple[Monitor, ...]:
+    """A Wasserstein critic under a gradient penalty is blind, diverges or is too steep or flat.
+
+    Args:
+      image_size: side of the images.
+      patches: scores that the critic gives an image.
+    """
+    # A critic whose summed score has a gradient of norm 1 can tell two images apart by no more
+    # than their distance: at most 2 sqrt(3) image_size, for white and black. Scores are means.
+    farthest = 2 * math.sqrt(3) * image_size / patches
+    return (
+        Monitor(
+            name="critic_blind",
+            reads=("critic/real", "critic/edited"),
+            measure=lambda real, edited: -(real + edited),
+            # Less than a ten-thousandth of what it could be; below 0 edits score higher.
+            limit=1e-4 * farthest,
+            above=False,
+            symptom="the critic does not tell edited from real: the Wasserstein estimate is low",
+            advice="Lower loss.penalty as long as critic/gradient_norm stays near 1; raise "
+            "lr_critic or n_critic; for a narrow critic raise critic.init_std",
+        ),
+        Monitor(
+            name="critic_explodes",
+            reads=("critic/real", "critic/edited"),
+            measure=lambda real, edited: abs(real + edited),
+            limit=farthest,
+            above=True,
+            symptom="scores are further apart than white and black images could be under the "
+            "penalty: the critic diverges",
+            advice="Raise loss.penalty, lower lr_critic, or set clip_norm; try dtype=float32",
+        ),
+        Monitor(
+            name="gradient_norm_high",
+            reads=("critic/gradient_norm",),
+            measure=float,
+            # The penalty draws it to 1; it is within 0.95 and 1.05 for most of a sound run.
+            limit=2.0,
+            above=True,
+            symptom="the critic is far steeper than the penalty allows, scores and edits will "
+            "oscillate",
+            advice="Raise loss.penalty, or lower lr_critic or loss.aus",
+        ),
+        Monitor(
+            name="gradient_norm_low",
+            reads=("critic/gradient_norm",),
+            measure=float,
+            limit=0.5,
+            above=False,
+            symptom="the critic is nearly flat, it gives the generator nothing to follow",
+            advice="Raise lr_critic; for a narrow critic raise critic.init_std (see its docstring)",
+        ),
+    )
+
+
+def of_regression(*, constant_error: float) -> tuple[Monitor, ...]:
+    """The critic reads no conditions, or finds none in the edits.
+
+    Args:
+      constant_error: the regression loss of always answering the mean of the training faces.
+    """
+    return (
+        Monitor(
+            name="critic_aus_flat",
+            reads=("critic/aus",),
+            measure=float,
+            # A tenth better than a constant answer: the scatter of a few batches.
+            limit=0.9 * constant_error,
+            above=True,
+            symptom="the critic reads action units no better than a constant answer",
+            advice="Raise loss.aus or lr_critic; for a narrow critic raise critic.init_std; check "
+            "that the annotations belong to the faces (report.html of prepare)",
+        ),
+        Monitor(
+            name="generator_aus_flat",
+            reads=("generator/aus",),
+            measure=float,
+            limit=0.9 * constant_error,
+            above=True,
+            symptom="the critic finds the requested action units no better than if all edits "
+            "showed the same",
+            advice="Raise loss.aus, or lower loss.cycle; if critic_aus_flat is reported too, fix "
+            "that first",
+        ),
+    )

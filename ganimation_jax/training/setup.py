@@ -1,0 +1,276 @@
+"""The named parts of a run, built from its config before the first step."""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grain
+import jax
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from ganimation_jax import methods
+from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
+from ganimation_jax.data.pipeline import Source, build_source, training_batches
+from ganimation_jax.logs.writer import Writer
+from ganimation_jax.parallel import processes, sharding
+from ganimation_jax.runs import warm_start
+from ganimation_jax.runs.checkpoint import Checkpoints, any_checkpoint
+from ganimation_jax.runs.load import load_run
+from ganimation_jax.steps import augment, updates
+from ganimation_jax.training import preflight, resident
+from ganimation_jax.training.guard import Guard
+from ganimation_jax.training.health import Health
+from ganimation_jax.training.records import Records
+from ganimation_jax.training.schedule import Schedule
+from ganimation_jax.types import (
+    Batch,
+    DataFacts,
+    Metrics,
+    Model,
+    ResidentBatch,
+    Sampling,
+    State,
+    Training,
+    parameter_count,
+)
+
+log = logging.getLogger(__name__)
+
+CompiledStep = Callable[..., tuple[State, Metrics]]
+
+
+class Position(NamedTuple):
+    """Where a run stands."""
+
+    state: State
+    step: int
+    drawn: int  # steps whose data were drawn: more than ``step`` where a run went back
+
+
+class Parts(NamedTuple):
+    """All that the loop uses."""
+
+    mesh: Mesh
+    model: Model
+    sampling: Sampling
+    schedule: Schedule
+    steps: tuple[CompiledStep, ...]  # one for each phase
+    constants: tuple[Any, ...]  # run key, frozen networks, resident faces: the same in all steps
+    target: State  # shapes and shardings, to restore to
+    checkpoints: Checkpoints
+    config: dict[str, Any]
+    faces: Source
+    held_out: Source
+    writer: Writer
+    records: Records
+    guard: Guard
+
+
+def setup(cfg: ConfigDict, workdir: Path, stack: contextlib.ExitStack) -> tuple[Parts, Position]:
+    """Build all parts, and restore what is in ``workdir``.
+
+    Args:
+      cfg: of the run.
+      workdir: of the run; made if absent.
+      stack: closes what is opened here.
+
+    Raises:
+      ValueError, FileNotFoundError: ``cfg`` cannot be run; nothing has been compiled yet.
+      OSError: ``workdir`` cannot be written.
+    """
+    mesh = sharding.make_mesh(cfg.mesh.fsdp)
+    preflight.check(cfg, mesh.size)
+    faces, held_out = build_source(cfg, "train"), build_source(cfg, "test")
+    method = methods.load(cfg.method)
+    model: Model = method.model(cfg)
+    training: Training = method.training(cfg, facts_of(faces, model))
+    schedule = Schedule.of(cfg, training, len(faces))
+    init = updates.make_init(model, training.optimizers, training.init_memory)
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    shardings = sharding.state_sharding(mesh, shapes)
+
+    config = preflight.json_config(cfg)
+    checkpoints = Checkpoints(workdir / "checkpoints", **cfg.keep)
+    stack.callback(checkpoints.close)
+    target = sharding.with_sharding(shapes, shardings)
+    position = resume(checkpoints, target, config, workdir)
+    resumed = position is not None
+    if position is None:
+        position = Position(fresh_state(cfg, workdir, model, init, shapes, shardings), 0, 0)
+    announce(cfg, mesh, faces, schedule, position, resumed)
+
+    writer = Writer(
+        workdir,
+        config,
+        start=schedule.images(position.step),
+        total=schedule.images(schedule.steps),
+        wandb=cfg.wandb,
+        enabled=processes.is_first(),
+    )
+    stack.callback(writer.close)
+    guard = Guard(cfg.non_finite.patience)
+    monitors = Health(training.monitors if cfg.health.on else (), cfg.health.warmup)
+    for alert in monitors.replay(writer.history()):
+        log.warning("still so since %s images: %s", f"{alert.images:,}", alert.message)
+    records = Records(
+        writer,
+        guard,
+        monitors,
+        due=lambda images: schedule.due(cfg.every.log, images),
+        console=training.console,
+    )
+    parts = Parts(
+        mesh=mesh,
+        model=model,
+        sampling=training.sampling,
+        schedule=schedule,
+        steps=compile_steps(cfg, mesh, training, shardings),
+        constants=constants_of(cfg, mesh, training, faces),
+        target=target,
+        checkpoints=checkpoints,
+        config=config,
+        faces=faces,
+        held_out=held_out,
+        writer=writer,
+        records=records,
+        guard=guard,
+    )
+    return parts, position
+
+
+def facts_of(faces: Source, model: Model) -> DataFacts:
+    """What a method may know of the training faces."""
+    columns = positions(model.names, faces.action_units)
+    table = faces.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM)
+    return DataFacts(len(faces), float(table.var(axis=0).mean()))
+
+
+def compile_steps(
+    cfg: ConfigDict, mesh: Mesh, training: Training, shardings: Any
+) -> tuple[CompiledStep, ...]:
+    """The step of each phase under ``jit``: compiled at its first call."""
+    unroll = jax.default_backend() == "cpu"
+
+    def build(step: Any) -> CompiledStep:
+        if cfg.augment.tint:
+            step = augment.make_tinted_step(step, cfg.augment.tint)
+        if cfg.data.resident:
+            step = resident.make_resident_step(step)
+        return processes.compiled_by_all(
+            jax.jit(
+                updates.repeat(step, unroll=unroll),
+                donate_argnums=() if cfg.debug_nans else 0,  # it repeats the step to find them
+                out_shardings=(shardings, sharding.replicated(mesh)),
+            )
+        )
+
+    return tuple(build(phase.step) for phase in training.phases)
+
+
+def constants_of(cfg: ConfigDict, mesh: Mesh, training: Training, faces: Source) -> tuple[Any, ...]:
+    """The arguments of a step that never change, on the devices."""
+    replicated = sharding.replicated(mesh)
+    run_key = jax.jit(lambda: jax.random.key(cfg.seed), out_shardings=replicated)()
+    frozen = jax.device_put(training.load_frozen(), replicated)
+    if not cfg.data.resident:
+        return run_key, frozen
+    return run_key, frozen, resident.load(mesh, faces, cfg.image_size)
+
+
+def resume(
+    checkpoints: Checkpoints, target: State, config: dict[str, Any], workdir: Path
+) -> Position | None:
+    """The newest whole checkpoint, if there is one.
+
+    Raises:
+      ValueError: it was made with another config.
+      FileNotFoundError: there are checkpoints, and all are damaged.
+    """
+    restored = checkpoints.restore(
+        target, check=lambda note: preflight.check_continues(note, config, workdir)
+    )
+    if restored is None:
+        return None
+    note, state = restored
+    return Position(state, int(note["step"]), int(note["drawn"]))
+
+
+def fresh_state(
+    cfg: ConfigDict,
+    workdir: Path,
+    model: Model,
+    init: Callable[[Array], State],
+    shapes: State,
+    shardings: Any,
+) -> State:
+    """The state that a new run begins with: random, or with the weights of ``cfg.init_from``.
+
+    Raises:
+      ValueError, FileNotFoundError: those weights do not fit, or are not to be found.
+    """
+    initial = None
+    if cfg.init_from and not any_checkpoint(workdir / "checkpoints"):
+        initial = load_run(cfg.init_from)
+        warm_start.check_fits(initial, shapes, model.names, cfg.init_from)
+    # XLA compiles the initial draws several times faster with its own generator.
+    state = jax.jit(init)(jax.random.key(cfg.seed, impl="rbg"))
+    if initial:
+        state = warm_start.with_weights(state, initial)
+    return sharding.place_state(state, shardings)
+
+
+def stream(cfg: ConfigDict, parts: Parts, start: int) -> grain.DatasetIterator:
+    """The loader's batches from the step ``start`` on; close it."""
+    sampling = parts.sampling
+    return training_batches(
+        parts.faces,
+        image_size=cfg.image_size,
+        action_units=parts.model.names,
+        batch_size=cfg.batch_size,
+        n_critic=sampling.batches,
+        seed=cfg.seed,
+        target_noise=sampling.noise,
+        clip_targets=sampling.clip,
+        flip=sampling.flip,
+        workers=cfg.data.workers,
+        start=start,
+        steps=cfg.steps_per_call,
+        resident=cfg.data.resident,
+        process=jax.process_index(),
+        processes=jax.process_count(),
+    )
+
+
+def announce(
+    cfg: ConfigDict,
+    mesh: Mesh,
+    faces: Source,
+    schedule: Schedule,
+    position: Position,
+    resumed: bool,
+) -> None:
+    """Log what is trained on what."""
+    nets = position.state.nets
+    sizes = [f"{name} {parameter_count(params):,}" for name, params in nets.items()]
+    count = jax.process_count()
+    log.info(
+        "%s on %d %s device(s)%s; parameters: %s; %s faces; %s steps of %d images",
+        f"resuming after step {position.step:,}" if resumed else f"training {cfg.method}",
+        mesh.size,
+        jax.default_backend(),
+        f" of {count} processes" if count > 1 else "",
+        ", ".join(sizes),
+        f"{len(faces):,}",
+        f"{schedule.steps:,}",
+        schedule.images_per_step,
+    )
+
+
+def batch_kind(cfg: ConfigDict) -> type[Batch] | type[ResidentBatch]:
+    """What the loader's arrays make."""
+    return ResidentBatch if cfg.data.resident else Batch
