@@ -120,7 +120,7 @@ def test_the_eyes_and_colours_of_a_run_are_its_configs(initial_state, tmp_path):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("G.pth", "torch_import --generator .*G.pth --out RUN"),
+        ("G.pth", "import-torch --generator .*G.pth --out RUN"),
         ("notes.txt", "a run's workdir .*, a .ganimation or .safetensors file"),
         ("model.onnx", "give the run"),
         ("nowhere/at/all", "there is no such model"),

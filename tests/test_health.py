@@ -9,17 +9,19 @@ import optax
 import pytest
 
 from configs import emotionet, synthetic
+from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.evaluation import quality
 from ganimation_jax.logs.writer import Writer
-from ganimation_jax.methods.ganimation import LossWeights, ganimation
+from ganimation_jax.methods import ganimation
+from ganimation_jax.methods.ganimation import LossWeights
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.steps import alternating
+from ganimation_jax.steps import monitors, updates
 from ganimation_jax.steps.optimizers import guarded
 from ganimation_jax.synthetic.faces import SyntheticFaces
 from ganimation_jax.training import health
-from ganimation_jax.training.health import Health, Monitor
-from ganimation_jax.types import Batch, Optimizers
+from ganimation_jax.training.health import Health
+from ganimation_jax.types import Batch, DataFacts, Monitor, Optimizer
 
 WANDB = {"mode": "disabled", "project": "", "group": "", "name": ""}
 LEVEL = Monitor("level", ("a",), float, limit=2.0, above=True, symptom="It rose", advice="Lower it")
@@ -96,22 +98,17 @@ def test_going_back_forgets_what_came_after():
     assert feed(watch, [3.0] * 5, start=8) == {10: "+level"}
 
 
-def test_off_is_off():
-    cfg = emotionet.get_config()
-    aus = np.random.default_rng(0).random((50, 17))
-    cfg.health.on = False
-    assert feed(health.build(cfg, aus), [0.0] * 9, "generator/attention_mean", 10**6) == {}
-    cfg.health.on = True
-    assert feed(health.build(cfg, aus), [0.0] * 9, "generator/attention_mean", 10**6) == {
+def test_a_methods_monitors_watch_its_metrics():
+    found = ganimation.training(emotionet.get_config(), DataFacts(50, 0.08)).monitors
+    assert feed(Health(found, 0), [0.0] * 9, "generator/attention_mean", 10**6) == {
         10**6 + 4: "+attention_near_0"
     }
 
 
 def test_limits_follow_the_config():
     cfg = synthetic.get_config()
-    cfg.health.on = True
-    aus = np.float64([[0, 1, 0], [0, 0, 0]])  # variances 0, 1/4, 0
-    found = {monitor.name: monitor for monitor in health.build(cfg, aus)._monitors}
+    training = ganimation.training(cfg, DataFacts(examples=2, variance=1 / 12))
+    found = {monitor.name: monitor for monitor in training.monitors}
     assert found["critic_aus_flat"].limit == pytest.approx(0.9 * 160 / 12)
     # White and black images of 64x64 are sqrt(4 * 3 * 64 * 64) apart; 2x2 patches.
     white, black = np.ones((64, 64, 3)), -np.ones((64, 64, 3))
@@ -125,9 +122,27 @@ SIZE, FACES, STEPS, BATCH = 16, 128, 60, 8
 NETS = Generator(width=4, residual_blocks=1), Critic(17, width=4, init_std=0.08)
 
 
-def parts(weights, rates):
-    adam = [guarded(optax.adam(rate, 0.5, 0.999)) for rate in rates]
-    return ganimation(*NETS, weights), Optimizers(*adam)
+MODEL = ganimation.model_of(*NETS, ACTION_UNITS, SIZE)
+
+
+def optimizers(rates):
+    return {
+        name: Optimizer((name,), guarded(optax.adam(rate, 0.5, 0.999)))
+        for name, rate in zip(("generator", "critic"), rates, strict=True)
+    }
+
+
+def step(weights, rates):
+    return ganimation.step(ganimation.objectives(*NETS, weights), optimizers(rates))
+
+
+def everything(*, image_size, patches, constant_error):
+    return (
+        *monitors.of_attention(),
+        *monitors.of_edits(),
+        *monitors.of_penalised_critic(image_size=image_size, patches=patches),
+        *monitors.of_regression(constant_error=constant_error),
+    )
 
 
 class Laboratory:
@@ -137,12 +152,12 @@ class Laboratory:
         faces = SyntheticFaces(FACES, 2 * SIZE)
         self.images = np.stack([faces[i]["image"] for i in range(FACES)])[:, ::2, ::2]
         self.aus = faces.aus_table() / np.float32(5)
-        init = alternating.make_init(*parts(LossWeights(), (1e-3, 1e-3)), SIZE, 17)
+        init = updates.make_init(MODEL, optimizers((1e-3, 1e-3)))
         self.state = jax.device_get(jax.jit(init)(jax.random.key(0)))
         self.step = jax.jit(
-            lambda state, batch, weights, rates: alternating.make_train_step(
-                *parts(weights, rates)
-            )(state, batch, jax.random.key(1))
+            lambda state, batch, weights, rates: step(weights, rates)(
+                state, batch, jax.random.key(1)
+            )
         )
 
     def batch(self, rng):
@@ -161,7 +176,7 @@ class Laboratory:
         return state, alerts
 
     def watch(self, **weights):
-        found = health.monitors(
+        found = everything(
             image_size=SIZE,
             patches=(SIZE // 2 ** depth_for(SIZE)) ** 2,
             constant_error=float(weights.get("aus", 160) * self.aus.var(axis=0).mean()),
@@ -191,8 +206,7 @@ def test_nothing_to_gain_by_editing(laboratory):
     assert "loss.aus" in told.message
     batch = laboratory.batch(np.random.default_rng(1))
     image = np.float32(batch.image[0]) / np.float32(127.5) - 1
-    edit = jax.jit(parts(LossWeights(), (0, 0))[0].edit)
-    edited = edit(state.generator.params, image, batch.want[0])
+    edited = jax.jit(MODEL.edit)(state.nets, image, batch.want[0], batch.have[0])
     scores = dict(quality.change(np.asarray(edited.image), image))
     told = watch.observe(10_000, scores) + watch.observe(20_000, scores)
     assert names(told) == {"no_visible_effect"}
@@ -247,7 +261,7 @@ SOUND = {
 
 
 def test_a_run_that_works_is_left_in_peace():
-    watch = Health(health.monitors(image_size=64, patches=4, constant_error=3.74), warmup=8_000)
+    watch = Health(everything(image_size=64, patches=4, constant_error=3.74), warmup=8_000)
     rng = np.random.default_rng(0)
     for i in range(6):
         for images in range(10_000 * (i + 1), 10_000 * (i + 2), 320):

@@ -92,7 +92,7 @@ def tiny_step():
 def test_the_real_step_sums_each_gradient_once_for_each_use(tiny_step):
     # XLA's CPU compiler sums a kernel's gradients of two uses apart; its others join them.
     shapes = workload.state_shapes(TINY.sizes)
-    generator, critic = shapes.generator.params, shapes.critic.params
+    generator, critic = shapes.nets["generator"], shapes.nets["critic"]
     flat = {jax.tree_util.keystr(k): v for k, v in jax.tree_util.tree_leaves_with_path(critic)}
     once = sum(v.size for name, v in flat.items() if "bias" in name or "aus" in name)
     # The penalty is one more use of all but biases and the head that reads action units.

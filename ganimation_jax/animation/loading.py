@@ -170,7 +170,7 @@ def _from_file(path: Path) -> Model:
     used = ("action_units", "conditions", "image_size", "eyes", "grey")
     return Model(
         name=path.stem,
-        conditions=tuple(Condition(**one) for one in exported.conditions),
+        conditions=exported.conditions,
         image_size=exported.image_size,
         eyes=eyes,
         grey=grey,

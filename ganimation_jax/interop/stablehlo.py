@@ -23,7 +23,7 @@ from jax import Array, export
 from jaxtyping import Num
 
 from ganimation_jax.files.atomic import write_atomically
-from ganimation_jax.types import Edit, Model, Nets
+from ganimation_jax.types import Condition, Edit, Model, Nets
 from ganimation_jax.version import __version__
 
 FORMAT = "ganimation_jax/1"
@@ -47,9 +47,10 @@ class Exported(NamedTuple):
         return tuple(self.manifest["action_units"])
 
     @property
-    def conditions(self) -> tuple[dict[str, str], ...]:
+    def conditions(self) -> tuple[Condition, ...]:
         """Fields of each ``Condition``; files of version 0.1 have names alone."""
-        return tuple(self.manifest.get("conditions", [{"name": n} for n in self.action_units]))
+        listed = self.manifest.get("conditions", [{"name": name} for name in self.action_units])
+        return tuple(Condition(**one) for one in listed)
 
     @property
     def image_size(self) -> int:
