@@ -155,7 +155,7 @@ def save_exported(path: Path, model: Model, nets: Nets, about: Mapping[str, Any]
     write_atomically(path, content.getvalue())
 
 
-def parts(edit: Edit) -> dict[str, Array]:
+def parts(edit: Edit) -> dict[str, Any]:
     """The parts of an edit that the model has, by name."""
     return {name: part for name, part in edit._asdict().items() if part is not None}
 

@@ -40,6 +40,16 @@ MODEL_FIELDS = ("action_units", "image_size", "generator.", "critic.width", "cri
 CONSOLE = ("critic/loss", "critic/penalty", "critic/aus", "generator/loss", "generator/aus")
 
 
+# Charts of a report: titles and the metrics drawn in each.
+PANELS = {
+    "critic: score of real faces, and the negative one of edits": ("critic/real", "critic/edited"),
+    "critic: input gradient norm": ("critic/gradient_norm",),
+    "AU loss": ("critic/aus", "generator/aus"),
+    "cycle loss": ("generator/cycle",),
+    "attention (share kept)": ("generator/attention_mean",),
+}
+
+
 class LossWeights(NamedTuple):
     """Weights of the loss terms; the defaults are the paper's (section 5).
 
