@@ -8,12 +8,12 @@ RUN := runs/demo
 # Large pages make training on a CPU about a fifth faster.
 demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 demo: $(VENV)/installed
-	$(VENV)/bin/python -m ganimation_jax.main --config=configs/synthetic.py --workdir=$(RUN) \
+	$(VENV)/bin/ganimation train --config=configs/synthetic.py --workdir=$(RUN) \
 	  --config.wandb.mode=disabled
-	$(VENV)/bin/python -m ganimation_jax edit ganimation_jax/pretrained/portrait.jpg --aligned \
-	  --grid -o $(RUN)/portrait.png
-	@echo "Look at $$(ls $(RUN)/samples/*.png | tail -1): what was just learnt, rows marked 'edited';"
-	@echo "and at $(RUN)/portrait.png: what the model that comes with the library does with a photo"
+	$(VENV)/bin/ganimation edit ganimation_jax/pretrained/portrait.jpg --aligned --grid \
+	  -o $(RUN)/portrait.png
+	@echo "Edits of the model that was just trained: $$(ls $(RUN)/samples/*.png | tail -1)"
+	@echo "Edits of the model that comes with the library: $(RUN)/portrait.png"
 
 test: $(VENV)/installed-test lint
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"

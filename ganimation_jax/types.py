@@ -7,7 +7,7 @@ all that training it needs. Nothing else knows the method.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +64,7 @@ class Edit(NamedTuple):
 # Using a model
 
 
+@runtime_checkable
 class InitFn(Protocol):
     """Fresh parameters for examples of these shapes."""
 
@@ -72,6 +73,7 @@ class InitFn(Protocol):
         ...
 
 
+@runtime_checkable
 class EditFn(Protocol):
     """Edit faces."""
 
@@ -80,6 +82,7 @@ class EditFn(Protocol):
         ...
 
 
+@runtime_checkable
 class ReadFn(Protocol):
     """Read the conditions that faces show."""
 
@@ -125,6 +128,7 @@ class State:
         return {**self.nets, **self.ema}
 
 
+@runtime_checkable
 class StepFn(Protocol):
     """One training step."""
 

@@ -50,8 +50,17 @@ def make_input(folder, count=6):
 def prepare(folder, *extra, out="out", labels=("--csv", "csv"), workers=1):
     return main(
         [
-            *("openface", "--images", str(folder / "imgs"), "--out", str(folder / out)),
-            *(labels[0], str(folder / labels[1]), "--size", "32", "--workers", str(workers)),
+            "openface",
+            "--images",
+            str(folder / "imgs"),
+            "--out",
+            str(folder / out),
+            labels[0],
+            str(folder / labels[1]),
+            "--size",
+            "32",
+            "--workers",
+            str(workers),
             *map(str, extra),
         ]
     )

@@ -187,6 +187,7 @@ def one_batch(batch):
     return one._replace(image=np.float32(one.image) / np.float32(127.5) - 1)
 
 
+@pytest.mark.slow
 def test_critic_and_generator_see_the_same_changes(initial_state, batch):
     """A brightness that is known: losses with it are losses of brighter images."""
     nets = Generator(width=4, residual_blocks=1), Critic(UNITS, width=4)

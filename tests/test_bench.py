@@ -189,9 +189,14 @@ def test_both_statements_of_an_iteration_are_the_same_function(
     )
     # The sums and what is only watched have no counterpart.
     assert set(want) - set(got) == {
-        *("critic/loss", "generator/loss", "critic/gradient_norm", "generator/attention_mean"),
-        *("critic/parameter_gradient", "generator/parameter_gradient"),
-        *("critic/skipped", "generator/skipped"),
+        "critic/loss",
+        "generator/loss",
+        "critic/gradient_norm",
+        "generator/attention_mean",
+        "critic/parameter_gradient",
+        "generator/parameter_gradient",
+        "critic/skipped",
+        "generator/skipped",
     }
     for name, value in got.items():
         assert abs(want[name]) > 1e-4, f"{name} is too small to compare"

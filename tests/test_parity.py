@@ -283,6 +283,7 @@ def test_official_training_update_by_update(sequence):
         sequence.check_updates(nets, i)
 
 
+@pytest.mark.slow
 def test_official_training_by_the_compiled_step(sequence):
     run_key, n_critic = jax.random.key(0), sequence.cfg.n_critic
     steps = len(sequence.alpha) // n_critic

@@ -1,7 +1,7 @@
-"""Each exact reformulation alone, against the plain statement of the same values.
+"""Each exact reformulation alone, against the plain form of the same function.
 
-The plain forms that the product does not keep stand here. Both are timed in turns in one run,
-and their results compared.
+The plain forms are defined here, because the library does not need them. Both are timed in
+alternating turns, and their results are compared.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jaxtyping import Float
 
 from ganimation_jax.bench import timing, workload
 from ganimation_jax.bench.workload import UNITS, Sizes
@@ -27,18 +28,24 @@ class Pair(NamedTuple):
     fast: Callable[..., Any]
     plain: Callable[..., Any]
     args: tuple[Any, ...]
-    in_use: bool  # whether training takes the fast form on this backend
+    in_use: bool  # whether training uses the fast form on this backend
 
 
 def run(sizes: Sizes, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Measure every reformulation at ``sizes`` on one device.
 
     Yields:
-      Table and row.
+      The table's name and a row.
     """
     makers = (
-        *(hoisted_edits, constant_planes, joint_heads, transposed, convolution_layers),
-        *(joint_judging, penalty, unrolled),
+        hoisted_edits,
+        constant_planes,
+        joint_heads,
+        transposed,
+        convolution_layers,
+        joint_judging,
+        penalty,
+        unrolled,
     )
     for make in makers:
         for pair in make(sizes):
@@ -46,7 +53,7 @@ def run(sizes: Sizes, repeats: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def compare(pair: Pair, sizes: Sizes, repeats: int) -> dict[str, Any]:
-    """One row."""
+    """Compare and time one pair; a row of the table."""
     fast, plain = jax.jit(pair.fast), jax.jit(pair.plain)
     difference = relative_l2(fast(*pair.args), plain(*pair.args))
     times = timing.measure(
@@ -69,12 +76,12 @@ def compare(pair: Pair, sizes: Sizes, repeats: int) -> dict[str, Any]:
 
 
 def relative_l2(a: Any, b: Any) -> float:
-    """Of the difference of two trees to the second, as one vector."""
+    """Norm of the difference of two trees, relative to the norm of the second."""
     return float(optax.tree.norm(jax.tree.map(jnp.subtract, a, b)) / optax.tree.norm(b))
 
 
 def both_passes(fn: Callable[..., Array]) -> Callable[..., Any]:
-    """``fn`` and its gradients to all arguments, for a given gradient to its result."""
+    """``fn`` and its gradients for all arguments, given the gradient of its result."""
 
     def run(cotangent: Array, *args: Array) -> Any:
         value, backward = jax.vjp(fn, *args)
@@ -83,14 +90,14 @@ def both_passes(fn: Callable[..., Array]) -> Callable[..., Any]:
     return run
 
 
-def noise(sizes: Sizes, *shapes: tuple[int, ...]) -> tuple[Array, ...]:
-    """Arrays in the dtype of the convolutions."""
+def noise(sizes: Sizes, *shapes: tuple[int, ...]) -> tuple[Float[Array, "..."], ...]:
+    """Random arrays in the dtype of the convolutions."""
     keys = jax.random.split(jax.random.key(0), len(shapes))
     return tuple(jax.random.normal(k, s, sizes.dtype) for k, s in zip(keys, shapes, strict=True))
 
 
 def hoisted_edits(sizes: Sizes) -> Iterator[Pair]:
-    """The edits for all critic updates: one forward pass, or one in each update."""
+    """Edits for all critic updates: in one forward pass, or in each update."""
     fakes = workload.build(sizes).objectives.fakes
     nets = jax.device_put(workload.initial_state(sizes).nets)
     key = jax.random.key(0)
@@ -111,7 +118,7 @@ def hoisted_edits(sizes: Sizes) -> Iterator[Pair]:
 
 
 def constant_planes(sizes: Sizes) -> Iterator[Pair]:
-    """The first convolution: without making the planes of action units, or with."""
+    """The first convolution: without or with materialised planes of action units."""
     side, width, b = sizes.image_size, sizes.width, sizes.batch
     args = noise(sizes, (b, side, side, width), (b, side, side, 3), (b, UNITS))
     (kernel,) = noise(sizes, (7, 7, 3 + UNITS, width))
@@ -129,7 +136,7 @@ def constant_planes(sizes: Sizes) -> Iterator[Pair]:
 
 
 def joint_heads(sizes: Sizes) -> Iterator[Pair]:
-    """Colour and attention: one convolution, or two."""
+    """Colour and attention heads: as one convolution, or as two."""
     side, width, b = sizes.image_size, sizes.width, sizes.batch
     args = noise(sizes, (b, side, side, 4), (b, side, side, width), (7, 7, width, 4))
 
@@ -144,7 +151,7 @@ def joint_heads(sizes: Sizes) -> Iterator[Pair]:
 
 
 def transposed(sizes: Sizes) -> Iterator[Pair]:
-    """Both transposed convolutions: sub-pixel, in two ways, or XLA's own."""
+    """Both transposed convolutions: as sub-pixel convolutions in two ways, or XLA's own."""
     plain = both_passes(cpu_convolutions.transposed)
     for i, factor in enumerate((2, 1)):
         side, out = sizes.image_size // (4 >> i), sizes.width * factor
@@ -161,7 +168,7 @@ def transposed(sizes: Sizes) -> Iterator[Pair]:
 
 
 class Layer(NamedTuple):
-    """A convolution of the networks."""
+    """A convolution layer of the networks."""
 
     name: str
     side: int  # of its map
@@ -172,7 +179,7 @@ class Layer(NamedTuple):
 
 
 def convolution_layers(sizes: Sizes) -> Iterator[Pair]:
-    """Layers for which there are other statements than XLA's own convolution."""
+    """Layers that have formulations besides XLA's own convolution."""
     side, width = sizes.image_size, sizes.width
     residual = Layer("residual", side // 4, 4 * width, 4 * width, 3, 1)
     yield restated(residual, cpu_convolutions.winograd, sizes)
@@ -187,7 +194,7 @@ def convolution_layers(sizes: Sizes) -> Iterator[Pair]:
 
 
 def restated(layer: Layer, statement: cpu_convolutions.Statement, sizes: Sizes) -> Pair:
-    """Both passes of a layer by ``statement``, and by XLA's own convolution."""
+    """Both passes of a layer by one formulation, and by XLA's own convolution."""
     name, side, channels, features, size, stride = layer
     out = side // stride
     args = noise(
@@ -206,7 +213,7 @@ def restated(layer: Layer, statement: cpu_convolutions.Statement, sizes: Sizes) 
 
 
 def joint_judging(sizes: Sizes) -> Iterator[Pair]:
-    """The critic on real and edited images: at once, or one after the other."""
+    """The critic on real and edited images: together, or one after the other."""
     _, critic = workload.networks(sizes)
     params = jax.device_put(workload.initial_state(sizes).nets["critic"])
     side = sizes.image_size
@@ -228,7 +235,7 @@ def joint_judging(sizes: Sizes) -> Iterator[Pair]:
 
 
 def penalty(sizes: Sizes) -> Iterator[Pair]:
-    """The penalty's gradient to the critic: forward over reverse, or reverse over reverse."""
+    """The penalty's gradient for the critic: forward over reverse, or reverse over reverse."""
     _, critic = workload.networks(sizes)
     params = jax.device_put(workload.initial_state(sizes).nets["critic"])
     side = sizes.image_size
@@ -251,7 +258,7 @@ def penalty(sizes: Sizes) -> Iterator[Pair]:
 
 
 def unrolled(sizes: Sizes) -> Iterator[Pair]:
-    """The critic's updates: one after the other, or as a loop."""
+    """The critic's updates: unrolled, or as a loop."""
     work = workload.build(sizes)
     state = jax.device_put(workload.initial_state(sizes))
     critic = {"critic": state.nets["critic"]}, {"critic": state.opt["critic"]}

@@ -1,4 +1,4 @@
-"""Edits by a trained generator: how long one takes, how many a second."""
+"""Latency and throughput of edits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,18 +12,18 @@ from ganimation_jax.bench.workload import Sizes
 def run(
     sizes: Sizes, batches: Sequence[int], repeats: int, peaks: Mapping[str, float]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Measure the generator on one device, its input and output there.
+    """Measure edits on one device, with inputs and outputs on it.
 
     Yields:
-      Table and row. Latency waits for each batch; images a second are of batches one after
-      the other, without waiting between them.
+      The table's name and a row. Times wait for each batch (latency); ``images_per_s`` does not
+      wait between batches (throughput).
     """
     model = workload.build(sizes).model
     nets = jax.device_put(workload.initial_state(sizes).nets)
     nets = {name: nets[name] for name in model.edits_with}
     edit = jax.jit(model.edit)
     for batch in batches:
-        # One batch has the shape of a step's first.
+        # The first of n_critic batches, with one of them.
         data = workload.random_batch(sizes._replace(batch=batch, n_critic=1))
         image = jax.device_put(data["image"][0].astype("float32") / 127.5 - 1)
         want, have = jax.device_put((data["want"][0], data["have"][0]))

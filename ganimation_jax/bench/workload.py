@@ -1,4 +1,4 @@
-"""The paper's training iteration at any size: what is measured, and how much work it is."""
+"""The measured workload: the paper's training iteration at any size, and its FLOPs."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -24,41 +24,41 @@ KEY = jax.eval_shape(lambda: jax.random.key(0))
 
 
 class Sizes(NamedTuple):
-    """Of one training step; the defaults are the paper's."""
+    """Sizes of one training step; the defaults are the paper's."""
 
     image_size: int = 128  # pixels a side
     width: int = 64  # channels after the first convolution, in both networks
-    batch: int = 25  # images of one update, over all devices
-    n_critic: int = 5  # critic updates in a step
+    batch: int = 25  # images per update, over all devices
+    n_critic: int = 5  # critic updates per step
     dtype: str = "float32"  # of convolutions
     residual_blocks: int = 6
 
     @property
     def images(self) -> int:
-        """Training images of a step: those the critic sees."""
+        """Training images per step: those the critic sees."""
         return self.n_critic * self.batch
 
 
 def networks(sizes: Sizes) -> tuple[Generator, Critic]:
-    """Both networks."""
+    """The generator and the critic."""
     dtype = jnp.dtype(sizes.dtype)
     generator = Generator(sizes.width, sizes.residual_blocks, dtype=dtype)
     return generator, Critic(UNITS, sizes.width, dtype=dtype)
 
 
 class Work(NamedTuple):
-    """The paper's method at some size."""
+    """The paper's method at one size."""
 
     model: Model
     objectives: ganimation.Objectives
     optimizers: dict[str, Optimizer]
 
     def step(self) -> StepFn:
-        """The step as training states it on this backend."""
+        """The step as training runs it on this backend."""
         return ganimation.step(self.objectives, self.optimizers, unroll=layers.on_cpu())
 
     def init(self) -> Callable[[jax.Array], State]:
-        """key -> fresh state."""
+        """A function from a key to a fresh state."""
         return updates.make_init(self.model, self.optimizers)
 
 
@@ -74,23 +74,27 @@ def build(sizes: Sizes) -> Work:
 
 
 def state_shapes(sizes: Sizes) -> State:
-    """Shapes of the state."""
+    """The shapes of the training state."""
     return jax.eval_shape(build(sizes).init(), KEY)
 
 
 def initial_state(sizes: Sizes) -> State:
-    """A fresh state, on the host: steps donate the copy they are given."""
+    """A fresh state on the host, because steps donate the copy that they are given."""
     return _initial_state(sizes._replace(batch=0, n_critic=0, dtype="float32"))
 
 
-@functools.lru_cache(maxsize=1)  # it compiles for seconds and does not depend on the batch
+@functools.lru_cache(maxsize=1)  # compiling takes seconds and does not depend on the batch
 def _initial_state(sizes: Sizes) -> State:
     init = jax.jit(build(sizes).init())
     return jax.device_get(init(jax.random.key(0, impl="rbg")))
 
 
 def random_batch(sizes: Sizes) -> dict[str, Any]:
-    """Noise in the shape of ``n_critic`` batches, as the loader gives them."""
+    """Random values in the shape of ``n_critic`` batches of the loader.
+
+    Returns:
+      ``image`` uint8 ``n b h h 3``, ``have`` and ``want`` float32 ``n b 17`` in [0, 1].
+    """
     rng = np.random.default_rng(0)
     shape = (sizes.n_critic, sizes.batch)
     side = sizes.image_size
@@ -102,10 +106,10 @@ def random_batch(sizes: Sizes) -> dict[str, Any]:
 
 
 def lower_step(sizes: Sizes, mesh: Mesh) -> jax.stages.Lowered:
-    """The step as ``train`` states it, ready to compile; needs no arrays.
+    """The training step, ready to compile; needs no arrays.
 
     Raises:
-      ValueError: the batch does not divide over the devices.
+      ValueError: the batch is not divisible by the number of devices.
     """
     if sizes.batch % mesh.size:
         raise ValueError(f"--batch {sizes.batch} is not divisible by {mesh.size} devices")
@@ -122,7 +126,7 @@ def lower_step(sizes: Sizes, mesh: Mesh) -> jax.stages.Lowered:
 
 
 def stepper(sizes: Sizes, mesh: Mesh, step: Callable[..., Any]) -> Callable[[], Metrics]:
-    """A function that takes the next step on one batch, each time it is called."""
+    """A function that performs one more training step at each call, on a fixed batch."""
     fresh = initial_state(sizes)
     state = jax.device_put(fresh, sharding.state_sharding(mesh, fresh))
     batch = Batch(**sharding.place_batch(mesh, random_batch(sizes)))
@@ -137,28 +141,28 @@ def stepper(sizes: Sizes, mesh: Mesh, step: Callable[..., Any]) -> Callable[[], 
 
 
 def count_flops(fn: Callable[..., Any], *args: Any) -> float:
-    """FLOPs of ``fn`` on these shapes, over all devices, by XLA's count of its operations.
+    """FLOPs of ``fn`` for arguments of these shapes, over all devices, by XLA's count.
 
-    As stated, before compilation, and on the CPU: an accelerator's plugin cannot count that,
-    nor what it has turned into library calls. Convolutions are counted as plain sums of
-    products, whatever statement runs; no multiplication with padding counts.
+    Counts the program before compilation and on the CPU, because plugins of accelerators can
+    count neither that nor the library calls of a compiled program. Convolutions count as plain
+    sums of products whatever formulation runs; multiplications with padding do not count.
     """
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args)
     with (
         jax.default_device(jax.local_devices(backend="cpu")[0]),
         layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed),
     ):
-        # A function of its own, for jit would remember the statements of an earlier trace.
+        # A new function, because jit would reuse the formulations of an earlier trace.
         cost: Any = jax.jit(lambda *args: fn(*args)).lower(*shapes).cost_analysis()
     return cost["flops"]
 
 
 def step_flops(sizes: Sizes) -> dict[str, float]:
-    """FLOPs of the parts of a step, for its whole batch, and of a step.
+    """FLOPs of a training step and of its parts, for the whole batch.
 
-    XLA counts the body of a loop once, so that a step's own count would be too low. It is the
-    sum of its parts' instead: ``n_critic`` times an edit and a critic update, and one generator
-    update.
+    XLA counts the body of a loop once, so its count of a whole step would be too low. The step
+    is therefore the sum of its parts: ``n_critic`` times an edit and a critic update, plus one
+    generator update.
     """
     work = build(sizes)
     state = state_shapes(sizes)
@@ -183,8 +187,8 @@ def step_flops(sizes: Sizes) -> dict[str, float]:
     given = (state.nets, state.opt, faces, image, KEY)
     edit = count_flops(work.objectives.fakes, state.nets, faces, KEY)
     critic = count_flops(update("critic", work.objectives.critic), *given)
-    # The penalty states the critic's way to the score and back twice, for its value and for
-    # its gradient; XLA merges the two (tests compare with the compiled program).
+    # The penalty contains the critic's pass to the score and back twice, for its value and for
+    # its gradient; XLA merges the two (a test compares with the compiled program).
     critic -= count_flops(there_and_back, state.nets["critic"], image)
     generator = count_flops(update("generator", [work.objectives.generator]), *given)
     return {

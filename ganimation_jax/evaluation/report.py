@@ -104,7 +104,9 @@ def controllability(
                 charts.Line(one.levels, one.measured[place], style, one.error[place])
                 for style, (one, _) in enumerate(lines.values())
             ],
-            *((190, 150), (0, 1), (0, top)),
+            (190, 150),
+            (0, 1),
+            (0, top),
             identity=True,
             markers=True,
         )

@@ -12,7 +12,7 @@ from ganimation_jax.types import Model, Nets
 
 
 def save_onnx(path: Path, model: Model, nets: Nets) -> None:
-    """Write what edits for any ONNX runtime.
+    """Write the editing networks for any ONNX runtime.
 
     Inputs are ``image`` (``b h h 3``, [-1, 1]), ``aus`` (``b n``, the wanted conditions) and,
     if the model needs them, ``have`` (``b n``, the present ones). Outputs are ``edited`` and
@@ -37,8 +37,8 @@ def save_onnx(path: Path, model: Model, nets: Nets) -> None:
         want, have = (*vectors, vectors[0])[:2]
         return tuple(parts(model.edit(nets, image, want, have)).values())
 
-    # Runtimes have their own ways to be fast. The converter takes no dilated input, as transposed
-    # convolutions have (0.13 leaves the dilation out and says nothing).
+    # Plain convolutions, because runtimes optimise for themselves. Transposed ones as sub-pixel
+    # convolutions, because the converter (0.13) drops the dilation of their inputs silently.
     with layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed_subpixel):
         program = to_onnx(
             edit,

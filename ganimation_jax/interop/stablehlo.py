@@ -48,7 +48,7 @@ class Exported(NamedTuple):
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """Fields of each ``Condition``; files of version 0.1 have names alone."""
+        """The conditions; files of version 0.1 have only their names."""
         listed = self.manifest.get("conditions", [{"name": name} for name in self.action_units])
         return tuple(Condition(**one) for one in listed)
 
@@ -72,8 +72,8 @@ class Exported(NamedTuple):
 
         Args:
           image: ``b h h 3``, [-1, 1].
-          want: ``b n``, the conditions that the edits are to show, as in ``action_units``.
-          have: ``b n``, those that the images show; only used if ``needs_have``.
+          want: ``b n``, the wanted conditions, in the order of ``action_units``.
+          have: ``b n``, the conditions that the images show; used only if ``needs_have``.
 
         Raises:
           ValueError: an array has another shape, or ``have`` is missing.
@@ -94,7 +94,7 @@ class Exported(NamedTuple):
 
 
 def save_exported(path: Path, model: Model, nets: Nets, about: Mapping[str, Any]) -> None:
-    """Write what edits as one program for CPU, CUDA and TPU.
+    """Write the editing networks as one program for CPU, CUDA and TPU.
 
     Args:
       path: of the file; missing folders are made.

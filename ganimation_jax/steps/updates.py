@@ -7,7 +7,7 @@ frozen -> state, metrics``. They know no network and no loss.
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,7 @@ class Aux(NamedTuple):
     memory: Any = None  # the new ``State.memory``; None: unchanged
 
 
+@runtime_checkable
 class LossFn(Protocol):
     """A loss to differentiate with respect to ``moving``."""
 
@@ -61,6 +62,7 @@ class Update(NamedTuple):
     loss: LossFn
 
 
+@runtime_checkable
 class FakesFn(Protocol):
     """What the generators make of a batch for the critics; a pytree of ``b ...`` arrays."""
 
@@ -69,6 +71,7 @@ class FakesFn(Protocol):
         ...
 
 
+@runtime_checkable
 class RecallFn(Protocol):
     """Replace fakes by older ones (an image pool)."""
 

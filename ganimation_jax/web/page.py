@@ -123,7 +123,9 @@ def lay_out_sliders(gr: ModuleType, units: Sequence[str]) -> list[Any]:
         with gr.Row(elem_classes="units"):
             for unit in present:
                 sliders[unit.code] = gr.Slider(
-                    *(0, 1, 0),
+                    0,
+                    1,
+                    0,
                     step=0.01,
                     label=f"{unit.code} {unit.action}",
                     info=unit.muscles,
