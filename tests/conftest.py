@@ -1,5 +1,6 @@
 """Eight virtual CPU devices, one compilation cache, checked types, tiny networks to share."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -27,6 +28,7 @@ import numpy as np
 import pytest
 from absl import flags
 from helpers import BATCH, N_CRITIC, SIZE, UNITS
+from tiny_runs import tiny_config
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.methods import ganimation
@@ -74,6 +76,23 @@ def batch() -> Batch:
         have=rng.random((*shape, UNITS), np.float32),
         want=rng.random((*shape, UNITS), np.float32),
     )
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory) -> Path:
+    """The workdir of a finished tiny run, trained once for all workers: copy it to change it."""
+    of_all_workers = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        of_all_workers = of_all_workers.parent
+    with (of_all_workers / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        workdir, whole = of_all_workers / "trained", of_all_workers / "trained.whole"
+        if not whole.exists():
+            from ganimation_jax.training import loop
+
+            loop.train(tiny_config(), workdir)
+            whole.touch()
+    return workdir
 
 
 @pytest.fixture(scope="session")

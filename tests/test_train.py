@@ -33,10 +33,8 @@ ONE_DEVICE = devices(1)
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("unbroken")
-    run(workdir, *TINY)
-    return workdir
+def unbroken(trained_run):
+    return trained_run
 
 
 @pytest.mark.slow
