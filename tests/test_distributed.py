@@ -70,7 +70,7 @@ def alone(tmp_path_factory):
     """One process with four devices, undisturbed."""
     workdir = tmp_path_factory.mktemp("alone")
     output = run(workdir, *TINY, **devices(4))
-    assert "training on 4 cpu device(s):" in output
+    assert "training ganimation on 4 cpu device(s);" in output
     return workdir
 
 
@@ -98,8 +98,8 @@ def test_many_processes_train_as_one_does(alone, tmp_path, processes, flags):
     with job(tmp_path, processes, *flags) as members:
         codes, outputs = ends(members)
     assert codes == [0] * processes, outputs
-    assert f"training on 4 cpu device(s) of {processes} processes" in outputs[0]
-    assert all("training on" not in output for output in outputs[1:])
+    assert f"training ganimation on 4 cpu device(s) of {processes} processes" in outputs[0]
+    assert all("training ganimation on" not in output for output in outputs[1:])
     assert_same_training(tmp_path, alone)
     if flags:
         assert len(list((tmp_path / "samples").glob("*.png"))) == 2
@@ -108,7 +108,7 @@ def test_many_processes_train_as_one_does(alone, tmp_path, processes, flags):
 @pytest.mark.slow
 def test_a_process_that_is_late_for_the_first_step_is_waited_for(tmp_path):
     with job(tmp_path, 2, "--config.epochs=0.125") as members:  # two steps
-        while "training on" not in members[0].stdout.readline():
+        while "training ganimation on" not in members[0].stdout.readline():
             assert members[0].poll() is None
         members[1].send_signal(signal.SIGSTOP)  # as if it compiled for long
         time.sleep(40)  # gloo waits for 30
@@ -128,7 +128,7 @@ def test_a_preempted_job_saves_and_continues_with_other_processes(alone, tmp_pat
     assert f"asked to stop after step {saved}:" in outputs[0]
     assert saved < 16
     output = run(tmp_path, *TINY, **devices(4))
-    assert f"continuing after step {saved} on 4 cpu device(s):" in output
+    assert f"resuming after step {saved} on 4 cpu device(s);" in output
     assert_same_training(tmp_path, alone)
 
 

@@ -47,7 +47,7 @@ def test_killed_and_continued_equals_unbroken(unbroken, tmp_path):
         process.send_signal(signal.SIGKILL)
     assert 4 <= saved_steps(tmp_path)[-1] < 16
     output = run(tmp_path, *TINY)
-    assert re.search(r"continuing after step \d+", output)
+    assert re.search(r"resuming after step \d+", output)
     assert_same_arrays(tmp_path, unbroken, 16)
     records = [(w / "metrics.jsonl").read_text() for w in (tmp_path, unbroken)]
     assert records[0] == records[1]
@@ -61,7 +61,7 @@ def test_one_device_continues_what_eight_began(unbroken, tmp_path):
         if int(path.name) > 12:
             shutil.rmtree(path)
     output = run(tmp_path / "run", *TINY, **ONE_DEVICE)
-    assert "continuing after step 12 on 1 cpu device" in output
+    assert "resuming after step 12 on 1 cpu device" in output
     last = [
         json.loads(w.read_text().splitlines()[-2])  # before the scores
         for w in (tmp_path / "run" / "metrics.jsonl", unbroken / "metrics.jsonl")
@@ -90,7 +90,7 @@ def test_resident_faces_and_several_steps_a_call_train_the_same(unbroken, tmp_pa
 def test_a_finished_run_is_left_as_it_is(unbroken):
     before = (unbroken / "metrics.jsonl").read_text()
     output = run(unbroken, *TINY)
-    assert "continuing after step 16" in output
+    assert "resuming after step 16" in output
     assert (unbroken / "metrics.jsonl").read_text() == before
 
 
@@ -208,7 +208,7 @@ def test_a_full_disk_ends_the_run_and_spares_what_is_saved(unbroken, tmp_path):
         # With room again it goes on.
         subprocess.run(["mount", "-o", "remount,size=100m", workdir], check=True)
         output = run(workdir, *TINY)
-        assert re.search(r"continuing after step (\d+)", output)[1] in map(str, kept)
+        assert re.search(r"resuming after step (\d+)", output)[1] in map(str, kept)
         assert_same_arrays(workdir, unbroken, 16)
     finally:
         subprocess.run(["umount", workdir], check=True)
