@@ -97,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add(
-        *("--model", "--workdir"),
+        "--model",
+        "--workdir",
         type=Path,
         required=True,
         metavar="RUN",

@@ -1,9 +1,8 @@
-"""Weights of the published PyTorch implementations, as networks and runs of this library.
+"""PyTorch weights of the published implementations, as networks and runs of this library.
 
-ganimation import-torch --generator G.pth [--critic D.pth] --out RUN
+    ganimation import-torch --generator G.pth [--critic D.pth] --out RUN
 
-``RUN`` then holds a checkpoint at step 0 that is trained on, evaluated and exported like any
-other.
+``RUN`` then has a checkpoint at step 0, which can be trained on, evaluated and exported.
 """
 
 import argparse
@@ -186,16 +185,19 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
       The exit code: 0, or 2 with one line on stderr when the input is refused.
     """
-    parser = argparse.ArgumentParser(prog="ganimation import-torch")
-    parser.add_argument("--generator", type=Path, required=True, metavar="G.pth")
-    parser.add_argument("--critic", type=Path, metavar="D.pth")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="a new run")
-    parser.add_argument(
-        "--image-size", type=int, help="without --critic: side of the images (default: 128)"
+    parser = argparse.ArgumentParser(
+        prog="ganimation import-torch",
+        description="Make a run from PyTorch weights of the published codes, to edit with and to "
+        "train on from. 'ganimation export --format torch' is the way back.",
     )
-    parser.add_argument(
-        "--action-units", help="AU01,AU02,...: needed when there are not OpenFace's 17"
+    add = parser.add_argument
+    add("--generator", type=Path, required=True, metavar="G.pth", help="state dict of a generator")
+    add(
+        "--critic", type=Path, metavar="D.pth", help="state dict of its critic (default: untrained)"
     )
+    add("--out", type=Path, required=True, metavar="RUN", help="workdir of the new run")
+    add("--image-size", type=int, metavar="PIXELS", help="if there is no --critic (default: 128)")
+    add("--action-units", metavar="AU01,...", help="their names, if they are not OpenFace's 17")
     args = parser.parse_args(argv)
     try:
         config, state = import_run(
