@@ -89,10 +89,11 @@ def mediapipe_missing():
         locate(FACE_LANDMARKER)
     except FileNotFoundError as error:
         return str(error)
-    return "" if SHEETS.exists() else f"no portraits at {SHEETS}"
+    return ""
 
 
-needs_mediapipe = pytest.mark.skipif(bool(mediapipe_missing()), reason=mediapipe_missing() or "-")
+WHY_NOT = mediapipe_missing() or ("" if SHEETS.exists() else f"no portraits at {SHEETS}")
+needs_mediapipe = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "-")
 
 
 def portrait(side=700, angle=0):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import mediapipe_missing
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS
@@ -50,12 +51,9 @@ def sheet(name):
 
 @pytest.fixture(scope="module")
 def landmarker():
-    pytest.importorskip("mediapipe", reason="mediapipe is not installed")
-    try:
-        found = Landmarker()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-    with found:
+    if mediapipe_missing():
+        pytest.skip(mediapipe_missing())
+    with Landmarker() as found:
         yield found
 
 
@@ -363,7 +361,8 @@ def test_without_mediapipe_the_extra_is_named(monkeypatch):
 
 
 def test_a_wrong_model_file_is_refused(tmp_path):
-    pytest.importorskip("mediapipe", reason="mediapipe is not installed")
+    if mediapipe_missing():
+        pytest.skip(mediapipe_missing())
     (tmp_path / "face_landmarker.task").write_bytes(b"no model")
     with pytest.raises(ValueError, match="SHA-256"):
         Landmarker(tmp_path / "face_landmarker.task")

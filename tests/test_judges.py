@@ -5,7 +5,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import ROOT, mediapipe_missing
 from PIL import Image
 
 from ganimation_jax.evaluation import judges
@@ -161,7 +161,8 @@ def face_crop(stem):
 
 @pytest.mark.skipif(not FACES.is_dir(), reason="needs the faces of ../shared/data/lfw_openface")
 def test_mediapipe_reads_small_crops_of_real_faces():
-    pytest.importorskip("mediapipe", reason="needs the extra 'annotate'")
+    if mediapipe_missing():
+        pytest.skip(mediapipe_missing())
     stems = [name.removesuffix(".jpg") for name in (FACES / "test_ids.csv").read_text().split()]
     stems = stems[:40]
     images = np.stack([face_crop(stem) for stem in stems])

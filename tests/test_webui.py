@@ -21,15 +21,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ROOT, small_critic, small_generator
+from helpers import ROOT, mediapipe_missing, small_critic, small_generator
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS, EXPRESSIONS
 from ganimation_jax.animation.animator import Animator, Face
 from ganimation_jax.animation.provenance import NOTICE, read_provenance
 from ganimation_jax.faces.alignment import crop
-from ganimation_jax.faces.landmarker import FACE_LANDMARKER
-from ganimation_jax.files.assets import locate
 from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
 from ganimation_jax.interop.torch_import import import_run, write_run
 from ganimation_jax.synthetic.drawn_face import render
@@ -48,13 +46,11 @@ CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 def missing():
     """Why the page cannot be tried here; empty if it can."""
-    for package in ("gradio", "mediapipe", "playwright", "av"):
+    for package in ("gradio", "playwright", "av"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed (extra webui, and playwright)"
-    try:
-        locate(FACE_LANDMARKER)
-    except FileNotFoundError as error:
-        return str(error)
+    if mediapipe_missing():
+        return mediapipe_missing()
     return "" if CHROMIUM else f"none of {', '.join(PROGRAMS)} is installed"
 
 
