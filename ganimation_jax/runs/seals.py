@@ -41,6 +41,8 @@ UNREADABLE = (
 class SealedPath(ocp.path.atomicity.AtomicRenameTemporaryPath):
     """A checkpoint under construction, which gets its digests just before its final name."""
 
+    _checkpoint_metadata_store: Any  # Orbax's, without a type there
+
     async def finalize(self) -> None:
         """Complete Orbax's metadata, write the digests, rename."""
         metadata, self._checkpoint_metadata_store = self._checkpoint_metadata_store, None
