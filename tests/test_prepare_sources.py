@@ -174,7 +174,7 @@ def test_links_are_followed_and_loops_are_not(tmp_path):
     assert sorted((Path(skip.file).name, skip.reason) for skip in skips) == [
         ("again", "folder seen before"),
         ("loop", "folder seen before"),
-        ("self", "not a picture"),
+        ("self", "unreadable file"),
     ]
 
 

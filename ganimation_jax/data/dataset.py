@@ -7,6 +7,7 @@ neither needs TensorFlow. The layout under the directory given to both:
       annotated_faces-{train,test}.array_record-*   the records, see ``FaceDataset``
       aus-{train,test}.npy                          all AUs in record order
       metadata.json, features.json, dataset_info.json
+      sha256.json                                   digests of all these
 
 TFDS stores records in the order of a hash of their id: two packings of the same
 faces give the same bytes, and neighbours on disk have nothing in common.
@@ -29,6 +30,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 NAME = "annotated_faces"
 VERSION = "1.0.0"
+DIGESTS = "sha256.json"  # of the other files, beside them
 SPLITS = ("train", "test")
 DESCRIPTION = "Face crops with the intensities of their facial action units (0-5)."
 
@@ -160,8 +162,9 @@ def pack(
         "fingerprint": _fingerprint(faces),
     }
     target = _folder(out)
-    with contextlib.suppress(FileNotFoundError):
-        if json.loads((target / "metadata.json").read_text()) == metadata:
+    with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: damaged
+        known = json.loads((target / "metadata.json").read_text())
+        if known == metadata and (target / DIGESTS).is_file() and not damaged_files(out):
             return False
 
     staging = out / ".packing"
@@ -183,6 +186,7 @@ def pack(
         # Read back rather than remembered: the table is in the order of the records.
         aus = np.stack([record["aus"] for record in _open(builder, split)])
         np.save(_folder(staging) / f"aus-{split}.npy", aus)
+    (_folder(staging) / DIGESTS).write_text(json.dumps(_digests(_folder(staging)), indent=1))
     # Renamed, not deleted, to make room: half a deletion would look like a dataset.
     if target.exists():
         target.rename(staging / "replaced")
@@ -190,6 +194,29 @@ def pack(
     _folder(staging).rename(target)
     shutil.rmtree(staging)
     return True
+
+
+def damaged_files(directory: str | Path) -> list[str]:
+    """Names of files of the dataset that are not as ``pack`` wrote them; none if there is none."""
+    folder = _folder(Path(directory))
+    if not (folder / DIGESTS).is_file():
+        return []
+    try:
+        expected = dict(json.loads((folder / DIGESTS).read_text()))
+    except (ValueError, TypeError):
+        return [DIGESTS]
+    found = _digests(folder)
+    return sorted(name for name in expected | found if found.get(name) != expected.get(name))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file."""
+    digests = {}
+    for path in sorted(folder.iterdir()):
+        if path.name != DIGESTS:
+            with path.open("rb") as file:
+                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]

@@ -1,5 +1,6 @@
 """Which faces are fit to train on, and which are the same picture twice."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,33 +53,49 @@ def perceptual_hash(crop: Image.Image) -> bytes:
 
 
 def duplicates(hashes: Sequence[bytes]) -> dict[int, int]:
-    """Which hashes repeat an earlier one: place -> place of the one to keep.
+    """Which hashes repeat an earlier one that is kept: place -> place of the one to keep.
 
-    Pairs are sought among those that agree in one of ``BANDS`` parts of the hash: sure
-    to find those that differ by fewer bits than that, likely to find the others.
+    Only hashes that agree in one of ``BANDS`` parts are compared. That is sure to find those
+    that differ in fewer bits than there are bands, and likely to find the others. A hash is
+    compared with those kept, of which near-identical frames leave few, so the time grows with
+    the number of different pictures.
     """
-    bits = np.array([np.frombuffer(one, np.uint8) for one in hashes], np.uint8).reshape(
-        len(hashes), HASH_SIDE * HASH_SIDE // 8
-    )
+    rows = np.array([np.frombuffer(one, np.uint8) for one in hashes], np.uint8)
+    # Bytes from all over the picture make a band, because plain backgrounds agree in whole areas.
+    bands = [
+        [row.tobytes() for row in rows[:, band::BANDS]] if hashes else [] for band in range(BANDS)
+    ]
+    words = rows.view(np.uint64)
+    kept = [defaultdict[bytes, _Places](_Places) for _ in range(BANDS)]
     repeats: dict[int, int] = {}
-    for band in range(BANDS):
-        # Bytes from all over the picture, for plain backgrounds agree in whole regions.
-        part = np.ascontiguousarray(bits[:, band::BANDS])
-        keys = part.view(f"V{part.shape[1]}").ravel()
-        _, group = np.unique(keys, return_inverse=True)
-        order = np.argsort(group, kind="stable")
-        for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
-            _repeats_among(members, bits, repeats)
-    # One that repeats a repetition repeats what that does.
-    for place in sorted(repeats):
-        repeats[place] = repeats.get(repeats[place], repeats[place])
+    for place, keys in enumerate(zip(*bands, strict=True)):
+        earlier = []
+        for key, groups in zip(keys, kept, strict=True):
+            if key in groups:
+                places = groups[key].array
+                different = np.bitwise_count(words[places] ^ words[place]).sum(axis=1)
+                if (alike := places[different <= ALIKE]).size:
+                    earlier.append(int(alike[0]))
+        if earlier:
+            repeats[place] = min(earlier)
+            continue
+        for key, groups in zip(keys, kept, strict=True):
+            groups[key].append(place)
     return repeats
 
 
-def _repeats_among(members: np.ndarray, bits: np.ndarray, repeats: dict[int, int]) -> None:
-    for count, place in enumerate(members.tolist()):
-        if count:
-            different = np.bitwise_count(bits[members[:count]] ^ bits[place]).sum(axis=1)
-            if (alike := np.flatnonzero(different <= ALIKE)).size:
-                earlier = int(members[alike[0]])
-                repeats[place] = min(earlier, repeats.get(place, earlier))
+class _Places:
+    """Integers in an array that grows."""
+
+    def __init__(self) -> None:
+        self._room, self._count = np.empty(1, np.int64), 0
+
+    @property
+    def array(self) -> np.ndarray:
+        return self._room[: self._count]
+
+    def append(self, place: int) -> None:
+        if self._count == len(self._room):
+            self._room = np.concatenate([self._room, np.empty_like(self._room)])
+        self._room[self._count] = place
+        self._count += 1

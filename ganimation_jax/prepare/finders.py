@@ -58,16 +58,19 @@ def mediapipe_search(
       OSError: its model file is not there and cannot be downloaded.
       UsageError: the model or the readout is something else.
     """
-    try:
-        version = metadata.version("mediapipe")
-    except metadata.PackageNotFoundError as error:
-        raise ImportError(f"finding faces needs MediaPipe: {INSTALL}") from error
-    try:
-        model = locate(FACE_LANDMARKER, model)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    # What the user named comes first: a package to install is no help with a wrong path.
     if readout is not None:
         Readout.load(readout)
+    try:
+        if model is not None:
+            locate(FACE_LANDMARKER, model)
+        try:
+            version = metadata.version("mediapipe")
+        except metadata.PackageNotFoundError as error:
+            raise ImportError(f"finding faces needs MediaPipe: {INSTALL}") from error
+        model = locate(FACE_LANDMARKER, model)
+    except (ValueError, FileNotFoundError) as error:
+        raise UsageError(str(error)) from error
     return Search("mediapipe", size, every_face, tuple(tiles), confidence, model, readout, version)
 
 

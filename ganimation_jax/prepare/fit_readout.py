@@ -26,11 +26,12 @@ from ganimation_jax.media.pictures import read_picture
 from ganimation_jax.prepare.finders import landmarker_of_process, mediapipe_search
 from ganimation_jax.prepare.openface import picture_items
 from ganimation_jax.prepare.options import add_common, add_model, number, probability
-from ganimation_jax.prepare.parallel import parallel_map, progress
+from ganimation_jax.prepare.parallel import Rescue, parallel_map, progress
 from ganimation_jax.prepare.problems import Skip, UsageError, skip_of
 from ganimation_jax.prepare.readout import Agreement, Readout, agreement, cross_validate, features
 from ganimation_jax.prepare.sources import Item
 from ganimation_jax.prepare.splits import read_people
+from ganimation_jax.prepare.work import LARGEST
 
 VIEW = 128  # side of the crops, which are not used
 
@@ -92,7 +93,8 @@ def _examples(args: argparse.Namespace) -> tuple[list[Example], tuple[str, ...]]
     model = mediapipe_search(VIEW, model=args.model).model
     work = functools.partial(measure_both, model=model, min_confidence=args.min_confidence)
     found: list[Example] = []
-    results = parallel_map(work, items, args.workers, 4, apart=True)
+    rescue = Rescue[Item, Example | Skip](lambda item: str(item.path), _lost)
+    results = parallel_map(work, items, args.workers, 4, apart=True, rescue=rescue)
     for result in progress(results, len(items), "faces"):
         (skips if isinstance(result, Skip) else found).append(result)  # type: ignore[arg-type]
     counts = Counter(tuple(one.truth) for one in found)
@@ -105,6 +107,10 @@ def _examples(args: argparse.Namespace) -> tuple[list[Example], tuple[str, ...]]
     if not examples:
         raise UsageError("no face has been measured both ways")
     return examples, codes
+
+
+def _lost(item: Item) -> Skip:
+    return Skip(str(item.path), "kills the process", "")
 
 
 def _comparison(
@@ -132,7 +138,7 @@ def measure_both(item: Item, model: Path | None, min_confidence: float) -> Examp
         if len(rows) > 1:
             raise UnusableFile("more than one face in CSV", f"{len(rows)} rows", item.label.path)
         label = measure(rows[0], item.label.path, min_confidence)
-        image = np.asarray(read_picture(item.path).image)
+        image = np.asarray(read_picture(item.path, LARGEST).image)
         faces = alignment.align(landmarker_of_process(model), image, VIEW)
         if not faces:
             raise UnusableFile("no face", "")

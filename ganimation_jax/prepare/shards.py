@@ -1,8 +1,9 @@
-"""Work in shards: bounded pieces, each done once, whoever stops the run and when.
+"""Splits the work into shards, so that a run that is stopped repeats little of it.
 
-A shard's file ``OUT/shards/<name>.jsonl`` holds a line for every face and every skip
-of some thousand items. Its name is a hash of all that decides its content, so that a
-file that exists is one that need not be made again.
+The file of a shard, ``OUT/shards/<name>.jsonl``, has a line for each face and each skip of
+about a thousand items, then a line with the SHA-256 of the lines before it. Its name is a hash
+of everything that decides its content. A shard is done when its file and all its crops are
+there with the right digests.
 """
 
 import functools
@@ -15,12 +16,13 @@ from typing import NamedTuple
 
 from ganimation_jax.faces.openface_rows import Rows
 from ganimation_jax.files.atomic import write_atomically
-from ganimation_jax.prepare.parallel import parallel_map, progress
+from ganimation_jax.prepare.parallel import Rescue, parallel_map, progress
 from ganimation_jax.prepare.problems import Skip
 from ganimation_jax.prepare.sources import Item
 from ganimation_jax.prepare.work import Plan, Record, process
 
-FORMAT = 1  # raise it when the same input comes to give another result
+FORMAT = 2  # to be raised when the same input gives another result
+SEAL = "sha256_of_lines"
 VIDEO_WEIGHT = 60  # pictures that a piece of a video counts for
 
 
@@ -57,7 +59,7 @@ def run_shards(shards: Sequence[Shard], plan: Plan, crops: Path, workers: int) -
     """
     todo = [shard for shard in shards if not _complete(shard.path, crops)]
     if done := len(shards) - len(todo):
-        print(f"{done} of {len(shards)} shards are there already")
+        print(f"{done} of {len(shards)} shards are done already")
     items = [item for shard in todo for item in shard.items]
     # Crops are resized in a millisecond: hand out many at a time. Detection is slower.
     chunk = 32 if plan.search.by in ("square", "celeba") else 4
@@ -65,11 +67,13 @@ def run_shards(shards: Sequence[Shard], plan: Plan, crops: Path, workers: int) -
         chunk = 1
     work = functools.partial(process, plan=plan, crops=crops)
     apart = plan.search.by == "mediapipe"  # which ends well in processes of its own only
-    results = progress(parallel_map(work, items, workers, chunk, apart), len(items), "crops")
+    mapped = parallel_map(work, items, workers, chunk, apart, Rescue(_name_of, _lost))
+    results = progress(mapped, len(items), "crops")
     for shard in todo:
         lines = list(itertools.chain.from_iterable(itertools.islice(results, len(shard.items))))
         text = "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
-        write_atomically(shard.path, text.encode())
+        seal = json.dumps({SEAL: hashlib.sha256(text.encode()).hexdigest()})
+        write_atomically(shard.path, f"{text}{seal}\n".encode())
 
 
 def read_shards(paths: Sequence[Path]) -> Iterator[Record | Skip]:
@@ -78,7 +82,8 @@ def read_shards(paths: Sequence[Path]) -> Iterator[Record | Skip]:
         with path.open(encoding="utf-8") as file:
             for line in file:
                 fields = json.loads(line)
-                yield Record(**fields) if "id" in fields else Skip(**fields)
+                if SEAL not in fields:
+                    yield Record(**fields) if "id" in fields else Skip(**fields)
 
 
 def sweep(folder: Path, crops: Path, current: Sequence[Shard]) -> None:
@@ -87,22 +92,42 @@ def sweep(folder: Path, crops: Path, current: Sequence[Shard]) -> None:
     if stale := sorted(set(folder.glob("*.jsonl")) - set(paths)):
         used = {record.id for record in read_shards(paths) if isinstance(record, Record)}
         for path in stale:
-            for record in read_shards([path]):
+            for record in _readable(path):
                 if isinstance(record, Record) and record.id not in used:
                     (crops / f"{record.id}.jpg").unlink(missing_ok=True)
             path.unlink()
 
 
 def _complete(path: Path, crops: Path) -> bool:
-    """Is the shard's file there, with every crop in its full length?"""
+    """Whether the shard's file and each of its crops are as they were written."""
     try:
+        *lines, seal = path.read_bytes().splitlines(keepends=True)
+        if json.loads(seal) != {SEAL: hashlib.sha256(b"".join(lines)).hexdigest()}:
+            return False
         return all(
-            (crops / f"{record.id}.jpg").stat().st_size == record.bytes
+            hashlib.sha256((crops / f"{record.id}.jpg").read_bytes()).hexdigest() == record.sha256
             for record in read_shards([path])
             if isinstance(record, Record)
         )
-    except (FileNotFoundError, json.JSONDecodeError):  # or what a power cut left of it
+    except (FileNotFoundError, ValueError):  # ValueError: what a power cut or worse left of it
         return False
+
+
+def _readable(path: Path) -> Iterator[Record | Skip]:
+    """What can be read of a shard that may be damaged, or of another version."""
+    try:
+        yield from read_shards([path])
+    except (ValueError, TypeError):
+        return
+
+
+def _name_of(item: Item) -> str:
+    return str(item.path)
+
+
+def _lost(item: Item) -> list[Record | Skip]:
+    detail = "the process that read it died, also when it read nothing else"
+    return [Skip(str(item.path), "kills the process", detail)]
 
 
 def _name(items: Sequence[Item], plan: Plan) -> str:

@@ -1,4 +1,4 @@
-"""What there is: the pictures and pieces of videos in a folder, in a fixed order."""
+"""Lists the pictures and pieces of videos in a folder, in a fixed order."""
 
 import hashlib
 import math
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ganimation_jax.faces.openface_rows import Rows
-from ganimation_jax.files.unusable import UnusableFile
-from ganimation_jax.media.pictures import IMAGE_SUFFIXES
+from ganimation_jax.files.unusable import UnusableFile, check_regular
+from ganimation_jax.media.pictures import IMAGE_SUFFIXES, picture_size
 from ganimation_jax.media.video import SEGMENT, VIDEO_SUFFIXES, probe
 from ganimation_jax.prepare.aus_pickle import Values
 from ganimation_jax.prepare.problems import Skip, UsageError, skip_of
@@ -30,7 +30,7 @@ class Item(NamedTuple):
     """One piece of work: a picture, or some seconds of a video."""
 
     id: str  # unique, fit for a file name
-    group: str  # what lists and splits speak of: the picture, or the whole video
+    group: str  # what lists and splits name: the picture, or the whole video
     path: Path
     source: str  # the path from the folder given, for the table
     label: Rows | Values | None = None  # None: to be measured
@@ -38,10 +38,10 @@ class Item(NamedTuple):
 
 
 def walk(folder: Path) -> tuple[list[Path], list[Skip]]:
-    """All files at any depth, sorted; hidden ones are not looked at.
+    """All regular files at any depth, sorted; hidden files and folders are not looked at.
 
-    Symbolic links are followed; a folder that comes a second time, by a link to it
-    or by a loop, is not entered again.
+    Symbolic links are followed. A folder that is reached a second time, by a link or a loop of
+    links, is not entered again.
 
     Raises:
       UsageError: there is no such folder.
@@ -51,52 +51,66 @@ def walk(folder: Path) -> tuple[list[Path], list[Skip]]:
     files: list[Path] = []
     skips: list[Skip] = []
     seen: set[tuple[int, int]] = set()
-
-    def enter(place: Path) -> None:
-        stat = place.stat()
-        if (stat.st_dev, stat.st_ino) in seen:
-            skips.append(Skip(printable(place), "folder seen before", str(place.resolve())))
-            return
-        seen.add((stat.st_dev, stat.st_ino))
+    waiting = [folder]  # a stack rather than recursion: folders may be nested thousands deep
+    while waiting:
+        place = waiting.pop()
         try:
-            entries = sorted(os.scandir(place), key=lambda entry: (entry.is_symlink(), entry.name))
-        except OSError as error:
-            skips.append(Skip(printable(place), "unreadable folder", str(error)))
-            return
-        for entry in entries:
-            path = place / entry.name
-            if entry.name.startswith("."):
+            stat = place.stat()
+            if (stat.st_dev, stat.st_ino) in seen:
+                skips.append(Skip(printable(place), "folder seen before", str(place.resolve())))
                 continue
+            seen.add((stat.st_dev, stat.st_ino))
+            entries = sorted(os.scandir(place), key=lambda entry: (entry.is_symlink(), entry.name))
+        except (OSError, RuntimeError) as error:  # resolve() calls a loop a RuntimeError
+            skips.append(Skip(printable(place), "unreadable folder", str(error)))
+            continue
+        folders = []
+        for path in (place / entry.name for entry in entries if not entry.name.startswith(".")):
             if printable(path) != str(path):
                 skips.append(Skip(printable(path), "file name is not UTF-8", "rename it"))
-            elif path.is_dir():
-                enter(path)
-            else:
-                files.append(path)
-
-    enter(folder)
+                continue
+            try:
+                if path.is_dir():
+                    folders.append(path)
+                else:
+                    check_regular(path)
+                    files.append(path)
+            except OSError as error:  # a link to nowhere, a path that is too long
+                skips.append(Skip(str(path), "unreadable file", error.strerror or str(error)))
+            except UnusableFile as error:
+                skips.append(skip_of(error, str(path)))
+        waiting += reversed(folders)
     return sorted(files), skips
 
 
 def of_kind(
     files: Iterable[Path], suffixes: Iterable[str], ignored: Iterable[str] = OURS
 ) -> tuple[list[Path], list[Skip]]:
-    """The files with one of these suffixes; a line for each other that is not to be ignored."""
+    """The files with one of these suffixes, and pictures with an unknown one or none.
+
+    Returns:
+      The files, and a line for each other file whose suffix is not ``ignored``.
+    """
     chosen, skips = [], []
     for path in files:
         suffix = path.suffix.lower()
         if suffix in suffixes:
             chosen.append(path)
+        elif suffix in VIDEO_SUFFIXES:
+            skips.append(Skip(str(path), "not a picture", "a video: take its frames out"))
         elif suffix not in ignored:
-            skips.append(Skip(str(path), "not a picture", f"type {path.suffix or 'unknown'}"))
+            try:
+                picture_size(path)
+            except UnusableFile as error:
+                detail = f"type {path.suffix or 'unknown'}, {error}"
+                skips.append(Skip(str(path), "not a picture", detail))
+            else:
+                chosen.append(path)
     return chosen, skips
 
 
 def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[Skip]]:
-    """Files by their name without suffix, wherever they lie.
-
-    Which of two files of one name is meant, nobody can tell: neither is used.
-    """
+    """Files by their name without suffix, wherever they are; of two with one name neither."""
     found: dict[str, list[Path]] = {}
     for path in files:
         found.setdefault(path.stem, []).append(path)

@@ -16,8 +16,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.data.dataset import pack
+from ganimation_jax.data.dataset import damaged_files, pack
 from ganimation_jax.data.table import FaceTable
 from ganimation_jax.prepare.card import About, write_card
 from ganimation_jax.prepare.dataset_report import write_report
@@ -28,6 +30,7 @@ from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.shards import plan_shards, run_shards, sweep
 from ganimation_jax.prepare.sources import Item
 from ganimation_jax.prepare.splits import SplitRule
+from ganimation_jax.prepare.survey import Survey
 from ganimation_jax.prepare.work import Plan
 
 
@@ -78,11 +81,30 @@ def prepare(
         if not merged.survey.count:
             print("error: no usable face, no dataset written", file=sys.stderr)
             return 1
-        _pack(args.out, plan.search, about, any(item.label for item in chosen))
+        labelled = any(item.label for item in chosen)
+        if labelled and (warning := divided_already(merged.survey)):
+            print(warning, file=sys.stderr)
+        _pack(args.out, plan.search, about, labelled)
         write_card(args.out / "README.md", merged, about, plan)
         write_report(args.out / "report.html", crops, merged, about)
         print(f"look at {args.out / 'report.html'}")
         return 0
+
+
+def divided_already(survey: Survey) -> str:
+    """A warning if all intensities are so small that they must be on another scale, else empty.
+
+    Of 1,489 faces in the wild 96% have an action unit above 1, and every unit exceeds 2 in some.
+    """
+    highest = int(np.argmax(survey.maximum))
+    if survey.maximum[highest] > 1:
+        return ""
+    return (
+        f"WARNING: no intensity of these {survey.count} faces is above 1: the highest is"
+        f" {survey.maximum[highest]:.3g}, {survey.action_units[highest]}. OpenFace measures from 0"
+        " to 5. If the intensities were divided by 5 before, prepare the set from the original"
+        " ones: otherwise a model trained on it sees a fifth of every expression."
+    )
 
 
 def _covered(items: Sequence[Item], rule: SplitRule) -> tuple[list[Item], list[Skip]]:
@@ -110,6 +132,8 @@ def _pack(out: Path, search: Search, about: About, labelled: bool) -> None:
         print(f"not measured by {about.annotator}, hence absent: {' '.join(absent)}")
     if absent:
         print(f"         the dataset has the {len(table.action_units)} others")
+    if damaged := damaged_files(out):
+        print(f"WARNING: damaged since it was written: {' '.join(damaged)}. Writing it again")
     packed = pack(
         out,
         table,

@@ -38,6 +38,7 @@ class Survey:
         self.people: dict[str, set[str]] = {split: set() for split in SPLITS}
         self.sides: Counter[int] = Counter()  # by powers of two: 64 stands for 64-127 pixels
         self.histogram = np.zeros((n, BINS), np.int64)
+        self.maximum = np.zeros(n)  # of each action unit, [0, 5]
         self._active = np.zeros(n, np.int64)
         self._sum = np.zeros(n)
         self._products = np.zeros((n, n))
@@ -56,6 +57,7 @@ class Survey:
         places = np.minimum((aus / OPENFACE_MAXIMUM * BINS).astype(int), BINS - 1)
         self.histogram[np.arange(len(aus)), places] += 1
         self._active += aus >= ACTIVE
+        self.maximum = np.maximum(self.maximum, aus)
         self._sum += aus
         self._products += np.outer(aus, aus)
         draw = hashlib.sha256(face.id.encode()).hexdigest()

@@ -1,5 +1,6 @@
 """What a process does with one item: read it, find its faces, judge, cut and write them."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from ganimation_jax.prepare.filters import check_face, perceptual_hash, sharpnes
 from ganimation_jax.prepare.finders import FINDERS, Found, Search, side_of
 from ganimation_jax.prepare.problems import Skip, skip_of
 from ganimation_jax.prepare.sources import Item
+
+LARGEST = 4096  # pixels: longer pictures are reduced to this as they are read
 
 
 class Plan(NamedTuple):
@@ -41,7 +44,7 @@ class Record(NamedTuple):
     turn: float | None
     sharpness: float
     hash: str  # perceptual, hexadecimal
-    bytes: int  # of the crop's file: one of another length is not whole
+    sha256: str  # of the crop's file
 
 
 class _View(NamedTuple):
@@ -66,7 +69,7 @@ def process(item: Item, plan: Plan, crops: Path) -> list[Record | Skip]:
         results += problems
         if item.label is not None and not labels:
             return results
-        for view in _views(item, labels, plan.every):
+        for view in _views(item, labels, plan.every, max(LARGEST, 2 * plan.search.size)):
             try:
                 found = FINDERS[plan.search.by](view.picture, view.labels, plan.search)
             except UnusableFile as error:
@@ -99,9 +102,10 @@ def _labels(item: Item, plan: Plan) -> tuple[list[Measured], list[Skip]]:
     return labels, skips
 
 
-def _views(item: Item, labels: list[Measured], every: int) -> Iterator[_View]:
+def _views(item: Item, labels: list[Measured], every: int, largest: int) -> Iterator[_View]:
     if item.span is None:
-        yield _View(item.id, item.source, read_picture(item.path), labels)
+        picture = read_picture(item.path, largest)
+        yield _View(item.id, item.source, picture, [_scaled(one, picture.scale) for one in labels])
         return
     first = item.label.first if isinstance(item.label, Rows) else 0
     by_frame: dict[int, list[Measured]] = {}
@@ -134,7 +138,9 @@ def _keep(
 
 
 def _write(item: Item, view: _View, face: Found, number: int, plan: Plan, crops: Path) -> Record:
-    side, sharpness = side_of(face.transform, plan.search.size), sharpness_of(face.crop)
+    scale = view.picture.scale
+    transform = face.transform * (scale, scale, 1)  # from pixels of the file
+    side, sharpness = side_of(transform, plan.search.size), sharpness_of(face.crop)
     turn = face.measured.turn
     check_face(
         side, turn, sharpness, min_side=plan.min_side, max_turn=plan.max_turn, blur=plan.blur
@@ -150,13 +156,20 @@ def _write(item: Item, view: _View, face: Found, number: int, plan: Plan, crops:
         label=str(item.label.path) if isinstance(item.label, Rows) else "",
         aus=face.measured.aus,
         confidence=_or_none(confidence),
-        transform=face.transform.tolist(),
+        transform=transform.tolist(),
         side=round(side, 2),
         turn=_or_none(round(turn, 2)),
         sharpness=round(sharpness, 2),
         hash=perceptual_hash(face.crop).hex(),
-        bytes=len(jpeg),
+        sha256=hashlib.sha256(jpeg).hexdigest(),
     )
+
+
+def _scaled(label: Measured, scale: float) -> Measured:
+    """Landmarks in pixels of a picture that was reduced; OpenFace counts from a pixel's centre."""
+    if label.points is None or scale == 1:
+        return label
+    return label._replace(points=(label.points + 0.5) * scale - 0.5)
 
 
 def _place(item: Item, view: _View) -> str:
