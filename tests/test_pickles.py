@@ -118,7 +118,7 @@ HOSTILE = {
     "text8": (b"\x8d" + (10**12).to_bytes(8, "little") + b"x.", "cut off"),
     "bytearray": (b"\x96" + (10**12).to_bytes(8, "little") + b"x.", "cut off"),
     "bytes4": (b"B\xff\xff\xff\xffx.", "cut off"),
-    "number": (b"\x8b\x00\x01\x00\x00" + b"\x7f" * 256 + b".", "more than 64 bits"),
+    "number": (b"\x8b\x00\x01\x00\x00" + b"\x7f" * 256 + b".", "more than 128 bits"),
     "digits": (b"I" + b"9" * 100_000 + b"\n.", "cannot read"),
     "depth": (b"]" + b"(" * 5_000 + b"t" * 5_000 + b".", "deeply nested"),
     "hash": (b"}" + nested(80) + b"Ns.", "keys of type tuple"),

@@ -18,7 +18,14 @@ from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.dataset import FaceDataset
 from ganimation_jax.prepare.__main__ import main
 from ganimation_jax.prepare.problems import UsageError
-from ganimation_jax.prepare.readout import Readout, agreement, cross_validate, predict, ridge
+from ganimation_jax.prepare.readout import (
+    FEATURES,
+    Readout,
+    agreement,
+    cross_validate,
+    predict,
+    ridge,
+)
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TILES = ("--tiles", 1, 2)
@@ -190,6 +197,13 @@ def test_wrong_readouts_are_refused(tmp_path, capsys):
         "no.npz": lambda path: None,
         "text.npz": lambda path: path.write_text("hello"),
         "other.npz": lambda path: np.savez(path, weights=np.zeros(3)),
+        "empty.npz": lambda path: path.write_bytes(b""),
+        "zip.npz": lambda path: path.write_bytes(b"PK\x05\x06" + bytes(18)),
+        "folder.npz": lambda path: path.mkdir(),
+        "numbers.npz": lambda path: np.savez(path, weights=1, bias=2, about="5"),
+        "words.npz": lambda path: np.savez(path, weights=np.zeros(3), bias=2, about="[]"),
+        "objects.npz": lambda path: np.savez(path, weights=np.array([{}])),
+        "bomb.npz": lambda path: np.savez_compressed(path, weights=np.zeros(30_000_000)),
     }.items():
         write(tmp_path / name)
         assert photos(tmp_path / "in", tmp_path / "out", "--readout", tmp_path / name) == 2
@@ -243,15 +257,17 @@ def test_folds_share_nobody():
 
 def test_readout_comes_back_as_it_went(tmp_path):
     fit, _, _ = cross_validate(
-        np.random.default_rng(0).normal(size=(40, 3)),
+        np.random.default_rng(0).normal(size=(40, FEATURES)),
         np.ones((40, 2)),
         list(map(str, range(40))),
         2,
     )
-    Readout(("AU12", "AU01"), fit, {"faces": 40, "r": {}}).save(tmp_path / "a.npz")
+    table = {"AU12": 0.9, "AU01": 0.5}
+    about = {"faces": 40, "r": table, "ccc": table}
+    Readout(("AU12", "AU01"), fit, about).save(tmp_path / "a.npz")
     again = Readout.load(tmp_path / "a.npz")
-    assert (again.action_units, again.about) == (("AU12", "AU01"), {"faces": 40, "r": {}})
-    x = np.random.default_rng(1).normal(size=(5, 3))
+    assert (again.action_units, again.about) == (("AU12", "AU01"), about)
+    x = np.random.default_rng(1).normal(size=(5, FEATURES))
     np.testing.assert_array_equal(predict(again.fit, x), predict(fit, x))
 
 

@@ -3,12 +3,12 @@
 import os
 import pickle
 import shutil
-import signal
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
+from deadly_item import squared_unless_deadly
 from PIL import Image
 from test_prepare import draw, intensities, make_input, prepare, reasons, records, write_csv
 from test_prepare_pipeline import contents
@@ -45,17 +45,18 @@ def test_a_folder_may_be_a_thousand_deep_and_deeper_than_paths_can_be(tmp_path):
     home = os.getcwd()
     os.fchdir(start)
     try:  # relative, because the whole path is longer than the system allows
-        for level in range(2_500):
-            os.mkdir("dd")
-            os.chdir("dd")
-            if level == 1_100:
+        for level in range(1_120):
+            name = "d" if level < 1_100 else "e" * 200
+            os.mkdir(name)
+            os.chdir(name)
+            if level == 1_099:
                 shutil.copy(tmp_path / "top.jpg", "deep.jpg")
         files, skips = walk(tmp_path)
         assert sorted(path.name for path in files) == ["deep.jpg", "top.jpg"]
         assert [skip.reason for skip in skips] in (["unreadable folder"], ["unreadable file"])
     finally:
         os.fchdir(start)
-        os.system("rm -rf dd")  # shutil's needs a level of recursion for each folder
+        os.system("rm -rf d")  # shutil's needs a level of recursion for each folder
         os.chdir(home)
         os.close(start)
 
@@ -93,18 +94,9 @@ def test_a_large_picture_is_reduced_and_its_transform_is_in_pixels_of_the_file(t
 # Processes
 
 
-def squared_unless_deadly(item):
-    number, folder = item
-    if number == 13 or (number == 7 and not (folder / "seven").exists()):
-        (folder / "seven").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number**2
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_item_that_kills_its_process_costs_itself_only(tmp_path, capsys, workers):
-    """13 kills always, 7 the first time only, as lack of memory does."""
     items = [(number, tmp_path) for number in range(40)]
     rescue = Rescue(lambda item: f"<{item[0]}>", lambda item: "lost")
     found = list(parallel_map(squared_unless_deadly, items, workers, 4, True, rescue))

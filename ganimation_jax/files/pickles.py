@@ -19,6 +19,11 @@ import numpy as np
 
 MOST = 10_000_000  # containers, and remembered objects: a byte of the file may make 100 in memory
 DEEPEST = 1000  # levels of nesting
+# A damaged file is a damaged program: it can fail in all these ways.
+DAMAGE = (
+    *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError),
+    *(AttributeError, MemoryError, OverflowError, AssertionError),
+)
 _NUMBERS = re.compile(r"b1|[iu][1248]|f[248]")  # of NumPy's type codes
 _AXES = 32
 _Unpickler: Any = vars(pickle)["_Unpickler"]  # the one written in Python; untyped
@@ -36,14 +41,10 @@ def read(path: Path) -> Any:
     try:
         if not path.is_file():
             raise ValueError("it does not exist" if not path.exists() else "it is no regular file")
-        # Of Python, about escapes in text that it then reads well.
+        # Python warns of odd escapes in text that it then reads well.
         with warnings.catch_warnings(action="ignore"), path.open("rb") as file:
-            return _PlainUnpickler(_Bounded(file, path.stat().st_size)).load()
-    except (
-        # A damaged file is a damaged program: it can fail in all these ways.
-        *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError),
-        *(AttributeError, MemoryError, OverflowError, OSError, AssertionError),
-    ) as error:
+            return PlainUnpickler(file, path.stat().st_size).load()
+    except (*DAMAGE, OSError) as error:
         said = isinstance(error, pickle.UnpicklingError | ValueError | OSError) and str(error)
         detail = said or "it is damaged"
         raise ValueError(f"cannot read {path}: {detail}") from error
@@ -53,11 +54,11 @@ class _Bounded:
     """A file that is not asked for more than it has."""
 
     def __init__(self, file: BinaryIO, size: int):
-        self._file, self.size = file, size
+        self._file, self._size = file, size
         self.readline = file.readline
 
     def read(self, count: int) -> bytes:
-        if count > self.size:
+        if count > self._size:
             raise pickle.UnpicklingError("it is cut off")
         return self._file.read(count)
 
@@ -111,20 +112,20 @@ def _array(data: object, dtype: object, shape: object, order: object = "C") -> n
 
 
 _NDARRAY = _Marker()
-# What may be named: a marker, or the name of a method of _PlainUnpickler that may be called.
+# What may be named: a marker, or the name of a method of PlainUnpickler that may be called.
 _ALLOWED: dict[tuple[str, str], _Marker | str] = {
     ("numpy", "ndarray"): _NDARRAY,
-    ("numpy", "dtype"): "make_dtype",
-    ("_codecs", "encode"): "make_bytes",
-    ("builtins", "bytes"): "make_no_bytes",
-    ("__builtin__", "bytes"): "make_no_bytes",
-    ("collections", "OrderedDict"): "make_dictionary",
+    ("numpy", "dtype"): "_make_dtype",
+    ("_codecs", "encode"): "_make_bytes",
+    ("builtins", "bytes"): "_make_no_bytes",
+    ("__builtin__", "bytes"): "_make_no_bytes",
+    ("collections", "OrderedDict"): "_make_dictionary",
 }
 # NumPy 2 renamed numpy.core; pickles carry the name of the NumPy that wrote them.
 for _core in ("numpy.core", "numpy._core"):
-    _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = "make_empty_array"
-    _ALLOWED[f"{_core}.multiarray", "scalar"] = "make_scalar"
-    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = "make_array"
+    _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = "_make_empty_array"
+    _ALLOWED[f"{_core}.multiarray", "scalar"] = "_make_scalar"
+    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = "_make_array"
 
 
 class _Instructions(dict):
@@ -150,54 +151,63 @@ _REMEMBER = (pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE)
 _RECALL = (pickle.GET, pickle.BINGET, pickle.LONG_BINGET)
 
 
-class _PlainUnpickler(_Unpickler):
-    """Runs the instructions above and the methods below."""
+class PlainUnpickler(_Unpickler):
+    """Runs the instructions above and the methods below.
 
-    def __init__(self, file: _Bounded):
-        super().__init__(file, encoding="latin1")
+    Args:
+      file: open; it may hold more than one pickle.
+      size: of the whole file in bytes.
+    """
+
+    names = _ALLOWED
+    allowed = "NumPy arrays"
+
+    def __init__(self, file: BinaryIO, size: int):
+        super().__init__(_Bounded(file, size), encoding="latin1")
         self.containers = 0
         # Text that is encoded, and pairs that are copied: honest data has less than its file
         # has bytes, but a file may ask for the same ones again and again.
-        self.copies = file.size
+        self.copies = size
 
     def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in _ALLOWED:
+        """What a name in the pickle stands for."""
+        if (module, name) not in self.names:
             raise pickle.UnpicklingError(
-                f"it wants to use {module}.{name}, and only NumPy arrays are allowed"
+                f"it wants to use {module}.{name}, and only {self.allowed} are allowed"
             )
-        found = _ALLOWED[module, name]
+        found = self.names[module, name]
         return _Function(getattr(self, found)) if isinstance(found, str) else found
 
-    def spend(self, count: int) -> None:
+    def _spend(self, count: int) -> None:
         self.copies -= count
         if self.copies < 0:
             raise pickle.UnpicklingError("it makes more data than it holds")
 
-    make_dtype, make_empty_array = _Dtype, _Array
+    _make_dtype, _make_empty_array = _Dtype, _Array
 
-    def make_array(
+    def _make_array(
         self, data: object, dtype: object, shape: object, order: object = "C"
     ) -> np.ndarray:
         if isinstance(data, str):  # bytes of Python 2
-            data = self.make_bytes(data)
+            data = self._make_bytes(data)
         return _array(data, dtype, shape, order)
 
-    def make_scalar(self, dtype: object, data: object) -> Any:
-        return self.make_array(data, dtype, ()).item()
+    def _make_scalar(self, dtype: object, data: object) -> Any:
+        return self._make_array(data, dtype, ()).item()
 
-    def make_bytes(self, text: str, encoding: str = "latin1") -> bytes:
+    def _make_bytes(self, text: str, encoding: str = "latin1") -> bytes:
         """How protocols 0 to 2 write bytes."""
         if encoding not in ("latin1", "latin-1"):
             raise pickle.UnpicklingError(f"it uses the encoding {encoding!r}")
-        self.spend(len(text))
+        self._spend(len(text))
         return text.encode("latin1")
 
-    def make_no_bytes(self) -> bytes:
+    def _make_no_bytes(self) -> bytes:
         """How protocols 0 to 2 write bytes of which there are none."""
         return b""
 
-    def make_dictionary(self, pairs: Sequence = ()) -> dict:
-        self.spend(len(pairs))
+    def _make_dictionary(self, pairs: Sequence = ()) -> dict:
+        self._spend(len(pairs))
         # The hash of nested tuples can take for ever.
         for key, _ in pairs:
             if not isinstance(key, str | bytes | int | float | None):
@@ -205,92 +215,97 @@ class _PlainUnpickler(_Unpickler):
                 raise pickle.UnpicklingError(f"it has a dictionary with keys of type {kind}")
         return dict(pairs)
 
+    # Instructions
+
     def run(self, code: int) -> None:
         """An instruction of Python's own reader."""
         _Unpickler.dispatch[code](self)
 
-    def load_integer(self, code: int) -> None:
+    def _load_integer(self, code: int) -> None:
         self.run(code)
-        if not -(2**63) <= self.stack[-1] < 2**64:
-            raise pickle.UnpicklingError("it has a whole number of more than 64 bits")
+        if abs(self.stack[-1]) >= 2**128:
+            raise pickle.UnpicklingError("it has a whole number of more than 128 bits")
 
-    def load_container(self, code: int) -> None:
+    def _load_container(self, code: int) -> None:
         self.containers += 1
         if self.containers > MOST or len(self.metastack) > DEEPEST:
             raise pickle.UnpicklingError("it has too many containers, or too deeply nested ones")
         self.run(code)
 
-    def load_remember(self, code: int) -> None:
+    def _load_remember(self, code: int) -> None:
         self.run(code)
         if len(self.memo) > MOST:
             raise pickle.UnpicklingError("it has too many objects")
 
-    def load_recall(self, code: int) -> None:
+    def _load_recall(self, code: int) -> None:
         self.run(code)
         if isinstance(found := self.stack[-1], _Array) and found.array is not None:
             self.stack[-1] = found.array
 
-    def load_reduce(self) -> None:
+    def _load_reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if not (isinstance(function, _Function) and isinstance(arguments, tuple)):
             raise pickle.UnpicklingError("it calls something that is no function")
         self.append(function.call(*arguments))
 
-    def load_build(self) -> None:
+    def _load_build(self) -> None:
         state, instance = self.stack.pop(), self.stack.pop()
+        self.append(self.build(instance, state))
+
+    def build(self, instance: object, state: Any) -> object:
+        """What an object becomes by its state."""
         if isinstance(instance, _Array):
             _, shape, dtype, fortran, data = state
-            instance.array = self.make_array(data, dtype, shape, "F" if fortran else "C")
-            self.append(instance.array)
-        elif isinstance(instance, _Dtype):
+            instance.array = self._make_array(data, dtype, shape, "F" if fortran else "C")
+            return instance.array
+        if isinstance(instance, _Dtype):
             instance.build(state)
-            self.append(instance)
-        else:
-            raise pickle.UnpicklingError("it holds objects other than NumPy arrays")
+            return instance
+        raise pickle.UnpicklingError(f"it holds objects other than {self.allowed}")
 
-    def load_append(self) -> None:
-        self.extend([self.stack.pop()])
+    def _load_append(self) -> None:
+        self._extend([self.stack.pop()])
 
-    def load_appends(self) -> None:
-        self.extend(self.pop_mark())
+    def _load_appends(self) -> None:
+        self._extend(self.pop_mark())
 
-    def load_setitem(self) -> None:
+    def _load_setitem(self) -> None:
         value = self.stack.pop()
-        self.update([self.stack.pop(), value])
+        self._update([self.stack.pop(), value])
 
-    def load_setitems(self) -> None:
-        self.update(self.pop_mark())
+    def _load_setitems(self) -> None:
+        self._update(self.pop_mark())
 
-    def load_dict(self) -> None:
+    def _load_dict(self) -> None:
         items = self.pop_mark()
         self.append({})
-        self.update(items)
+        self._update(items)
 
-    def load_bytearray8(self) -> None:
+    def _load_bytearray8(self) -> None:
         # Python's own makes room before it looks whether there is so much.
         count = int.from_bytes(self.read(8), "little")
         self.append(bytearray(self.read(count)))
 
-    def extend(self, values: list) -> None:
+    def _extend(self, values: list) -> None:
         target = self.stack[-1]
         if type(target) is not list:
             raise pickle.UnpicklingError("it appends to something that is no list")
         target.extend(values)
 
-    def update(self, items: list) -> None:
+    def _update(self, items: list) -> None:
         target = self.stack[-1]
         if type(target) is not dict:
             raise pickle.UnpicklingError("it sets items of something that is no dictionary")
-        target.update(self.make_dictionary([*zip(items[::2], items[1::2], strict=True)]))
+        target.update(self._make_dictionary([*zip(items[::2], items[1::2], strict=True)]))
 
 
 def _instructions() -> _Instructions:
     table = _Instructions({code[0]: _Unpickler.dispatch[code[0]] for code in _PLAIN})
     checked = {
-        _PlainUnpickler.load_integer: _INTEGERS,
-        _PlainUnpickler.load_container: _CONTAINERS,
-        _PlainUnpickler.load_remember: _REMEMBER,
-        _PlainUnpickler.load_recall: _RECALL,
+        PlainUnpickler._load_integer: _INTEGERS,
+        PlainUnpickler._load_container: _CONTAINERS,
+        PlainUnpickler._load_remember: _REMEMBER,
+        PlainUnpickler._load_recall: _RECALL,
     }
     for method, codes in checked.items():
         for code in codes:
@@ -300,8 +315,8 @@ def _instructions() -> _Instructions:
         pickle.APPENDS: "appends", pickle.SETITEM: "setitem", pickle.SETITEMS: "setitems",
         pickle.DICT: "dict", pickle.BYTEARRAY8: "bytearray8",
     }.items():  # fmt: skip
-        table[code[0]] = getattr(_PlainUnpickler, f"load_{name}")
+        table[code[0]] = getattr(PlainUnpickler, f"_load_{name}")
     return table
 
 
-_PlainUnpickler.dispatch = _instructions()
+PlainUnpickler.dispatch = _instructions()

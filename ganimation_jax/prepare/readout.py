@@ -16,8 +16,11 @@ import numpy as np
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.faces.alignment import apply, transform_of
 from ganimation_jax.faces.landmarker import DetectedFace
+from ganimation_jax.files.npz import read_npz
 from ganimation_jax.prepare.problems import UsageError
 
+FEATURES = 52 + 2 * 478 + 5  # blendshapes, points, pose
+LARGEST = 1 << 24  # bytes of a readout; one of 17 action units has 140,000
 RIDGES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1, 1.0)  # penalties tried, per example
 
 
@@ -62,16 +65,28 @@ class Readout(NamedTuple):
           UsageError: it is something else.
         """
         try:
-            with np.load(path) as file:
-                about = json.loads(str(file["about"]))
-                fit = Fit(file["weights"], file["bias"])
+            arrays = read_npz(path, LARGEST)
+            about = json.loads(str(arrays["about"]))
+            fit = Fit(arrays["weights"], arrays["bias"])
             codes = tuple(about.pop("action_units"))
             positions(codes)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(f"{path} is no readout of fit-readout: {error}") from error
-        if fit.weights.shape[1:] != (len(codes),) or fit.bias.shape != (len(codes),):
+        if fit.weights.shape != (FEATURES, len(codes)) or fit.bias.shape != (len(codes),):
             raise UsageError(f"{path} is no readout of fit-readout: shapes do not agree")
+        if not (np.isfinite(fit.weights).all() and np.isfinite(fit.bias).all()):
+            raise UsageError(f"{path} has weights that are not finite: fit it again")
+        if not _is_about(about, codes):
+            raise UsageError(f"{path} is no readout of fit-readout: it lacks its agreement")
         return cls(codes, fit, about)
+
+
+def _is_about(about: dict[str, Any], codes: Sequence[str]) -> bool:
+    tables = (about.get("r"), about.get("ccc"))
+    return isinstance(about.get("faces"), int) and all(
+        isinstance(table, dict) and all(isinstance(table.get(code), int | float) for code in codes)
+        for table in tables
+    )
 
 
 def features(face: DetectedFace) -> np.ndarray:
