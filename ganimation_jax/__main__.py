@@ -5,9 +5,11 @@ that ``ganimation --help`` is quick.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
+from ganimation_jax.parallel.large_pages import restart_with_large_pages
 from ganimation_jax.version import __version__
 
 COMMANDS = {
@@ -25,6 +27,7 @@ COMMANDS = {
     "sweep": ("sweep.run", "run a hyperparameter sweep without an account"),
     "bench": ("bench.__main__", "measure speed and memory"),
 }
+TRAINING = ("train", "bench")  # on a CPU, large pages make these faster
 
 
 def usage() -> str:
@@ -61,10 +64,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"error: no command {command!r}; choose from {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    if command in TRAINING and argv is None and not {"-h", "--help"} & set(rest):
+        restart_with_large_pages()
     module = importlib.import_module(f"ganimation_jax.{COMMANDS[command][0]}")
     if command in ("train", "eval"):
         rest = [f"--mode={command}", *rest]
-    return module.main(rest) or 0
+    try:
+        return module.main(rest) or 0
+    except (AssertionError, RuntimeError):
+        if "JAX_PLATFORMS" not in os.environ:
+            raise
+        from ganimation_jax.parallel import processes
+
+        try:
+            processes.check_devices()
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        raise
 
 
 if __name__ == "__main__":

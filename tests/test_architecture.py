@@ -59,8 +59,9 @@ ALLOWED = {
     "interop": {"files", "methods", "models", "steps", "parallel", "runs"},
     "sweep": {"files", "logs"},
     "bench": {"files", "methods", "models", "steps", "parallel", "data", "synthetic"},
-    "main": {"evaluation", "parallel", "training"},
-    "__main__": set(),
+    "config_words": set(),
+    "main": {"config_words", "evaluation", "files", "parallel", "training"},
+    "__main__": {"parallel"},
 }
 # Optional packages: each is imported in one file, lazily.
 OPTIONAL = {"av", "torch", "wandb", "mediapipe", "gradio", "onnx", "jax2onnx", "pillow_heif"}

@@ -26,7 +26,9 @@ from tiny_runs import (
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.pipeline import training_batches
 from ganimation_jax.evaluation.results import from_json
+from ganimation_jax.files import lock
 from ganimation_jax.runs.checkpoint import load_weights
+from ganimation_jax.synthetic.faces import SyntheticFaces
 from ganimation_jax.training import loop, setup
 
 ONE_DEVICE = devices(1)
@@ -98,7 +100,54 @@ def test_a_finished_run_is_left_as_it_is(unbroken):
 def test_another_config_is_refused(unbroken):
     output = run(unbroken, *TINY, "--config.lr=0.1", expect=2)
     assert "lr: 0.0004 -> 0.1" in output
+    assert f"--config.init_from={unbroken}" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_of_two_runs_in_one_workdir_the_second_is_refused_and_the_first_undisturbed(
+    unbroken, tmp_path
+):
+    both = [start(tmp_path, *TINY) for _ in range(2)]
+    outputs = [process.communicate(timeout=300)[0] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2]
+    refused = next(o for o, process in zip(outputs, both, strict=True) if process.returncode == 2)
+    assert "another run is at work in" in refused
+    assert "Traceback" not in refused
+    assert_same_arrays(tmp_path, unbroken, 16)
+    assert (tmp_path / "metrics.jsonl").read_text() == (unbroken / "metrics.jsonl").read_text()
+
+
+def test_in_process_too_a_workdir_that_is_in_use_is_refused(tmp_path):
+    with (
+        lock.hold(tmp_path),
+        pytest.raises(BlockingIOError, match=f"another run is at work in {tmp_path}"),
+    ):
+        loop.train(tiny_config(), tmp_path)
+
+
+@pytest.mark.parametrize("change", ["labels", "order", "more", "fewer"])
+def test_other_faces_or_labels_are_not_trained_on_silently(unbroken, change, monkeypatch):
+    table = SyntheticFaces.aus_table
+
+    def changed(faces):
+        aus = table(faces).copy()
+        match change:
+            case "labels":
+                aus[3, 5] += 1
+            case "order":
+                aus[[0, 1]] = aus[[1, 0]]
+            case "more":
+                aus = np.concatenate([aus, aus[:1]])
+            case "fewer":
+                aus = aus[:-1]
+        return aus
+
+    monkeypatch.setattr(SyntheticFaces, "aus_table", changed)
+    with pytest.raises(
+        ValueError, match=f"trained with other faces.*--config.init_from={unbroken}"
+    ):
+        loop.train(tiny_config(), unbroken)
 
 
 @pytest.mark.slow

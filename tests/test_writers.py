@@ -1,14 +1,20 @@
 import json
+import os
+import socket
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 from helpers import ROOT
 from PIL import Image
 
-from ganimation_jax.logs.writer import Writer, commit_of
+from ganimation_jax.files import json_lines
+from ganimation_jax.logs import weights_and_biases
+from ganimation_jax.logs.alerts import Alert
+from ganimation_jax.logs.run_files import commit_of
+from ganimation_jax.logs.writer import Writer
 from ganimation_jax.reports.picture_grid import CELL, grid
-from ganimation_jax.training.health import Alert
 from ganimation_jax.version import __version__
 
 WANDB = {"mode": "disabled", "project": "", "group": "", "name": ""}
@@ -71,6 +77,94 @@ def test_small_images_are_enlarged_without_smoothing():
     sheet = grid([[cell]])
     np.testing.assert_array_equal(sheet[:CELL:4, :CELL:4], cell)
     np.testing.assert_array_equal(sheet[3:CELL:4, 3:CELL:4], cell)
+
+
+def test_any_flipped_bit_costs_at_most_its_line_and_never_silently(tmp_path, caplog):
+    """The clock is part of a record: where it is damaged, the record no longer fits its place."""
+    records = [{"images": 10 * i, "critic/loss": i / 7, "score": None} for i in range(1, 9)]
+    whole = b"".join(json.dumps(record).encode() + b"\n" for record in records)
+    path = tmp_path / "metrics.jsonl"
+    rng = np.random.default_rng(0)
+    for place in rng.choice(8 * len(whole), 400, replace=False):
+        data = bytearray(whole)
+        data[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(data)
+        path.with_name("metrics.jsonl.damaged").unlink(missing_ok=True)
+        caplog.clear()
+        with caplog.at_level("INFO", "ganimation_jax"):
+            kept = json_lines.clean(path, json_lines.numbers_only, "images", 80)
+        lost = [record for record in records if record not in kept]
+        # A line end is two lines' matter; a changed digit or letter stays within its record.
+        assert len(lost) <= 2
+        assert len(kept) >= len(records) - 2
+        if len(kept) < len(records):
+            assert str(path) in caplog.text
+        aside = path.with_name("metrics.jsonl.damaged")
+        if aside.exists():
+            assert "moved damaged line" in caplog.text
+            kept_bytes = path.read_bytes() + aside.read_bytes()
+            assert sorted(kept_bytes.split(b"\n")) == sorted(bytes(data + b"\n").split(b"\n")) or (
+                sorted(kept_bytes.split()) == sorted(bytes(data).split())
+            )
+        assert json_lines.clean(path, json_lines.numbers_only, "images", 80) == kept
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"5",
+        b"[]",
+        b"{}",
+        b'{"images": true}',
+        b'{"images": -1}',
+        b'{"images": 2.5}',
+        b'{"images": 20, "a": "x"}',
+        b'{"images": 20, "a": true}',
+        b'{"images": 99}',
+        b'{"images": 20}{"images": 20}',
+        b"\xff\xfe",
+        b"\x00",
+        b"[" * 5000,
+    ],
+)
+def test_a_damaged_line_is_moved_aside_and_named(tmp_path, line, caplog):
+    path = tmp_path / "metrics.jsonl"
+    good = b'{"images": 10}\n', b'{"images": 30}\n'
+    path.write_bytes(good[0] + line + b"\n" + good[1])
+    writer = Writer(tmp_path, {}, start=100, wandb=WANDB)
+    assert writer.history() == [{"images": 10}, {"images": 30}]
+    assert path.read_bytes() == b"".join(good)
+    aside = tmp_path / "metrics.jsonl.damaged"
+    assert aside.read_bytes() == line + b"\n"
+    assert f"{path}: moved damaged line 2 to {aside}" in caplog.text
+
+
+def test_damaged_alerts_and_starts_do_not_stop_a_run_either(tmp_path, caplog):
+    writer = Writer(tmp_path, {}, wandb=WANDB)
+    writer.alert(ALERT)
+    for name in ("alerts.jsonl", "starts.jsonl"):
+        with (tmp_path / name).open("ab") as file:
+            file.write(b'{"images": 20, "name": 3}\n{"cut')
+    Writer(tmp_path, {}, start=20, wandb=WANDB)
+    assert [json.loads(x) for x in (tmp_path / "alerts.jsonl").read_text().splitlines()] == [
+        ALERT._asdict()
+    ]
+    assert len((tmp_path / "starts.jsonl").read_text().splitlines()) == 2
+    for name in ("alerts.jsonl", "starts.jsonl"):
+        assert f"{tmp_path / name}: moved damaged lines 2, 3 to" in caplog.text
+
+
+def test_a_reader_leaves_a_file_that_is_being_written_alone(tmp_path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"images": 10}\n{"ima')
+    assert json_lines.read(path, json_lines.numbers_only) == [{"images": 10}]
+    assert not caplog.records
+    path.write_bytes(b'{"images": 10}\nbad\n{"ima')
+    assert json_lines.read(path, json_lines.numbers_only) == [{"images": 10}]
+    assert f"{path}: skipped damaged line 2" in caplog.text
+    assert path.read_bytes() == b'{"images": 10}\nbad\n{"ima'
+    json_lines.append(path, {"images": 20})
+    assert path.read_bytes().endswith(b'{"ima\n{"images": 20}\n')
 
 
 ALERT = Alert(20, "attention_near_1", True, 0.995, 0.99, "ATTENTION_NEAR_1: nothing shows")
@@ -148,7 +242,7 @@ def git(folder, *args):
     return done.stdout.strip()
 
 
-def test_commits_are_found_as_git_finds_them(tmp_path):
+def test_commits_are_those_of_git(tmp_path, monkeypatch):
     repository = tmp_path / "repository"
     repository.mkdir()
     assert commit_of(repository) == ""
@@ -165,6 +259,8 @@ def test_commits_are_found_as_git_finds_them(tmp_path):
     assert (commit_of(tmp_path / "tree"), commit_of(repository)) == (second, first)
     git(repository, "checkout", "--quiet", "--detach")
     assert commit_of(repository) == first
+    monkeypatch.setenv("PATH", str(tmp_path))  # without git
+    assert commit_of(repository) == ""
 
 
 class FakeRun:
@@ -187,6 +283,8 @@ class FakeRun:
 @pytest.fixture
 def fake_wandb(monkeypatch):
     import wandb
+
+    monkeypatch.setattr(weights_and_biases, "_answers", lambda address: True)
 
     runs = []
 
@@ -261,3 +359,114 @@ def test_everything_goes_through_wandb_offline(tmp_path, monkeypatch):
     assert len(folders) in (1, 2)  # two, unless both began in the same second
     media = {path.suffix for path in tmp_path.glob("wandb/offline-run-*/files/media/**/*.*")}
     assert media == {".png", ".gif"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "variables", "mode"),
+    [
+        ("auto", {}, "offline"),
+        ("auto", {"WANDB_API_KEY": "k"}, "online"),
+        ("auto", {"WANDB_API_KEY": "k", "WANDB_MODE": "offline"}, "offline"),
+        ("auto", {"WANDB_API_KEY": "k", "WANDB_MODE": "disabled"}, "disabled"),
+        ("auto", {"WANDB_MODE": "Disabled"}, "disabled"),
+        ("auto", {"WANDB_MODE": "online"}, "online"),
+        ("auto", {"WANDB_MODE": "dryrun"}, "offline"),
+        ("offline", {"WANDB_MODE": "disabled"}, "offline"),
+        ("disabled", {"WANDB_MODE": "online"}, "disabled"),
+    ],
+)
+def test_the_mode_is_the_configs_or_the_environments(asked, variables, mode, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert weights_and_biases.mode_of(asked) == mode
+
+
+def test_an_unknown_mode_is_refused(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    with pytest.raises(ValueError, match="WANDB_MODE=sometimes is not one of online, offline"):
+        weights_and_biases.mode_of("auto")
+    with pytest.raises(ValueError, match=r"wandb.mode 'on' is not one of auto"):
+        weights_and_biases.mode_of("on")
+
+
+@pytest.fixture
+def silent_server():
+    """An address that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["nobody", "silent"])
+def test_online_without_a_server_goes_offline_within_seconds(
+    tmp_path, monkeypatch, caplog, silent_server, where
+):
+    address = silent_server if where == "silent" else "http://127.0.0.1:9"
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_BASE_URL", address)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    program = (
+        "import logging, sys; from pathlib import Path; logging.basicConfig()\n"
+        "from ganimation_jax.logs.writer import Writer\n"
+        "wandb = {'mode': 'auto', 'project': '', 'group': '', 'name': ''}\n"
+        "writer = Writer(Path(sys.argv[1]), {}, wandb=wandb)\n"
+        "writer.metrics(10, {'a/loss': 1.0})\n"
+        "writer.close()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "server does not answer: logging offline" in done.stderr
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+
+
+@pytest.mark.slow
+def test_training_outlives_the_service_of_wandb(tmp_path):
+    program = (
+        "import logging, os, signal, subprocess, sys, time; from pathlib import Path\n"
+        "logging.basicConfig(level=20)\n"
+        "import numpy as np\n"
+        "from ganimation_jax.logs.alerts import Alert\n"
+        "from ganimation_jax.logs.writer import Writer\n"
+        "wandb = {'mode': 'offline', 'project': '', 'group': '', 'name': ''}\n"
+        "writer = Writer(Path(sys.argv[1]), {}, wandb=wandb)\n"
+        "writer.metrics(10, {'a/loss': 1.0})\n"
+        "children = Path(f'/proc/self/task/{os.getpid()}/children').read_text().split()\n"
+        "assert children\n"
+        "for child in children: os.kill(int(child), signal.SIGKILL)\n"
+        "time.sleep(1)\n"
+        "writer.metrics(20, {'a/loss': 1.0})\n"
+        "writer.picture(20, 'x', np.zeros((4, 4, 3), np.uint8))\n"
+        "writer.alert(Alert(20, 'n', True, 1.0, 1.0, 'm'))\n"
+        "writer.close()\n"
+        "print('still here')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert "still here" in done.stdout, done.stderr
+    assert done.stderr.count("training continues without it") == 1
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_damaged_run_id_is_replaced_and_reported(tmp_path, fake_wandb, caplog):
+    (tmp_path / "wandb_id.txt").write_bytes(b"\xff/../x\n")
+    Writer(tmp_path, {}, wandb=WANDB | {"mode": "offline"})
+    assert "holds no id of a W&B run" in caplog.text
+    assert (tmp_path / "wandb_id.txt").read_text().strip() == fake_wandb[-1].id != ""

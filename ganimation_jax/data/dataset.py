@@ -73,6 +73,7 @@ class FaceDataset:
       action_units: the codes of the ``n`` columns of ``aus``.
       image_size: the side of every picture in pixels.
       annotator: what measured the action units.
+      records_sha256: a digest of the records of all splits.
 
     Raises:
       FileNotFoundError: the directory holds no complete dataset.
@@ -98,6 +99,7 @@ class FaceDataset:
         self.action_units: tuple[str, ...] = tuple(metadata["action_units"])
         self.image_size: int = metadata["image_size"]
         self.annotator: str = metadata["annotator"]
+        self.records_sha256: str = metadata.get("fingerprint", "")
         self._records = _open(builder, split)
 
     def __len__(self) -> int:

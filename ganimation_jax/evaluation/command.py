@@ -2,7 +2,6 @@
 
 import datetime
 import functools
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from ganimation_jax.evaluation.headlines import headlines
 from ganimation_jax.evaluation.report import write_report
 from ganimation_jax.evaluation.results import Result
 from ganimation_jax.features import inception
+from ganimation_jax.files import json_lines
 from ganimation_jax.interop.torch_files import read_state_dict, require_torch
 from ganimation_jax.reports import samples
 from ganimation_jax.runs.load import Run, load_run
@@ -94,9 +94,8 @@ def evaluate(
             edit, images[0], seen.aus[0], run.model.conditions
         ),
     }
-    history = workdir / "metrics.jsonl"
-    records = history.read_text().splitlines() if history.exists() else []
-    page = write_report(workdir, result, pictures, [json.loads(record) for record in records])
+    history = json_lines.read(workdir / "metrics.jsonl", json_lines.numbers_only, "images")
+    page = write_report(workdir, result, pictures, history)
     lines = [f"{one.score.value:10.4f}  {one.title}: {one.reading}" for one in headlines(result)]
     return [*lines, f"report: {page}"]
 

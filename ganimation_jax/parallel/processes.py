@@ -85,6 +85,22 @@ def start(
             ) from error
 
 
+def check_devices() -> None:
+    """Look for the devices of this process; before that, none is touched.
+
+    Raises:
+      ValueError: JAX_PLATFORMS names devices that this machine does not have.
+    """
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:  # with and without a plugin for the device
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise ValueError(
+            f"JAX finds no device with JAX_PLATFORMS={asked!r}. Unset JAX_PLATFORMS, or "
+            "install JAX for this device (pip install 'ganimation-jax[cuda]')"
+        ) from error
+
+
 def is_first() -> bool:
     """Whether this process writes what only one may write."""
     return jax.process_index() == 0

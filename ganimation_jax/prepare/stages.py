@@ -9,7 +9,6 @@ OUT/annotated_faces/        the dataset, ``ganimation_jax.data.dataset``
 
 import argparse
 import contextlib
-import fcntl
 import os
 import sys
 from collections import Counter
@@ -21,6 +20,7 @@ import numpy as np
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.dataset import damaged_files, pack
 from ganimation_jax.data.table import FaceTable
+from ganimation_jax.files import lock
 from ganimation_jax.prepare.card import About, write_card
 from ganimation_jax.prepare.dataset_report import write_report
 from ganimation_jax.prepare.finders import Search
@@ -149,15 +149,10 @@ def _pack(out: Path, search: Search, about: About, labelled: bool) -> None:
 def _alone(out: Path, share: tuple[int, int] | None) -> Iterator[None]:
     """Lock others out: all of them, or with ``share`` those who want all or the same share."""
     with contextlib.ExitStack() as stack:
-        names = [".lock"] if share is None else [".lock", f".lock-{share[0]}-of-{share[1]}"]
-        for name in names:
-            # A file left behind locks nobody out: the system frees the lock of a dead process.
-            file = stack.enter_context((out / name).open("a"))
-            shared = share is not None and name == ".lock"
-            try:
-                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UsageError(f"another run is at work in {out}: wait for its end") from error
+        try:
+            stack.enter_context(lock.hold(out, f"{share[0]}-of-{share[1]}" if share else ""))
+        except BlockingIOError as error:
+            raise UsageError(str(error)) from error
         yield
 
 

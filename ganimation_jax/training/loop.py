@@ -39,7 +39,7 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
 
     Raises:
       ValueError, FileNotFoundError: ``cfg`` cannot be run; nothing has been compiled yet.
-      OSError: ``workdir`` cannot be written.
+      OSError: ``workdir`` cannot be written, or another run is at work in it.
       FloatingPointError: losses or gradients are not finite, and going back did not help.
     """
     jax.config.update("jax_debug_nans", cfg.debug_nans)
@@ -84,9 +84,7 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
 
             # Save. The note says which data come next: no batch is drawn before it is kept.
             if saving and guard.clean:
-                parts.checkpoints.save(
-                    step, state, {"config": parts.config, "drawn": drawn}, scores
-                )
+                parts.checkpoints.save(step, state, parts.note | {"drawn": drawn}, scores)
             if stopping:
                 break
 

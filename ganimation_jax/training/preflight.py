@@ -85,8 +85,33 @@ def check_continues(note: dict[str, Any], config: dict[str, Any], workdir: Path)
         log.warning("%s was begun by a version that did not know %s", workdir, ", ".join(new))
     if changes:
         raise ValueError(
-            f"{workdir} holds a run with another config ({'; '.join(changes)}); "
-            "continue it with its own, or choose another --workdir"
+            f"{workdir} holds a run with another config ({'; '.join(changes)}); resume it with its "
+            f"own, or begin a new run with these weights: another --workdir and "
+            f"--config.init_from={workdir}"
+        )
+
+
+def check_same_faces(note: dict[str, Any], faces: str, workdir: Path) -> None:
+    """Refuse to resume a run with other faces or labels than it was trained with.
+
+    Args:
+      note: of the checkpoint; "faces" is the fingerprint of its training faces.
+      faces: the fingerprint of those that the config names.
+      workdir: for the message.
+
+    Raises:
+      ValueError: they differ.
+    """
+    if not note["step"]:  # imported weights: nothing has been trained here
+        return
+    if "faces" not in note:
+        log.warning("%s does not say which faces it was trained with: not checked", workdir)
+    elif note["faces"] != faces:
+        raise ValueError(
+            f"{workdir} was trained with other faces or labels (fingerprint {note['faces']}, now "
+            f"{faces}). Resume it with the dataset that it began with (--config.data.dir), or "
+            "begin a new run with these weights: another --workdir and "
+            f"--config.init_from={workdir}"
         )
 
 

@@ -15,7 +15,9 @@ from ml_collections import ConfigDict
 
 from ganimation_jax import methods
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
+from ganimation_jax.data.fingerprint import fingerprint
 from ganimation_jax.data.pipeline import Source, build_source, training_batches
+from ganimation_jax.files import lock
 from ganimation_jax.logs.writer import Writer
 from ganimation_jax.parallel import processes, sharding
 from ganimation_jax.runs import warm_start
@@ -63,7 +65,7 @@ class Parts(NamedTuple):
     constants: tuple[Any, ...]  # run key, frozen networks, resident faces: the same in all steps
     target: State  # shapes and shardings, to restore to
     checkpoints: Checkpoints
-    config: dict[str, Any]
+    note: dict[str, Any]  # what a checkpoint says besides its position
     faces: Source
     held_out: Source
     writer: Writer
@@ -81,10 +83,13 @@ def setup(cfg: ConfigDict, workdir: Path, stack: contextlib.ExitStack) -> tuple[
 
     Raises:
       ValueError, FileNotFoundError: ``cfg`` cannot be run; nothing has been compiled yet.
-      OSError: ``workdir`` cannot be written.
+      OSError: ``workdir`` cannot be written, or another run is at work in it.
     """
     mesh = sharding.make_mesh(cfg.mesh.fsdp)
     preflight.check(cfg, mesh.size)
+    if processes.is_first():
+        workdir.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(lock.hold(workdir))
     faces, held_out = build_source(cfg, "train"), build_source(cfg, "test")
     method = methods.load(cfg.method)
     model: Model = method.model(cfg)
@@ -98,7 +103,8 @@ def setup(cfg: ConfigDict, workdir: Path, stack: contextlib.ExitStack) -> tuple[
     checkpoints = Checkpoints(workdir / "checkpoints", **cfg.keep)
     stack.callback(checkpoints.close)
     target = sharding.with_sharding(shapes, shardings)
-    position = resume(checkpoints, target, config, workdir)
+    trained_on = fingerprint(faces)
+    position = resume(checkpoints, target, config, trained_on, workdir)
     resumed = position is not None
     if position is None:
         position = Position(fresh_state(cfg, workdir, model, init, shapes, shardings), 0, 0)
@@ -133,7 +139,7 @@ def setup(cfg: ConfigDict, workdir: Path, stack: contextlib.ExitStack) -> tuple[
         constants=constants_of(cfg, mesh, training, faces),
         target=target,
         checkpoints=checkpoints,
-        config=config,
+        note={"config": config, "faces": trained_on},
         faces=faces,
         held_out=held_out,
         writer=writer,
@@ -183,17 +189,24 @@ def constants_of(cfg: ConfigDict, mesh: Mesh, training: Training, faces: Source)
 
 
 def resume(
-    checkpoints: Checkpoints, target: State, config: dict[str, Any], workdir: Path
+    checkpoints: Checkpoints,
+    target: State,
+    config: dict[str, Any],
+    trained_on: str,
+    workdir: Path,
 ) -> Position | None:
     """The newest whole checkpoint, if there is one.
 
     Raises:
-      ValueError: it was made with another config.
+      ValueError: it was made with another config, or with other faces.
       FileNotFoundError: there are checkpoints, and all are damaged.
     """
-    restored = checkpoints.restore(
-        target, check=lambda note: preflight.check_continues(note, config, workdir)
-    )
+
+    def check(note: dict[str, Any]) -> None:
+        preflight.check_continues(note, config, workdir)
+        preflight.check_same_faces(note, trained_on, workdir)
+
+    restored = checkpoints.restore(target, check=check)
     if restored is None:
         return None
     note, state = restored

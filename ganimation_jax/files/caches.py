@@ -1,0 +1,50 @@
+"""Where files that only save time or downloads may be kept.
+
+Nothing is read from the environment before it is needed, and nothing fails without it: containers
+may run for a user without a home.
+"""
+
+import functools
+import logging
+import os
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def cache_folder(kind: str) -> Path | None:
+    """The folder of one kind of cached files, which may not exist yet.
+
+    It is in ``XDG_CACHE_HOME``, by default ``~/.cache``.
+
+    Returns:
+      None where the environment names no such place and the user has no home.
+    """
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        base = Path(named) if os.path.isabs(named) else Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return base / "ganimation_jax" / kind if base.is_absolute() else None
+
+
+def writable_cache_folder(kind: str) -> Path | None:
+    """``cache_folder``, made if need be; None, reported once, where that is impossible."""
+    folder = cache_folder(kind)
+    if folder is None:
+        _report_once("no cache: neither XDG_CACHE_HOME nor HOME names a folder")
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _report_once(f"no cache: {folder} cannot be made ({error.strerror})")
+        return None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        _report_once(f"no cache: {folder} cannot be written")
+        return None
+    return folder
+
+
+@functools.cache
+def _report_once(message: str) -> None:
+    log.warning("%s", message)
