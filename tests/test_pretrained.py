@@ -1,9 +1,14 @@
 """Models as files to hand on: written, read, edited with, trained on from."""
 
+import functools
 import hashlib
+import http.server
 import json
 import re
 import shutil
+import ssl
+import subprocess
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +24,11 @@ from configs import lfw_openface
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation.animator import Animator
 from ganimation_jax.animation.loading import load_model
+from ganimation_jax.files import assets
 from ganimation_jax.interop import export
 from ganimation_jax.interop.torch_import import write_run
 from ganimation_jax.methods import ganimation
-from ganimation_jax.runs import pretrained, warm_start
+from ganimation_jax.runs import model_files, pretrained, warm_start
 from ganimation_jax.runs.load import load_run
 from ganimation_jax.steps import updates
 from ganimation_jax.types import Batch
@@ -163,18 +169,162 @@ def test_what_is_wrong_with_a_file_is_said(packed, how, says):
         load_run(packed)
 
 
-def test_weights_elsewhere_are_fetched_once(packed, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def https(tmp_path_factory):
+    """A folder, and its address on a server with a certificate of its own."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl makes the certificate")
+    folder = tmp_path_factory.mktemp("https")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+        f"-addext subjectAltName=DNS:localhost -keyout {key} -out {certificate}"
+    )
+    subprocess.run(command.split(), check=True, capture_output=True)
+    served = folder / "served"
+    served.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=served)
+
+        def do_GET(self):
+            if self.path == "/elsewhere":
+                self.send_response(302)
+                self.send_header("Location", "http://localhost/weights")
+                self.end_headers()
+            else:
+                super().do_GET()
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield served, f"https://localhost:{server.server_port}", certificate
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def elsewhere(https, tmp_path, monkeypatch):
+    """Moves a model's weights to the server; the card keeps their address."""
+    served, address, certificate = https
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     monkeypatch.setenv("GANIMATION_JAX_CACHE", str(tmp_path / "cache"))
-    card = packed.with_suffix(".json")
-    said = json.loads(card.read_text())
-    far = tmp_path / "far" / "weights.safetensors"
-    far.parent.mkdir()
-    shutil.move(packed, far)
-    said["weights"]["url"] = far.as_uri()
-    card.write_text(json.dumps(said))
+
+    def move(weights, name, url=""):
+        card = weights.with_suffix(".json")
+        said = json.loads(card.read_text())
+        shutil.move(weights, served / name)
+        said["weights"]["url"] = url or f"{address}/{name}"
+        card.write_text(json.dumps(said))
+        return card
+
+    yield move
+    for path in served.iterdir():
+        path.unlink()
+
+
+def test_weights_elsewhere_are_fetched_once_and_announced(packed, https, elsewhere, capsys):
+    size = packed.stat().st_size
+    card = elsewhere(packed, "weights")
     first = load_run(card)
-    far.unlink()
+    said = f"downloading weights for tiny, {size / 1e6:.1f} MB, from {https[1]}/weights"
+    assert said in capsys.readouterr().err
+    (https[0] / "weights").unlink()
     assert_trees_close(load_run(card).nets, first.nets, rtol=0)
+
+
+def test_two_models_of_one_name_do_not_share_a_file(packed, elsewhere, tmp_path):
+    other = tmp_path / "other" / packed.name
+    other.parent.mkdir()
+    nets = jax.tree.map(lambda x: 2 * x, load_run(packed).nets)
+    card = json.loads(packed.with_suffix(".json").read_text())
+    model_files.write(other, nets, card)
+    cards = elsewhere(packed, "one"), elsewhere(other, "two")
+    for _ in range(2):
+        one, two = (load_run(card).nets for card in cards)
+        assert_trees_close(jax.tree.map(lambda x: 2 * x, one), two, rtol=0)
+
+
+def test_downloads_are_limited(packed, elsewhere, monkeypatch):
+    monkeypatch.setattr(assets, "LARGEST", 10_000)
+    with pytest.raises(FileNotFoundError, match="it is larger than"):
+        load_run(elsewhere(packed, "weights"))
+
+
+@pytest.mark.parametrize("url", ["http://localhost/w", "file:///etc/passwd", "ftp://x/w", 5])
+def test_weights_come_over_https_only(packed, elsewhere, url):
+    with pytest.raises(ValueError, match="weights come over https only"):
+        load_run(elsewhere(packed, "weights", url))
+
+
+def test_https_does_not_lead_elsewhere(packed, https, elsewhere):
+    with pytest.raises(FileNotFoundError, match="it leads to http://localhost/weights, which is"):
+        load_run(elsewhere(packed, "weights", f"{https[1]}/elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("config.image_size", 2**20, "config.image_size is 1048576, not a number from 4 to 2048"),
+        ("config.image_size", "64", "config.image_size is '64', not a number"),
+        ("config.image_size", 2 * SIZE, "its weights are not those of its config: critic/"),
+        ("config.action_units", "AU12", "config.action_units is 'AU12', not a list of names"),
+        ("config.action_units", ["AU12"], "its weights are not those of its config"),
+        ("config.generator", 7, "its config makes no model"),
+        ("config.generator", {}, "its config makes no model"),
+        ("config.generator.width", 2**40, "config.generator.width is .*: no network is so large"),
+        ("config.generator.residual_blocks", 10**9, "no network is so large"),
+        ("config.generator.residual_blocks", 2, "its weights are not those of its config: gen"),
+        ("config.generator.width", -4, "its config makes no model|its weights are not"),
+        ("config.generator.width", "4", "its config makes no model"),
+        ("config.generator.width", float("nan"), "config.generator.width is nan"),
+        ("config.method", 3, "method 3 is not one of"),
+        ("config.method", None, "method None is not one of"),
+        ("config", [], r"config is \[\], not of type dict"),
+        ("step", "many", "step is 'many', not of type int"),
+        ("step", -1, "step is -1"),
+        ("weights", 5, "weights is 5, not of type dict"),
+        ("weights.sha256", "../../elsewhere", "it lacks a SHA-256"),
+    ],
+)
+def test_cards_that_make_no_sense_are_one_sentence(packed, field, value, says):
+    path = packed.with_suffix(".json")
+    card = json.loads(path.read_text())
+    *parents, name = field.split(".")
+    functools.reduce(dict.__getitem__, parents, card)[name] = value
+    path.write_text(json.dumps(card))
+    with pytest.raises(ValueError, match=says) as refused:
+        load_run(path)
+    assert str(packed.with_suffix("")) in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_refused(packed, workdir, tmp_path, value):
+    run = load_run(packed)
+    nets = jax.tree.map(np.array, run.nets)
+    leaf = jax.tree.leaves(nets["generator"])[0]
+    leaf.flat[0] = value
+    with pytest.raises(ValueError, match="broken.safetensors: 1 weights of generator/.* finite"):
+        model_files.write(tmp_path / "broken.safetensors", nets, {})
+    content = safetensors.numpy.save(
+        {f"{n}/{k}": v for n, p in nets.items() for k, v in flatten_dict(p, sep="/").items()}
+    )
+    packed.write_bytes(content)
+    path = packed.with_suffix(".json")
+    card = json.loads(path.read_text())
+    card["weights"]["sha256"] = hashlib.sha256(content).hexdigest()
+    path.write_text(json.dumps(card))
+    with pytest.raises(ValueError, match="tiny.safetensors: 1 weights of generator/.* not finite"):
+        load_run(packed)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@ import bz2
 import hashlib
 import importlib
 import sys
+import tempfile
 
 import pytest
 
-from ganimation_jax.files import assets
+from ganimation_jax.files import assets, caches
 
 GOOD = b"weights"
 TOY = assets.Asset(
@@ -107,3 +108,32 @@ def test_a_cache_that_cannot_be_made_is_told(tmp_path, cache):
     cache.write_text("not a folder")
     with pytest.raises(FileNotFoundError, match=r"File exists.*set GANIMATION_JAX_TOY"):
         assets.locate(TOY._replace(url=(tmp_path / "toy.bin").as_uri()))
+
+
+def test_without_a_cache_weights_are_still_to_be_had(tmp_path, monkeypatch, caplog):
+    (tmp_path / "toy.bin").write_bytes(GOOD)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    for name in ("GANIMATION_JAX_CACHE", "GANIMATION_JAX_TOY", "HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(caches.Path, "home", nobody)
+    caches._report_once.cache_clear()
+    asset = TOY._replace(url=(tmp_path / "toy.bin").as_uri())
+    for _ in range(2):
+        assert tmp_path / "temporary" in assets.locate(asset).parents
+    assert caplog.text.count("no cache: neither XDG_CACHE_HOME nor HOME names a folder") == 1
+
+
+@pytest.mark.parametrize("named", ["relative", "", "/proc/nowhere"])
+def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch, named):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert caches.writable_cache_folder("xla") == tmp_path / "xdg" / "ganimation_jax" / "xla"
+    monkeypatch.setenv("XDG_CACHE_HOME", named)
+    want = None if named.startswith("/") else tmp_path / ".cache" / "ganimation_jax" / "xla"
+    assert caches.writable_cache_folder("xla") == want

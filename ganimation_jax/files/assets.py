@@ -10,17 +10,19 @@ import bz2
 import hashlib
 import http.client
 import importlib.util
-import logging
 import os
-import shutil
+import sys
 import tempfile
 import urllib.request
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-log = logging.getLogger(__name__)
+from ganimation_jax.files import caches
 
 CACHE_VARIABLE = "GANIMATION_JAX_CACHE"
+LARGEST = 1 << 30  # bytes of a download, packed or unpacked
+SILENCE = 60  # seconds without a byte after which a download has failed
+PIECE = 1 << 20
 
 
 class Asset(NamedTuple):
@@ -49,9 +51,14 @@ class Asset(NamedTuple):
 
 
 def cache_folder() -> Path:
-    """Where downloads go, and where a user may put files."""
-    default = Path.home() / ".cache" / "ganimation_jax" / "weights"
-    return Path(os.environ.get(CACHE_VARIABLE) or default).expanduser()
+    """Where downloads go, and where a user may put files.
+
+    Without a cache that can be written it is a folder of this user among temporary files.
+    """
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(os.path.expanduser(named))
+    temporary = Path(tempfile.gettempdir(), f"ganimation_jax-weights-{os.getuid()}")
+    return caches.writable_cache_folder("weights") or temporary
 
 
 def locate(asset: Asset, path: Path | str | None = None) -> Path:
@@ -67,7 +74,7 @@ def locate(asset: Asset, path: Path | str | None = None) -> Path:
     """
     named = path or os.environ.get(asset.variable)
     if named:
-        return _checked(asset, Path(named).expanduser(), "name another file")
+        return _checked(asset, Path(os.path.expanduser(named)), "name another file")
     cached = cache_folder() / asset.file
     if cached.is_file():
         return _checked(asset, cached, "delete it and try again")
@@ -100,21 +107,44 @@ def _checked(asset: Asset, path: Path, fix: str, origin: str = "") -> Path:
     return path
 
 
+class _OnlyHttps(urllib.request.HTTPRedirectHandler):
+    """Refuses to be sent on from https to anything else."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise OSError(f"it leads to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _download(asset: Asset, target: Path) -> Path:
-    log.info("downloading weights for %s from %s", asset.name, asset.url)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Beside its place, renamed when whole and checked: a file in the cache is a good file.
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as scratch:
             partial = Path(scratch) / asset.file
-            with (
-                urllib.request.urlopen(asset.url, timeout=60) as source,
-                partial.open("wb") as sink,
-            ):
-                unpacked = bz2.BZ2File(source) if asset.url.endswith(".bz2") else source
-                shutil.copyfileobj(unpacked, sink)
+            opener = urllib.request.build_opener(_OnlyHttps)
+            with opener.open(asset.url, timeout=SILENCE) as source, partial.open("wb") as sink:
+                size = int(source.headers.get("Content-Length") or 0)
+                known = f"{size / 1e6:.1f} MB" if size else "of unknown size"
+                print(
+                    f"downloading weights for {asset.name}, {known}, from {asset.url}",
+                    file=sys.stderr,
+                )
+                _check_size(size)
+                _copy(bz2.BZ2File(source) if asset.url.endswith(".bz2") else source, sink)
             return _checked(asset, partial, "try again", origin=asset.url).replace(target)
     except (OSError, EOFError, http.client.HTTPException) as error:  # urllib's are OSErrors
         raise FileNotFoundError(
             f"no weights for {asset.name}: cannot download {asset.url} ({error}). {asset.remedies}"
         ) from error
+
+
+def _copy(source: BinaryIO | bz2.BZ2File, sink: BinaryIO) -> None:
+    while piece := source.read(PIECE):
+        sink.write(piece)
+        _check_size(sink.tell())
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST:
+        raise OSError(f"it is larger than {LARGEST / 1e9:.1f} GB")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from ganimation_jax import methods
-from ganimation_jax.runs import model_files, pretrained
+from ganimation_jax.runs import card_checks, model_files, pretrained
 from ganimation_jax.runs.checkpoint import load_weights
 from ganimation_jax.types import Model, Nets
 
@@ -59,25 +59,27 @@ def load_run(source: Path | str) -> Run:
     if loaded is None:
         raise FileNotFoundError(f"no checkpoint in {path / 'checkpoints'}")
     note, nets, ema = loaded
+    card_checks.check_finite({**nets, **ema}, str(source))
     return Run(note["step"], note["config"], _model(note["config"], str(source)), nets, ema)
 
 
 def _from_pretrained(found: model_files.Pretrained, source: str) -> Run:
     about = dict(found.card)
     config, step = about.pop("config"), about.pop("step")
-    model = _model(config, source)
-    missing = {*model.edits_with, *model.averaged} - set(found.nets)
-    if missing:
-        raise ValueError(f"{source} lacks the weights of {', '.join(sorted(missing))}")
+    _method(config, source)
+    model = card_checks.model_of({"dtype": "float32"} | config, found.nets, source)
     # Its networks are averaged already where they have an average.
     ema = {name: found.nets[name] for name in model.averaged}
     return Run(step, config, model, found.nets, ema, about)
 
 
 def _model(config: dict[str, Any], source: str) -> Model:
+    # Imported weights come without a dtype.
+    return _method(config, source).model(ConfigDict({"dtype": "float32"} | config))
+
+
+def _method(config: dict[str, Any], source: str) -> Any:
     try:
-        method = methods.load(config["method"])
+        return methods.load(config.get("method", ""))
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    # Imported weights come without a dtype.
-    return method.model(ConfigDict({"dtype": "float32"} | config))

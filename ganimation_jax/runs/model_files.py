@@ -18,10 +18,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ganimation_jax.files.assets import Asset, locate
 from ganimation_jax.files.atomic import write_atomically
+from ganimation_jax.runs import card_checks
 from ganimation_jax.types import Nets
 
 WEIGHTS, CARD = ".safetensors", ".json"  # suffixes
-NEEDED = ("config", "step", "weights")
 
 
 class Pretrained(NamedTuple):
@@ -44,7 +44,7 @@ def read(path: Path) -> Pretrained:
     said, beside = card["weights"], path.with_suffix(WEIGHTS)
     asset = Asset(
         name=path.stem.replace("-", "_"),
-        file=beside.name,
+        file=f"{said['sha256']}{WEIGHTS}",  # in the cache, where names of models may collide
         sha256=said["sha256"],
         get=f"put {beside.name} beside {path.with_suffix(CARD)}",
         url=said.get("url", ""),
@@ -59,9 +59,9 @@ def read(path: Path) -> Pretrained:
                 networks.setdefault(network, {})[name] = array
     except safetensors.SafetensorError as error:
         raise ValueError(f"{weights} is damaged: {error}") from error
-    return Pretrained(
-        card, {name: unflatten_dict(flat, sep="/") for name, flat in networks.items()}
-    )
+    nets = {name: unflatten_dict(flat, sep="/") for name, flat in networks.items()}
+    card_checks.check_finite(nets, str(weights))
+    return Pretrained(card, nets)
 
 
 def write(path: Path, nets: Nets, card: dict[str, Any]) -> None:
@@ -73,11 +73,12 @@ def write(path: Path, nets: Nets, card: dict[str, Any]) -> None:
       card: config, step and whatever else is to be known; ``weights`` is added.
 
     Raises:
-      ValueError: ``path`` has another suffix.
+      ValueError: ``path`` has another suffix; a weight is not finite.
       OSError: it cannot be written.
     """
     if path.suffix != WEIGHTS:
         raise ValueError(f"{path}: weights are written as NAME{WEIGHTS}")
+    card_checks.check_finite(nets, str(path))
     arrays = {
         f"{network}/{name}": np.asarray(array).astype(ml_dtypes.bfloat16)
         for network, params in nets.items()
@@ -99,7 +100,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds no JSON object")
@@ -110,7 +111,5 @@ def _read_card(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: it says what the weights beside it are")
     card = read_object(path)
-    missing = [name for name in NEEDED if name not in card]
-    if missing or "sha256" not in card["weights"]:
-        raise ValueError(f"{path} is no model's card: it lacks {', '.join(missing) or 'a SHA-256'}")
+    card_checks.check_card(card, path)
     return card
