@@ -14,6 +14,7 @@ from helpers import ROOT
 from ml_collections import config_flags
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
+from ganimation_jax.files import lock
 from ganimation_jax.sweep import run as runner
 from ganimation_jax.sweep.run import gives_up, look, main, run_sweep
 from ganimation_jax.sweep.sweep_file import command_of, grid_size, parameters_of, read_sweep
@@ -261,3 +262,24 @@ def test_a_variable_that_is_not_set_is_named(tmp_path, monkeypatch):
     sweep = read_sweep(ROOT / "experiments" / "sweeps" / "loss_weights.yaml")
     with pytest.raises(ValueError, match="environment variable FACES"):
         command_of(sweep, {}, tmp_path)
+
+
+def test_damaged_files_cost_a_sweep_one_run_and_never_silently(tmp_path, caplog):
+    path = sweep_file(tmp_path, {"level": {"values": [3.0, 1.0]}})
+    workdir = tmp_path / "runs"
+    assert main([str(path), f"--workdir={workdir}"]) == 0
+    (workdir / "000" / "trial.json").write_text("{")
+    for name in ("metrics.jsonl", "alerts.jsonl"):
+        with (workdir / "001" / name).open("ab") as file:
+            file.write(b"\xff\n5\n")
+    assert main([str(path), f"--workdir={workdir}"]) == 0
+    assert "trial.json is damaged: moved to" in caplog.text
+    starts = [(workdir / f"00{i}" / "starts").read_text() for i in range(2)]
+    assert starts == ["xx", "x"]
+
+
+def test_two_sweeps_in_one_folder_exclude_each_other(tmp_path, capsys):
+    path = sweep_file(tmp_path, {"level": {"value": 1.0}})
+    with lock.hold(tmp_path):
+        assert main([str(path), f"--workdir={tmp_path}"]) == 2
+    assert "another run is at work in" in capsys.readouterr().err

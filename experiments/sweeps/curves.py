@@ -20,8 +20,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from ml_collections import ConfigDict
 
+from ganimation_jax import methods
 from ganimation_jax.synthetic.faces import SyntheticFaces
-from ganimation_jax.training import health
+from ganimation_jax.training.monitors import Monitors
+from ganimation_jax.training.setup import facts_of
 
 SMOOTH = 8  # records
 
@@ -48,7 +50,9 @@ def alerts(folder, warmup):
     cfg.health.update(on=True, warmup=warmup)
     faces = SyntheticFaces(cfg.data.size, cfg.image_size, cfg.seed)
     records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    watch = health.build(cfg, faces.aus_table() / 5)
+    method = methods.load(cfg.method)
+    facts = facts_of(faces, method.model(cfg))
+    watch = Monitors(method.training(cfg, facts).monitors, cfg.health.warmup)
     return [alert.name for alert in watch.replay(records)]
 
 

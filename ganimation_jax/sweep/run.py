@@ -1,15 +1,14 @@
 """A sweep without an account: ``ganimation sweep FILE.yaml --workdir DIR``.
 
-Reads the files that ``wandb sweep`` reads and runs their command line again and again, one run
-after the other: all points of a grid, or ``--runs N`` at random. ``early_terminate`` is taken for
-asynchronous successive halving (Li et al., MLSys 2020): at each rung, after min_iter,
-min_iter * eta, ... records of the metric, a run goes on only if its best so far is among the best
-1 / eta of all runs that came so far. Bayesian search needs W&B's server; here its parameters are
-drawn at random, which is said.
+Reads the files of ``wandb sweep`` and runs their command line, one run after the other: all points
+of a grid, or ``--runs N`` random ones. ``early_terminate`` means asynchronous successive halving
+(Li et al., MLSys 2020): at each rung, after min_iter, min_iter * eta, ... records of the metric, a
+run continues only if its best value so far is among the best 1 / eta of all runs that reached the
+rung. Bayesian search needs W&B's server; its parameters are drawn at random here, with a warning.
 
-Every run has a folder of its own in DIR, ``000``, ``001``, ...; ``DIR/sweep.csv`` is the result,
-best first. The same command goes on after whatever stopped it: finished runs are left alone,
-others continue. Parameters follow from the file, ``--seed`` and the run's number alone.
+Each run has a folder in DIR: ``000``, ``001``, ... The result is ``DIR/sweep.csv``, best first.
+Rerun the same command to resume: finished runs are kept, others continue. Parameters depend only on
+the file, ``--seed`` and the run's number.
 """
 
 import argparse
@@ -25,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ganimation_jax.files import json_lines, lock
+from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.sweep.sweep_file import (
     Parameters,
     Sweep,
@@ -39,10 +40,11 @@ log = logging.getLogger(__name__)
 AGAIN = 75  # exit code of a run that was asked to stop, and saved
 POLL = 1.0  # seconds between looks at a run
 GRACE = 120.0  # seconds that a run has to save and end, once asked
+STATUSES = ("finished", "stopped", "failed", "unfinished")
 
 
 class Trial(NamedTuple):
-    """What has become of a run."""
+    """What became of a run."""
 
     number: int
     parameters: Parameters
@@ -74,35 +76,50 @@ def gives_up(sweep: Sweep, own: Sequence[float], others: Sequence[Sequence[float
 
 
 def look(folder: Path, metric: str) -> tuple[list[float], int]:
-    """Values of the metric that a run has written so far, and the images that it has seen."""
-    path = folder / "metrics.jsonl"
-    values, images = [], 0
-    for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
-        if line.endswith("\n"):  # else it is being written
-            record = json.loads(line)
-            images = record["images"]
-            if record.get(metric) is not None:
-                values.append(record[metric])
-    return values, images
+    """Values of the metric that a run has written so far, and the images it has seen."""
+    records = json_lines.lines(folder / "metrics.jsonl", json_lines.numbers_only)
+    whole = [line.record for line in records if line.record is not None]
+    values = [record[metric] for record in whole if record.get(metric) is not None]
+    return values, whole[-1]["images"] if whole else 0
 
 
 def open_alerts(folder: Path) -> list[str]:
     """Names of the alerts of a run that have begun and not ended."""
-    path = folder / "alerts.jsonl"
-    told: dict[str, bool] = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        alert = json.loads(line)
-        told[alert["name"]] = alert["began"]
-    return [name for name, began in told.items() if began]
+    reported: dict[str, bool] = {}
+    for line in json_lines.lines(folder / "alerts.jsonl", _is_named):
+        if line.record is not None:
+            reported[line.record["name"]] = line.record["began"]
+    return [name for name, began in reported.items() if began]
+
+
+def _is_named(record: dict[str, Any]) -> bool:
+    return isinstance(record.get("name"), str) and isinstance(record.get("began"), bool)
+
+
+def read_note(path: Path) -> dict[str, Any] | None:
+    """What ``trial.json`` says of a run; None if there is none. A damaged one is moved aside."""
+    if not path.exists():
+        return None
+    try:
+        note = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        note = None
+    whole = isinstance(note, dict) and isinstance(note.get("parameters"), dict)
+    if whole and note.get("status") in STATUSES:
+        return note
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    log.warning("%s is damaged: moved to %s; the run is started again", path, aside)
+    return None
 
 
 def known_trials(sweep: Sweep, workdir: Path) -> Iterator[Trial]:
     """What earlier commands have done in ``workdir``."""
-    for note in sorted(workdir.glob("[0-9]*/trial.json")):
-        known = json.loads(note.read_text())
-        number, found = int(note.parent.name), look(note.parent, sweep.metric)
-        alerts = open_alerts(note.parent)
-        yield Trial(number, known["parameters"], known["status"], *found, alerts)
+    for path in sorted(workdir.glob("[0-9]*/trial.json")):
+        if (note := read_note(path)) is not None:
+            number, found = int(path.parent.name), look(path.parent, sweep.metric)
+            alerts = open_alerts(path.parent)
+            yield Trial(number, note["parameters"], note["status"], *found, alerts)
 
 
 def run_trial(sweep: Sweep, number: int, parameters: Parameters, workdir: Path) -> Trial:
@@ -114,11 +131,13 @@ def run_trial(sweep: Sweep, number: int, parameters: Parameters, workdir: Path) 
     folder = workdir / f"{number:03d}"
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "trial.json"
-    if note.exists() and json.loads(note.read_text())["parameters"] != parameters:
+    known = read_note(note)
+    if known is not None and known["parameters"] != parameters:
         raise ValueError(f"{folder} holds a run with other parameters; choose another --workdir")
 
     def keep(status: str) -> None:
-        note.write_text(json.dumps({"parameters": parameters, "status": status}, indent=1) + "\n")
+        text = json.dumps({"parameters": parameters, "status": status}, indent=1)
+        write_atomically(note, f"{text}\n")
 
     keep("unfinished")
     command = command_of(sweep, parameters, folder)
@@ -235,7 +254,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 parameters = parameters_of(sweep, number, args.seed)
                 print(" ".join(command_of(sweep, parameters, args.workdir / f"{number:03d}")))
             return 0
-        trials = run_sweep(sweep, args.workdir, int(runs), args.seed)
+        args.workdir.mkdir(parents=True, exist_ok=True)
+        with lock.hold(args.workdir):
+            trials = run_sweep(sweep, args.workdir, int(runs), args.seed)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

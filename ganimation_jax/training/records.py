@@ -7,7 +7,7 @@ import jax
 
 from ganimation_jax.logs.writer import Writer
 from ganimation_jax.training.guard import Guard
-from ganimation_jax.training.health import Health
+from ganimation_jax.training.monitors import Monitors
 from ganimation_jax.types import Metrics
 
 IN_FLIGHT = 2  # calls that the host runs ahead of the device
@@ -28,7 +28,7 @@ class Records:
         self,
         writer: Writer,
         guard: Guard,
-        monitors: Health,
+        monitors: Monitors,
         due: Callable[[int], bool],
         console: Sequence[str],
     ):

@@ -26,7 +26,7 @@ from ganimation_jax.runs.load import load_run
 from ganimation_jax.steps import augment, updates
 from ganimation_jax.training import preflight, resident
 from ganimation_jax.training.guard import Guard
-from ganimation_jax.training.health import Health
+from ganimation_jax.training.monitors import Monitors
 from ganimation_jax.training.records import Records
 from ganimation_jax.training.schedule import Schedule
 from ganimation_jax.types import (
@@ -120,7 +120,7 @@ def setup(cfg: ConfigDict, workdir: Path, stack: contextlib.ExitStack) -> tuple[
     )
     stack.callback(writer.close)
     guard = Guard(cfg.non_finite.patience)
-    monitors = Health(training.monitors if cfg.health.on else (), cfg.health.warmup)
+    monitors = Monitors(training.monitors if cfg.health.on else (), cfg.health.warmup)
     for alert in monitors.replay(writer.history()):
         log.warning("still so since %s images: %s", f"{alert.images:,}", alert.message)
     records = Records(

@@ -2,7 +2,7 @@
 
 A monitor watches one number, made of metrics that training writes anyway. An alert begins
 when its mean over the last records is beyond a limit, and ends when all of them are within it.
-Nothing is looked at during the warm-up. All that ``Health`` knows follows from the records since
+Nothing is looked at during the warm-up. All that ``Monitors`` knows follows from the records since
 then, in their order: a continued run takes in ``metrics.jsonl`` again and neither loses nor
 repeats an alert.
 
@@ -18,7 +18,7 @@ from ganimation_jax.logs.alerts import Alert
 from ganimation_jax.types import Monitor
 
 
-class Health:
+class Monitors:
     """Watches the metrics of one run.
 
     Args:

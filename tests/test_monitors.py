@@ -11,6 +11,7 @@ import pytest
 from configs import emotionet, synthetic
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.evaluation import quality
+from ganimation_jax.logs.alerts import Alert
 from ganimation_jax.logs.writer import Writer
 from ganimation_jax.methods import ganimation
 from ganimation_jax.methods.ganimation import LossWeights
@@ -19,8 +20,7 @@ from ganimation_jax.models.generator import Generator
 from ganimation_jax.steps import monitors, updates
 from ganimation_jax.steps.optimizers import guarded
 from ganimation_jax.synthetic.faces import SyntheticFaces
-from ganimation_jax.training import health
-from ganimation_jax.training.health import Health
+from ganimation_jax.training.monitors import Monitors
 from ganimation_jax.types import Batch, DataFacts, Monitor, Optimizer
 
 WANDB = {"mode": "disabled", "project": "", "group": "", "name": ""}
@@ -39,51 +39,51 @@ def feed(watch, values, name="a", start=0):
 def test_an_alert_is_told_once_and_its_end_too():
     # Begins where the mean of five is 2, ends where all five are below.
     values = [1, 1, 1, 1, 1, 3, 3, 3, 9, 9, 9, 1, 1, 1, 1, 1, 1, 1]
-    assert feed(Health((LEVEL,), 0), values) == {7: "+level", 15: "-level"}
+    assert feed(Monitors((LEVEL,), 0), values) == {7: "+level", 15: "-level"}
 
 
 def test_a_value_that_wavers_about_the_limit_is_one_alert():
     values = [2.1, 1.9] * 20
-    assert feed(Health((LEVEL,), 0), values) == {4: "+level"}
+    assert feed(Monitors((LEVEL,), 0), values) == {4: "+level"}
 
 
 def test_nothing_is_said_before_the_warm_up():
     values = [5.0] * 10
-    assert feed(Health((LEVEL,), 0), values) == {4: "+level"}
-    assert feed(Health((LEVEL,), 3), values) == {7: "+level"}  # and these are not kept for later
+    assert feed(Monitors((LEVEL,), 0), values) == {4: "+level"}
+    assert feed(Monitors((LEVEL,), 3), values) == {7: "+level"}  # and these are not kept for later
 
 
 def test_low_limits_work_the_other_way():
     low = LEVEL._replace(above=False)
-    assert feed(Health((low,), 0), [1] * 6 + [3] * 6) == {4: "+level", 10: "-level"}
+    assert feed(Monitors((low,), 0), [1] * 6 + [3] * 6) == {4: "+level", 10: "-level"}
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), float("inf")])
 def test_what_is_no_number_is_no_record(missing):
     values = [3, 3, missing, 3, missing, 3, 3]
-    assert feed(Health((LEVEL,), 0), values) == {6: "+level"}
-    assert feed(Health((LEVEL,), 0), [3] * 9, name="b") == {}
+    assert feed(Monitors((LEVEL,), 0), values) == {6: "+level"}
+    assert feed(Monitors((LEVEL,), 0), [3] * 9, name="b") == {}
 
 
 def test_the_message_has_numbers_and_a_knob():
-    watch = Health((LEVEL,), 0)
+    watch = Monitors((LEVEL,), 0)
     alerts = [alert for i in range(5) for alert in watch.observe(i * 100, {"a": 2.5})]
     message = "LEVEL: It rose (a: 2.5 over 5 records, limit 2). Lower it"
-    assert alerts == [health.Alert(400, "level", True, 2.5, 2.0, message)]
+    assert alerts == [Alert(400, "level", True, 2.5, 2.0, message)]
 
 
 def test_a_continued_run_neither_loses_nor_repeats(tmp_path):
     values = np.random.default_rng(0).normal(2, 1, 60).round(2)
     values[20:30] = np.nan
-    unbroken = feed(Health((LEVEL,), 3), values)
+    unbroken = feed(Monitors((LEVEL,), 3), values)
     assert len(unbroken) > 2
     for cut in range(0, 60, 7):
-        first = Health((LEVEL,), 3)
+        first = Monitors((LEVEL,), 3)
         writer = Writer(tmp_path / str(cut), {}, wandb=WANDB)
         for i, value in enumerate(values[:cut]):
             writer.metrics(i, {"a": value})
         found = feed(first, values[:cut])
-        again = Health((LEVEL,), 3)
+        again = Monitors((LEVEL,), 3)
         still_open = again.replay(writer.history())
         begun = list(found.values()).count("+level") - list(found.values()).count("-level")
         assert len(still_open) == begun
@@ -91,7 +91,7 @@ def test_a_continued_run_neither_loses_nor_repeats(tmp_path):
 
 
 def test_going_back_forgets_what_came_after():
-    watch = Health((LEVEL,), 0)
+    watch = Monitors((LEVEL,), 0)
     records = [{"images": i, "a": 1.0} for i in range(8)]
     feed(watch, [1.0] * 4 + [9.0] * 5)
     assert watch.replay(records) == []
@@ -100,7 +100,7 @@ def test_going_back_forgets_what_came_after():
 
 def test_a_methods_monitors_watch_its_metrics():
     found = ganimation.training(emotionet.get_config(), DataFacts(50, 0.08)).monitors
-    assert feed(Health(found, 0), [0.0] * 9, "generator/attention_mean", 10**6) == {
+    assert feed(Monitors(found, 0), [0.0] * 9, "generator/attention_mean", 10**6) == {
         10**6 + 4: "+attention_near_0"
     }
 
@@ -181,7 +181,7 @@ class Laboratory:
             patches=(SIZE // 2 ** depth_for(SIZE)) ** 2,
             constant_error=float(weights.get("aus", 160) * self.aus.var(axis=0).mean()),
         )
-        return Health(found, warmup=20 * BATCH)
+        return Monitors(found, warmup=20 * BATCH)
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +261,7 @@ SOUND = {
 
 
 def test_a_run_that_works_is_left_in_peace():
-    watch = Health(everything(image_size=64, patches=4, constant_error=3.74), warmup=8_000)
+    watch = Monitors(everything(image_size=64, patches=4, constant_error=3.74), warmup=8_000)
     rng = np.random.default_rng(0)
     for i in range(6):
         for images in range(10_000 * (i + 1), 10_000 * (i + 2), 320):
