@@ -1,9 +1,9 @@
 """Where the weights of pretrained networks come from, and that they are the right ones.
 
-In this order: a path that the caller or an environment variable names, the cache folder, an
-installed Python package that ships the file, the official download. Whatever the origin, the
-file is used only if its SHA-256 is the one that stands in the code; a wrong one is an error,
-never passed over: who put it there wants to know.
+In this order: a path given by the caller or an environment variable, the cache folder, an
+installed Python package that ships the file, the official download. Whatever its origin, a file
+is used only if its SHA-256 is the expected one. A file with another digest is an error and is never
+skipped silently.
 """
 
 import bz2
@@ -43,7 +43,7 @@ class Asset(NamedTuple):
 
     @property
     def remedies(self) -> str:
-        """All that a user can do to have it."""
+        """What a user can do to get it."""
         return (
             f"{self.get}; or put {self.file} into {cache_folder()}; "
             f"or set {self.variable} to its path"
@@ -69,7 +69,7 @@ def locate(asset: Asset, path: Path | str | None = None) -> Path:
       path: an explicit place; nothing else is tried then.
 
     Raises:
-      FileNotFoundError: it is nowhere to be had; the message says how to get it.
+      FileNotFoundError: it was not found; the message says how to get it.
       ValueError: a file was found, but it is damaged or another version.
     """
     named = path or os.environ.get(asset.variable)

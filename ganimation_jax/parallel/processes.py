@@ -1,7 +1,7 @@
-"""Many processes, one run: starting together, agreeing, stopping together.
+"""Several processes in one run: starting together, agreeing, stopping together.
 
-All of it is JAX's own runtime. Every process runs the same command; process 0 alone writes
-what is not an array.
+JAX's own runtime does the work. Every process runs the same command; only process 0 writes what is
+not an array.
 """
 
 import logging
@@ -23,12 +23,12 @@ from jax.experimental import multihost_utils
 log = logging.getLogger(__name__)
 
 # Exit codes.
-AGAIN = 75  # EX_TEMPFAIL: nothing is wrong with the command, run it again
-USELESS = 2  # running it again will not mend it
+AGAIN = 75  # EX_TEMPFAIL: nothing is wrong with the command, rerun it
+USELESS = 2  # rerunning it cannot help
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 GRACE = 5.0  # seconds that the first process stays when it fails
-COMPILING = 3600  # seconds by which processes may be apart in compiling
-# What JAX raises if no cluster is around, and only then.
+COMPILING = 3600  # seconds that processes wait for one another to compile
+# What JAX says if there is no cluster, and only then.
 _ALONE = "coordinator_address should be defined"
 
 
@@ -44,11 +44,11 @@ def start(
 
     Args:
       mode: "auto" joins the cluster that JAX finds itself in (SLURM, Open MPI 4, Kubernetes, TPU
-        pods) and goes on alone where there is none; "on" takes that for an error; "off" does
-        not look.
-      coordinator: ``host:port`` of process 0, if no cluster says so; with both others.
-      processes: how many there are.
-      process: which this is, from 0.
+        pods), or continues alone if there is none; "on" fails if there is none; "off" does not
+        look for one.
+      coordinator: ``host:port`` of process 0, outside a known cluster; give all three.
+      processes: number of processes.
+      process: number of this process, from 0.
       peer_timeout: seconds without a sign of life after which a process is taken for dead
         and the others stop.
 
@@ -107,7 +107,7 @@ def is_first() -> bool:
 
 
 def agree(value: int) -> int:
-    """What process 0 says; waits for all."""
+    """The value that process 0 gives; waits for all processes."""
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
@@ -116,9 +116,9 @@ def agree(value: int) -> int:
 def compiled_by_all(step_fn: Any) -> Callable[..., Any]:
     """``step_fn``, a ``jax.jit``, with its first call held until every process has compiled it.
 
-    Each compiles for itself, and one in its first exchange waits for the others for half a
-    minute only (gloo on CPUs). This wait is the runtime's own: where one dies in it, the others
-    are told and ended by JAX within ``peer_timeout``.
+    Each compiles for itself, and a process in its first exchange waits for the others for half a
+    minute only (gloo on CPUs). This wait is the runtime's own: if one process dies meanwhile, JAX
+    ends the others within ``peer_timeout``.
     """
     if jax.process_count() == 1:
         return step_fn
@@ -137,10 +137,10 @@ def compiled_by_all(step_fn: Any) -> Callable[..., Any]:
 
 
 class Preemption:
-    """Hears that this run is to end soon: SIGTERM, or Ctrl-C in a single process.
+    """Notices a request to stop: SIGTERM, or Ctrl-C in a single process.
 
-    A second Ctrl-C interrupts at once. In several processes JAX passes the notice on, and all
-    of them hear of it at the same call. Use as a context manager.
+    A second Ctrl-C interrupts at once. With several processes JAX passes the request on, and all
+    of them see it at the same call. Use as a context manager.
     """
 
     def __init__(self) -> None:
@@ -176,10 +176,10 @@ class Preemption:
 
 
 class LeaveAtOnce:
-    """Where one of several processes fails, it ends without waiting for the others.
+    """Ends a process that fails beside others, without waiting for them.
 
-    On its usual way out of Python it would, and they for it. Errors in ``known`` are told in a
-    line; they would come again. Use as a context manager.
+    A normal exit from Python would wait for the others, and they for it. Errors in ``known`` are
+    reported in one line, because they would recur. Use as a context manager.
     """
 
     def __init__(self, *known: type[Exception]):
@@ -208,7 +208,7 @@ class LeaveAtOnce:
         else:
             text, code = "".join(traceback.format_exception(error)) + who, 1
         print(text, file=sys.stderr, flush=True)
-        if is_first():  # it serves the others, which are aborted when it goes: their word first
+        if is_first():  # the others are aborted when it ends: let them report first
             time.sleep(GRACE)
         os._exit(code)
 

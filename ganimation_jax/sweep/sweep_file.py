@@ -20,7 +20,7 @@ class Halving(NamedTuple):
     """When to give up on a run; ``early_terminate`` of the file."""
 
     min_iter: int  # records of the metric before the first rung
-    eta: int  # of so many runs one goes on; rungs are a factor of it apart
+    eta: int  # one run in so many continues; rungs are a factor of eta apart
 
 
 class Sweep(NamedTuple):
@@ -38,7 +38,7 @@ def read_sweep(path: Path) -> Sweep:
     """Read a file.
 
     Raises:
-      ValueError: it asks for something that is not known here, or lacks something.
+      ValueError: it lacks something, or uses a feature that is not supported.
       OSError: it cannot be read.
     """
     raw = yaml.safe_load(path.read_text())

@@ -1,4 +1,4 @@
-"""Numbers that go wrong: counts the updates that were left out, and says what broke first."""
+"""Losses and gradients that are not finite: counts skipped updates and names what broke first."""
 
 import logging
 import math
@@ -12,11 +12,11 @@ SKIPPED = "/skipped"
 class Guard:
     """Watches the metrics of one run for losses and gradients that are not finite.
 
-    The training step leaves out such updates by itself. One now and then does no harm; many in
-    a row mean that the run is lost.
+    The training step skips such updates by itself. One now and then does no harm; many in a row
+    mean that the run is lost.
 
     Args:
-      patience: calls in a row with an update left out that are borne.
+      patience: consecutive calls with a skipped update that are tolerated.
     """
 
     def __init__(self, patience: int):
