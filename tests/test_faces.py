@@ -90,11 +90,13 @@ def test_action_units_are_lines_through_coefficients():
     assert np.isnan(got["AU09"])
 
 
-def test_quality_of_each_action_unit_is_told():
+def test_quality_follows_from_agreement_with_people():
+    """AUC against human FACS coding; what is at chance is no judge."""
     assert tuple(blendshapes.QUALITY) == ACTION_UNITS
     grades = {code: quality.grade for code, quality in blendshapes.QUALITY.items()}
-    assert [c for c, g in grades.items() if g == "low"] == ["AU14", "AU15", "AU17", "AU20", "AU23"]
-    assert [c for c, g in grades.items() if g == "none"] == ["AU09"]
+    assert {c for c, g in grades.items() if g == "none"} == {"AU06", "AU09"}
+    assert {c for c, g in grades.items() if g == "low"} == {"AU10", "AU14", "AU23", "AU45"}
+    assert sum(grade == "good" for grade in grades.values()) == 11
     assert set(blendshapes.SERVED) == set(ACTION_UNITS) - {"AU09"}
     with pytest.raises(ValueError, match="52 blendshapes"):
         blendshapes.read_aus(np.zeros(51))

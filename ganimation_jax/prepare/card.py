@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ganimation_jax.action_units import ANATOMY
-from ganimation_jax.faces.blendshapes import QUALITY
+from ganimation_jax.faces.blendshapes import QUALITY, Quality
 from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.prepare.merge import Merged
 from ganimation_jax.prepare.work import Plan
@@ -22,11 +22,17 @@ class About(NamedTuple):
 
 
 def mediapipe_quality() -> dict[str, str]:
-    """How well MediaPipe's coefficients tell each action unit."""
-    return {
-        code: "not served" if math.isnan(one.r) else f"{one.grade} (r {one.r:.2f} with OpenFace)"
-        for code, one in QUALITY.items()
-    }
+    """How well MediaPipe's readings agree with people's coding of each action unit."""
+    return {code: _words(quality) for code, quality in QUALITY.items()}
+
+
+def _words(quality: Quality) -> str:
+    if math.isnan(quality.r):
+        return "not read"
+    if math.isnan(quality.auc):
+        return f"low: not compared with people; r {quality.r:.2f} with OpenFace"
+    grade = "at chance" if quality.grade == "none" else quality.grade
+    return f"{grade}: AUC {quality.auc:.2f} against people, r {quality.r:.2f} with OpenFace"
 
 
 def write_card(path: Path, merged: Merged, about: About, plan: Plan) -> None:
