@@ -2,10 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import CONDITIONS, Generator, blend
+from ganimation_jax.models.warp import warp
 from ganimation_jax.types import parameter_count
 
 RNG = np.random.default_rng(0)
@@ -35,10 +37,12 @@ def test_output_shapes_follow_the_image_size(size):
             critic.init_with_output(jax.random.key(0), image)[0],
         )
     )
-    (attention, color), (score, read) = run
+    edit, (score, read) = run
     patches = 4 if size == 256 else 2
-    assert attention.shape == (2, size, size, 1)
-    assert color.shape == (2, size, size, 3)
+    assert edit.attention.shape == (2, size, size, 1)
+    assert edit.color.shape == (2, size, size, 3)
+    assert edit.image.shape == image.shape
+    assert edit.motion is None
     assert score.shape == (2, patches, patches)
     assert read.shape == (2, 5)
 
@@ -70,16 +74,16 @@ def test_film_scales_and_shifts_each_channel():
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_every_action_unit_reaches_the_edit_however_it_enters(condition):
     generator = Generator(width=4, residual_blocks=1, condition=condition)
-    image, aus = arrays((1, 16, 16, 3), (1, 5))
-    params = generator.init(jax.random.key(0), image, aus)
+    image, aus, have = arrays((1, 16, 16, 3), (1, 5), (1, 5))
+    params = generator.init(jax.random.key(0), image, aus, have)
 
     def colour(aus):
-        return jnp.sum(generator.apply(params, image, aus)[1] * image)
+        return jnp.sum(generator.apply(params, image, aus, have).color * image)
 
     assert (np.abs(jax.jit(jax.grad(colour))(aus)) > 1e-9).all()
     stem = params["params"]["stem"]["kernel"]
-    assert stem.shape[2] == (3 if condition == "film" else 8)
-    assert ("up1_film" in params["params"]) == (condition == "film")
+    assert stem.shape[2] == (8 if condition == "concat" else 3)
+    assert ("up1_film" in params["params"]) == (condition != "concat")
 
 
 def second_derivatives(fn, x, kernel):
@@ -169,7 +173,7 @@ def test_blend_keeps_the_source_where_attention_is_one():
     image, color = arrays((1, 4, 4, 3), (1, 4, 4, 3))
     attention = np.zeros((1, 4, 4, 1), np.float32)
     attention[:, :2] = 1
-    edited = blend(image, attention, color)
+    edited = blend(image, attention, color).image
     np.testing.assert_array_equal(edited[:, :2], image[:, :2])
     np.testing.assert_array_equal(edited[:, 2:], color[:, 2:])
 
@@ -181,6 +185,101 @@ def test_bfloat16_keeps_parameters_and_outputs_float32_and_stays_near():
     assert {x.dtype for x in jax.tree.leaves(fast.init(jax.random.key(0), image, aus))} == {
         jnp.dtype("float32")
     }
-    for a, b in zip(exact.apply(params, image, aus), fast.apply(params, image, aus), strict=True):
+    edits = (jax.tree.leaves(network.apply(params, image, aus)) for network in (exact, fast))
+    for a, b in zip(*edits, strict=True):
         assert b.dtype == jnp.float32
         assert 0 < np.abs(a - b).max() < 0.05
+
+
+SHIPPED = {"condition": "difference", "motion": 3.0, "upsample": "resize", "patch": 2}
+
+
+def test_a_field_reads_the_image_where_it_points():
+    (image,) = arrays((1, 5, 6, 2))
+    field = np.zeros((1, 5, 6, 2), np.float32)
+    field[0, 1, 2] = (1, 2)  # down 1, right 2
+    field[0, 2, 2] = (0, -0.25)
+    field[0, 3, 3] = (-0.5, 0.5)
+    field[0, 4, 5] = (9, 9)  # beyond the corner
+    field[0, 0, 0] = (-7.5, -0.5)
+    want = image.copy()
+    want[0, 1, 2] = image[0, 2, 4]
+    want[0, 2, 2] = 0.75 * image[0, 2, 2] + 0.25 * image[0, 2, 1]
+    want[0, 3, 3] = image[0, 2:4, 3:5].mean((0, 1))
+    want[0, 4, 5] = image[0, 4, 5]
+    want[0, 0, 0] = image[0, 0, 0]
+    np.testing.assert_allclose(warp(image, field), want, rtol=1e-5, atol=1e-6)
+
+
+def test_a_field_of_zeros_returns_the_image_bit_for_bit():
+    (image,) = arrays((2, 5, 6, 3))
+    np.testing.assert_array_equal(jax.jit(warp)(image, np.zeros((2, 5, 6, 2), np.float32)), image)
+
+
+def test_gradients_of_warp_against_differences():
+    # Away from whole pixels, where interpolation has kinks.
+    image = arrays((1, 4, 5, 2))[0]
+    field = RNG.integers(-2, 3, (1, 4, 5, 2)) + RNG.uniform(0.2, 0.8, (1, 4, 5, 2))
+    check_grads(warp, (image, field.astype(np.float32)), order=1, eps=0.01)
+
+
+@pytest.mark.parametrize("map_shape", [(4, 4), (3, 7)])
+def test_resizing_convolution_is_enlargement_then_convolution(map_shape):
+    x, kernel = arrays((2, *map_shape, 3), (3, 3, 3, 5))
+    got = layers.ResizeConv(5).apply({"params": {"kernel": kernel}}, x)
+    want = DIRECT(x.repeat(2, axis=1).repeat(2, axis=2), kernel, 1)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_become_channels_and_back():
+    (x,) = arrays((2, 4, 6, 3))
+    blocks = layers.blocks_to_channels(x, 2)
+    np.testing.assert_array_equal(blocks[1, 1, 2], x[1, 2:4, 4:6].ravel())
+    np.testing.assert_array_equal(layers.channels_to_blocks(blocks, 2), x)
+
+
+def test_asking_for_what_a_face_has_returns_it_whatever_the_parameters():
+    generator = Generator(width=4, residual_blocks=1, **SHIPPED)
+    image, have = arrays((2, 16, 16, 3), (2, 5))
+    params = random_like(generator, image, have, have)
+    same = generator.apply(params, image, have, have)
+    np.testing.assert_array_equal(same.image, image)
+    np.testing.assert_array_equal(same.attention, 1)
+    np.testing.assert_array_equal(same.motion, 0)
+    # One face of the batch is left alone while the other is edited.
+    want = have + np.array([[0.0], [0.5]], np.float32)
+    edit = generator.apply(params, image, want, have)
+    np.testing.assert_array_equal(edit.image[0], image[0])
+    assert np.abs(edit.image[1] - image[1]).max() > 0.1
+
+
+def test_an_edit_fades_in_with_the_difference():
+    generator = Generator(width=4, residual_blocks=1, **SHIPPED)
+    image, have = arrays((1, 16, 16, 3), (1, 5))
+    params = random_like(generator, image, have, have)
+    steps = [generator.apply(params, image, have + step, have).motion for step in (1e-6, 1e-5)]
+    assert np.abs(steps[1]).max() < 2e-3
+    np.testing.assert_allclose(10 * steps[0], steps[1], rtol=0.05, atol=1e-6)
+
+
+def test_the_edit_is_the_moved_image_blended_with_colour():
+    generator = Generator(width=4, residual_blocks=1, **SHIPPED)
+    image, have, want = arrays((2, 16, 24, 3), (2, 5), (2, 5))
+    edit = generator.apply(random_like(generator, image, want, have), image, want, have)
+    assert edit.motion.shape == (2, 16, 24, 2)
+    assert 0.5 < np.abs(edit.motion).max() <= 3
+    moved = warp(image, edit.motion)
+    np.testing.assert_allclose(
+        edit.image, edit.attention * moved + (1 - edit.attention) * edit.color, atol=1e-6
+    )
+
+
+def test_the_difference_needs_what_the_face_has():
+    image, aus = jnp.zeros((1, 16, 16, 3)), jnp.zeros((1, 5))
+    with pytest.raises(ValueError, match="needs the action units a face has"):
+        Generator(width=4, condition="difference").init(jax.random.key(0), image, aus)
+
+
+def random_like(module, *inputs):
+    leaves, tree = jax.tree.flatten(shapes_of(module, *inputs))
+    return {"params": jax.tree.unflatten(tree, arrays(*(leaf.shape for leaf in leaves)))}

@@ -81,9 +81,9 @@ def relative_l2(got, want):
 
 def test_generator(networks):
     golden, (generator, params), _ = networks
-    attention, color = generator.apply({"params": params}, golden.image("image"), golden["aus"])
-    assert greatest_error(attention, golden.image("attention")) < 1e-5
-    assert greatest_error(color, golden.image("color")) < COLOR_ERROR
+    edit = generator.apply({"params": params}, golden.image("image"), golden["aus"])
+    assert greatest_error(edit.attention, golden.image("attention")) < 1e-5
+    assert greatest_error(edit.color, golden.image("color")) < COLOR_ERROR
 
 
 def test_critic(networks):

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from ganimation_jax.models import layers
 from ganimation_jax.models.critic import Critic, depth_for
-from ganimation_jax.models.generator import CONDITIONS, Generator, blend
+from ganimation_jax.models.generator import CONDITIONS, Generator
 from ganimation_jax.steps import augment as augmentation
 from ganimation_jax.steps import losses, monitors, optimizers
 from ganimation_jax.steps.augment import Augment
@@ -100,7 +100,7 @@ def model_of(
     def init(key: Array, batch: Batch) -> Nets:
         generator_key, critic_key = jax.random.split(key)
         return {
-            "generator": generator.init(generator_key, batch.image, batch.want)["params"],
+            "generator": generator.init(generator_key, batch.image, batch.want, batch.have)["params"],
             "critic": critic.init(critic_key, batch.image)["params"],
         }
 
@@ -115,14 +115,13 @@ def model_of(
         read=read,
         edits_with=("generator",),
         averaged=("generator",),
+        needs_have=generator.condition == "difference",
     )
 
 
 def edit(generator: Generator, nets: Nets, image: Array, want: Array, have: Array) -> Edit:
     """``Model.edit`` (paper, eq. 1)."""
-    del have
-    attention, color = cast(Heads, generator.apply({"params": nets["generator"]}, image, want))
-    return Edit(blend(image, attention, color), attention, color)
+    return cast(Edit, generator.apply({"params": nets["generator"]}, image, want, have))
 
 
 def judge(critic: Critic, params: Params, image: Array) -> tuple[Array, Array]:

@@ -1,0 +1,40 @@
+"""Moving an image's pixels by a field of displacements."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def warp(image: Array, field: Array) -> Array:
+    """The image at ``p + field[p]`` for every pixel ``p``, interpolated bilinearly.
+
+    Outside its border an image repeats its outermost pixels. A displacement of zero returns the
+    pixel exactly, bit for bit. Differentiable in both arguments.
+
+    Reads the four pixels around each place. A sum of whole shifted images, weighted
+    ``max(0, 1 - |shift - field|)``, gives the same and needs no gather, but takes a CPU 50 times
+    as long (displacements up to 8 pixels) and over 100 times as long backwards.
+
+    Args:
+      image: ``b h w c``.
+      field: ``b h w 2``, (down, right) in pixels.
+
+    Returns:
+      ``b h w c``.
+    """
+    height, width = image.shape[1:3]
+    columns = jnp.arange(width, dtype=field.dtype) + field[..., 1]
+    rows = jnp.arange(height, dtype=field.dtype)[:, None] + field[..., 0]
+    left, top = jnp.floor(columns), jnp.floor(rows)
+    right_share, lower_share = (columns - left)[..., None], (rows - top)[..., None]
+
+    @jax.vmap
+    def read(image: Array, row: Array, column: Array) -> Array:
+        row = jnp.clip(row.astype(jnp.int32), 0, height - 1)
+        return image[row, jnp.clip(column.astype(jnp.int32), 0, width - 1)]
+
+    def along_row(row: Array) -> Array:
+        here, beside = read(image, row, left), read(image, row, left + 1)
+        return (1 - right_share) * here + right_share * beside
+
+    return (1 - lower_share) * along_row(top) + lower_share * along_row(top + 1)
