@@ -92,7 +92,11 @@ def paper() -> ConfigDict:
     cfg.generator = ConfigDict(
         {"width": 64, "residual_blocks": 6, "norm_affine": True, "conv_bias": False}
     )
-    cfg.generator.condition = "concat"  # how action units enter: concat (published) or film
+    # How action units enter: concat (published), film, or difference (of want and have, by film).
+    cfg.generator.condition = "concat"
+    cfg.generator.motion = 0.0  # pixels by which an edit may move the photo; 0: paints only
+    cfg.generator.upsample = "transposed"  # convolutions; or resize: enlargement, convolution
+    cfg.generator.patch = 1  # side of the blocks of pixels seen as one; 2: 4 times as fast
     cfg.critic = ConfigDict({"width": 64, "depth": 0, "init_std": 0.02})  # depth 0: by the size
 
     cfg.loss = ConfigDict()

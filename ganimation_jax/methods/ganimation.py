@@ -100,7 +100,9 @@ def model_of(
     def init(key: Array, batch: Batch) -> Nets:
         generator_key, critic_key = jax.random.split(key)
         return {
-            "generator": generator.init(generator_key, batch.image, batch.want, batch.have)["params"],
+            "generator": generator.init(generator_key, batch.image, batch.want, batch.have)[
+                "params"
+            ],
             "critic": critic.init(critic_key, batch.image)["params"],
         }
 
@@ -295,15 +297,22 @@ def check(cfg: ConfigDict) -> None:
       ValueError: names the field, its value and what to do.
     """
     depth = cfg.critic.depth or depth_for(cfg.image_size)
-    if cfg.image_size % 2**depth or cfg.image_size % 4:
+    # Configs of runs from before these options have no such fields.
+    patch, motion = cfg.generator.get("patch", 1), cfg.generator.get("motion", 0.0)
+    if patch < 1:
+        raise ValueError(f"generator.patch is {patch}; it must be 1 or more pixels")
+    if motion < 0:
+        raise ValueError(f"generator.motion is {motion} pixels; it must not be negative")
+    if cfg.image_size % 2**depth or cfg.image_size % (4 * patch):
         raise ValueError(
             f"image_size {cfg.image_size} does not halve {depth} times (critic.depth), or is not "
-            "a multiple of 4 (generator); use 64, 128 or 256, or set critic.depth=0"
+            f"a multiple of {4 * patch} (generator: 4 times generator.patch); use 64, 128 or 256, "
+            "or set critic.depth=0"
         )
-    if cfg.generator.condition not in CONDITIONS:
-        raise ValueError(
-            f"generator.condition {cfg.generator.condition!r} is not one of {', '.join(CONDITIONS)}"
-        )
+    for field, choices in (("condition", CONDITIONS), ("upsample", layers.UPSAMPLING)):
+        value = cfg.generator.get(field, next(iter(choices)))
+        if value not in choices:
+            raise ValueError(f"generator.{field} {value!r} is not one of {', '.join(choices)}")
     for network in ("generator", "critic"):
         if cfg[network].width <= 0:
             raise ValueError(f"{network}.width is {cfg[network].width}; it must be above 0")

@@ -1,4 +1,4 @@
-"""The generator (paper, section 4.1 and appendix): one trunk; heads for attention, colour, motion."""
+"""The generator (paper, section 4.1 and appendix): one trunk and its heads."""
 
 from functools import partial
 from typing import Literal, get_args
