@@ -91,7 +91,7 @@ def test_the_default_is_the_paper():
         ({"dtype": "float16"}, "dtype 'float16' is neither"),
         ({"n_critic": 0}, "n_critic is 0; it must be above 0"),
         ({"generator.condition": "add"}, "generator.condition .add. is not one of concat, film"),
-        ({"generator.upsample": "nearest"}, "generator.upsample 'nearest' is not one of transposed"),
+        ({"generator.upsample": "nearest"}, "generator.upsample 'nearest' is not one"),
         ({"generator.patch": 0}, "generator.patch is 0"),
         ({"generator.patch": 3}, "image_size 128 .* not a multiple of 12"),
         ({"generator.motion": -1.0}, "generator.motion is -1.0 pixels"),
