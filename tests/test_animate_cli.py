@@ -1,8 +1,10 @@
 """``ganimation edit``: what it writes, what it says of it, what it refuses."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +12,9 @@ from helpers import ROOT, needs_mediapipe, portrait, tiny_config
 from PIL import Image, ImageSequence
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.animation import cli, clips, finding, provenance
+from ganimation_jax.animation import cli, clips, console, finding, provenance
 from ganimation_jax.animation.animator import Animator
-from ganimation_jax.animation.inputs import UsageError, expand, plan
+from ganimation_jax.animation.inputs import Task, UsageError, check_outputs, expand, plan
 from ganimation_jax.animation.provenance import SOURCE_TYPE, describe, read_provenance, save_image
 from ganimation_jax.interop.torch_import import write_run
 
@@ -35,7 +37,9 @@ def animator(workdir):
 def animate(workdir, animator, monkeypatch, tmp_path):
     """Run the command in a folder with some photos; the model is loaded once for all tests."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ganimation_jax.animation.loading.keep_compiled", lambda: None)
+    monkeypatch.setattr("ganimation_jax.animation.starting.keep_compiled", lambda: None)
+    monkeypatch.setattr("ganimation_jax.animation.starting.block_reports", lambda: None)
+    monkeypatch.setattr(console, "PATIENCE", 1000.0)
     load = Animator.load
 
     def loaded(model, *, landmarker=None):
@@ -75,7 +79,7 @@ def refused(capsys, says):
 
 def test_a_photo_is_edited(animate, animator, capsys):
     assert animate("a.png", "--au", "AU12=0.8", "--au", "6=.5", "-o", "out.png") == 0
-    assert capsys.readouterr() == ("out.png\n", "")
+    assert capsys.readouterr() == ("a.png: 1 face, wrote out.png\n", "")
     want = animator.edit(photo("a"), {"AU12": 0.8, "AU06": 0.5}, aligned=True)
     np.testing.assert_array_equal(pixels("out.png"), want)
     assert np.abs(want.astype(int) - photo("a")).mean() > 1
@@ -132,8 +136,10 @@ def test_many_inputs_go_to_a_folder(animate, animator, tmp_path, capsys):
                for path in [path.relative_to(tmp_path)]}  # fmt: skip
     assert written == {"x.png.jpg", "x.jpg.jpg", "deep/x.jpg", "a.jpg", "b.jpg"}
     captured = capsys.readouterr()
-    assert captured.out == "5 files from 5 of 5 inputs\n"
+    assert captured.out.endswith("5 files from 5 of 5 inputs\n")
+    assert captured.out.count(": 1 face, wrote edits/") == 5
     assert "inputs 5/5" in captured.err
+    assert "skipped 1:\n  in/notes.txt: not a photo or video: its ending is .txt\n" in captured.err
     want = animator.edit(photo("b"), {"AU12": 1.0}, aligned=True)
     assert np.abs(pixels("edits/b.jpg").astype(int) - want).mean() < 6
 
@@ -240,9 +246,9 @@ def test_a_warning_is_a_line(animate, animator, monkeypatch, capsys):
         ("a.png -o out.png --au AU12=1.5", "an intensity is from 0 to 1"),
         ("a.png -o out.png --au AU12=nan", "an intensity is from 0 to 1"),
         ("a.png -o out.png --au AU12", "AU12=0.8"),
-        ("a.png -o out.png --expression merry", "there are neutral, happy"),
+        ("a.png -o out.png --expression merry", "did you mean happy? There are neutral, happy"),
         ("a.png -o out.png --expression sad --intensity 2", "an intensity is from 0 to 1"),
-        ("a.png -o out.png --au AU12=1 --intensity 0.5", "--intensity is of an --expression"),
+        ("a.png -o out.png --au AU12=1 --intensity 0.5", "--intensity belongs to --expression"),
         ("a.png -o out.png --au AU12=1 --from b.png", "give one of them"),
         ("a.png -o out.png --from none.png", "none.png"),
         ("a.png -o out.bmp --au AU12=1", "unknown ending; there are .png"),
@@ -253,7 +259,7 @@ def test_a_warning_is_a_line(animate, animator, monkeypatch, capsys):
         ("none.png -o out.png --au AU12=1", "none.png does not exist"),
         ("*.tiff -o out --au AU12=1", "*.tiff does not exist"),
         ("a.png . -o edits/.. --au AU12=1", "inside the folder"),
-        ("a.png -o out.png --drive b.mp4", "a moving picture is written as .mp4"),
+        ("a.png -o out.png --drive b.mp4", "a film is written as .mp4"),
         ("a.png -o out.gif --grid", "--grid is a picture"),
         ("film.mp4 -o out.mp4 --au AU12=1", "are for photos"),
     ],
@@ -295,7 +301,7 @@ def test_of_several_inputs_the_good_ones_are_done(animate, tmp_path, capsys):
     words = ("a.png", "damaged.jpg", "oblong.png", "b.png", "--au", "AU12=1", "-o", "edits")
     assert animate(*words) == 1
     captured = capsys.readouterr()
-    assert captured.out == "2 files from 2 of 4 inputs\n"
+    assert captured.out.endswith("2 files from 2 of 4 inputs\n")
     errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2
     assert "damaged.jpg" in errors[0]
@@ -338,7 +344,7 @@ def test_help_and_mistakes_do_not_wait_for_jax(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--expression" in done.stdout
-    module = [sys.executable, "-m", "ganimation_jax.animation.cli", "none.png", "--model", "x"]
+    module = [sys.executable, "-m", "ganimation_jax", "edit", "none.png", "--model", "x"]
     done = subprocess.run([*module, "-o", "out.png"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "error: none.png does not exist\n")
 
@@ -346,20 +352,82 @@ def test_help_and_mistakes_do_not_wait_for_jax(tmp_path):
 # What goes where
 
 
+def places(words, out, form=None):
+    inputs, _ = expand(words)
+    tasks = plan(inputs, out, form)
+    check_outputs(tasks, [], [])
+    return [task.out.as_posix() for task in tasks]
+
+
 def test_places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("a.jpg", "in/b.mp4", "in/c/d.JPG", "in/c/.hidden.txt"):
+    for name in ("a.jpg", "in/b.mp4", "in/c/d.JPG", "in/c/.hidden.txt", "x/a.jpg", "x/e.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
-    outs = [task.out.as_posix() for task in plan(expand(["a.jpg", "in"]), cli.Path("out"), None)]
-    assert outs == ["out/a.png", "out/b.mp4", "out/c/d.png"]
-    outs = [task.out.as_posix() for task in plan(expand(["**/*.JPG"]), cli.Path("out"), "gif")]
-    assert outs == ["out/d.gif"]
-    (tmp_path / "v1.0").mkdir()
-    assert plan(expand(["a.jpg"]), cli.Path("v1.0"), None)[0].out == cli.Path("v1.0/a.png")
+    assert places(["a.jpg", "in"], "out") == ["out/a.png", "out/b.mp4", "out/c/d.png"]
+    assert places(["**/*.JPG"], "out", "gif") == ["out/d.gif"]
     (tmp_path / "none").mkdir()
     with pytest.raises(UsageError, match="holds no photos"):
         expand(["none"])
+    # Files of one name keep their folders; a file named twice is one.
+    assert places(["a.jpg", "x"], "out") == ["out/a.png", "out/x/a.png", "out/x/e.png"]
+    assert places(["a.jpg", tmp_path / "a.jpg", "./a.jpg"], "out.png") == ["out.png"]
+
+
+@pytest.mark.parametrize("out", ["run_1.0", "results.v2/", "edits.bmp", "2024.11.27"])
+def test_several_inputs_or_a_slash_mean_a_folder(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    folder = out.rstrip("/")
+    assert places(["a.jpg", "b.jpg"], out) == [f"{folder}/a.png", f"{folder}/b.png"]
+    assert places(["a.jpg"], f"{folder}/") == [f"{folder}/a.png"]
+    with pytest.raises(UsageError, match="a folder's name ends in a slash"):
+        places(["a.jpg"], folder)
+    (tmp_path / folder).mkdir()
+    assert places(["a.jpg"], folder) == [f"{folder}/a.png"]
+
+
+def test_no_two_results_are_one_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "a.png", "a.jpg.png", "y/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert places(["a.jpg", "a.png"], "out") == ["out/a.jpg.png", "out/a.png.png"]
+    with pytest.raises(UsageError, match="a.jpg and a.jpg.png would both become out/a.jpg.png"):
+        places(["a.jpg", "a.png", "a.jpg.png"], "out")
+    (tmp_path / "link").symlink_to("y")
+    with pytest.raises(UsageError, match="is inside the folder"):
+        places(["y"], "link")
+    task = Task(Path("a.jpg"), Path("out.png"), moves=False)
+    with pytest.raises(UsageError, match="out-sad.png is what is read"):
+        check_outputs([task], ["happy", "sad"], [Path("out-sad.png")])
+    (tmp_path / "hard.png").hardlink_to("a.jpg")
+    with pytest.raises(UsageError, match="hard.png is what is read"):
+        check_outputs([task._replace(out=Path("hard.png"))], [], [])
+
+
+def test_what_is_in_a_folder(tmp_path):
+    Image.fromarray(photo("a")).save(tmp_path / "noending", "PNG")
+    Image.fromarray(photo("a")).save(tmp_path / "b.jfif", "JPEG")
+    frames = [Image.fromarray(photo(name)) for name in "ab"]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "still.gif")
+    (tmp_path / "text").write_text("no picture")
+    (tmp_path / "table.csv").write_text("a,b")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "lost.png").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to(".")
+    inputs, skipped = expand([str(tmp_path)])
+    assert [(one.source.name, one.moves) for one in inputs] == [
+        ("b.jfif", False), ("film.gif", True), ("noending", False), ("still.gif", False),
+    ]  # fmt: skip
+    assert {path.name: reason for path, reason in skipped} == {
+        "text": "not a photo: it has no ending, and is none by its contents",
+        "table.csv": "not a photo or video: its ending is .csv",
+        "pipe.jpg": "not a regular file but a named pipe",
+        "lost.png": "No such file or directory",
+    }
 
 
 # Videos are another module's: what it is asked for
@@ -368,7 +436,7 @@ def test_places(tmp_path, monkeypatch):
 def test_videos_are_edited_frame_by_frame(animate, animator, monkeypatch, tmp_path):
     asked = []
 
-    def edit_video(animator, source, out, target, *, faces, tags, progress):
+    def edit_video(animator, source, out, target, *, faces, side, tags, progress):
         own = np.full(17, 0.5, np.float32)
         asked.append((source.name, out.name, target(own), faces, tags["action_units"]))
 
@@ -395,7 +463,7 @@ def test_videos_are_edited_frame_by_frame(animate, animator, monkeypatch, tmp_pa
 def test_a_video_drives_a_photo(animate, monkeypatch, tmp_path, flags, relative):
     asked = []
 
-    def drive(animator, image, driver, out, *, by, relative, faces, tags, progress):
+    def drive(animator, image, driver, out, *, by, relative, faces, fps, tags, progress):
         asked.append((image.shape, driver.name, out.name, by, relative, faces, tags["model"]))
 
     monkeypatch.setattr(clips, "drive", drive)
@@ -406,12 +474,12 @@ def test_a_video_drives_a_photo(animate, monkeypatch, tmp_path, flags, relative)
 
 
 def test_progress_of_frames(capsys, monkeypatch):
-    line = cli._Line("frames")
+    line = console.Line("frames")
     line(1, 4)
     assert capsys.readouterr().err == ""
     line(4, 4)
     assert capsys.readouterr().err.startswith("frames 4/4  ")
-    monkeypatch.setattr(cli.time, "monotonic", lambda: line._shown + 20)
+    monkeypatch.setattr(console.time, "monotonic", lambda: line._shown + 20)
     line(7, None)
     assert capsys.readouterr().err == "frames 7\n"
 

@@ -13,7 +13,7 @@ from helpers import ROOT, SIZE, needs_mediapipe, portrait, tiny_config
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation import finding, targets
 from ganimation_jax.animation.animator import BATCH, Animator, Face, NoFaceError
-from ganimation_jax.animation.loading import Model, in_colour, load_model, weights_sha256
+from ganimation_jax.animation.loading import LoadedModel, in_colour, load_model, weights_sha256
 from ganimation_jax.faces.alignment import AlignedFace, apply, crop, similarity
 from ganimation_jax.faces.crops import CANONICAL_EYES
 from ganimation_jax.faces.landmarker import DetectedFace, Landmarker, Pose
@@ -285,8 +285,11 @@ def calculable(size=32, eyes=CANONICAL_EYES, critic=True, units=UNITS, edit=None
         return np.full((len(image), len(units)), 0.5, np.float32)
 
     facts = {"eyes": eyes, "grey": False, "needs_have": needs_have, "sha256": "0", "about": {}}
-    model = Model("sum", tuple(map(Condition, units)), size, edit=edit or brighten,
-                  read_aus=half if critic else None, **facts)  # fmt: skip
+    read_aus = half if critic else None
+    conditions = tuple(map(Condition, units))
+    model = LoadedModel(
+        "sum", conditions, size, edit=edit or brighten, read_aus=read_aus, **facts
+    )
     return model, batches
 
 

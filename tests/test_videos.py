@@ -15,7 +15,7 @@ from PIL import Image, ImageSequence
 from ganimation_jax.animation import tracking
 from ganimation_jax.animation.animator import Animator, Face, NoFaceError
 from ganimation_jax.animation.clips import drive, edit_video, expressions
-from ganimation_jax.animation.loading import Model
+from ganimation_jax.animation.loading import LoadedModel
 from ganimation_jax.animation.watching import watch
 from ganimation_jax.faces.alignment import similarity
 from ganimation_jax.faces.crops import CANONICAL_EYES
@@ -397,7 +397,7 @@ def toy():
     def read(image):
         return jnp.full((len(image), 2), 0.25)
 
-    return Model(
+    return LoadedModel(
         name="toy",
         conditions=tuple(map(Condition, UNITS)),
         image_size=SIZE,

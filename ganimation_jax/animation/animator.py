@@ -1,67 +1,82 @@
-"""What all ways to animate are made of: a model, and the faces in photos."""
+"""``Animator``: a model that edits faces in photos."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ganimation_jax.animation.finding import READERS, Face, Finder, NoFaceError, Seen, check_photo
-from ganimation_jax.animation.loading import Model, load_model
-from ganimation_jax.animation.pasting import paste, spread
+from ganimation_jax.animation.editing import BATCH, Aimed, edit_faces, edit_photos, levels, pasted, share_kept
+from ganimation_jax.animation.finding import Face, Finder, NoFaceError, Reading, Seen, check_reader
+from ganimation_jax.animation.loading import LoadedModel, load_model
+from ganimation_jax.animation.pasting import spread
+from ganimation_jax.animation.photo_like import PhotoLike, pixels_of
 from ganimation_jax.animation.targets import Aus, check_array, resolve
 from ganimation_jax.faces.landmarker import Landmarker
-from ganimation_jax.types import Edit, to_float
 
-__all__ = ["BATCH", "Animator", "Explanation", "Face", "NoFaceError"]
-
-BATCH = 8  # crops edited at once
+__all__ = ["BATCH", "Animator", "Explanation", "Face", "NoFaceError", "PhotoLike", "Reading"]
 
 
 class Explanation(NamedTuple):
-    """An edit of a photo's largest face, and how it came about."""
+    """An edit of a photo's largest face, and what it consists of."""
 
     edited: np.ndarray  # uint8 h w 3, the photo
     attention: np.ndarray  # float32 h w, [0, 1]: the share of the photo that is kept
     color: np.ndarray  # uint8 s s 3, what is painted
     crop: np.ndarray  # uint8 s s 3, the face as the model sees it
-    aus: np.ndarray  # float32 n, [0, 1], what it was given
+    aus: np.ndarray  # float32 n, [0, 1], the expression it was given
 
 
 class Animator:
-    """Edits the expression of faces in photos: uint8 ``h w 3``, RGB, of any size.
+    """Edits the expression of faces in photos.
 
-    A target expression is given by name, ``{"AU12": 0.8}``, all other action units staying
-    as the face's own, or as an array of all, ``n``, in the order of ``action_units``. With
-    ``relative`` it is added to what the face shows.
+    A photo is a path, a Pillow image or a uint8 array ``h w 3``. An expression is
 
-    ``faces`` says which faces of a photo: ``largest``, ``all``, or the N largest. With
-    ``aligned`` the photo is a square face crop like those that the model was trained on,
-    and is used as a whole: nothing is looked for, and a model with a critic does without
-    MediaPipe.
+    - the name of one: ``"happy"``, ``"sad"``, ``"neutral"``, ...
+    - some action units, ``{"AU12": 0.8}``; those you do not name keep the face's own intensity
+    - all of them as an array ``n``, in the order of ``action_units``
 
-    Methods that look for faces raise NoFaceError, a ValueError, if there is none, and
-    ImportError if MediaPipe is not installed. All raise TypeError for arrays that are no
-    photos, and ValueError for targets that the model cannot be given.
+    Intensities are in [0, 1]. With ``relative`` they are added to what the face shows and are
+    in [-1, 1].
+
+    ``faces`` selects the faces of a photo: ``"largest"``, ``"all"``, or the N largest. With
+    ``aligned`` the photo is itself a square face crop like those of the training set: no face is
+    searched for, and a model with a critic works without MediaPipe.
+
+    Example:
+      >>> from ganimation_jax import Animator
+      >>> with Animator.load("lfw-64") as animator:
+      ...     smile = animator.edit("docs/portrait.png", {"AU12": 0.8, "AU06": 0.5})
+      ...     happy = animator.edit("docs/portrait.png", "happy")
+      ...     before, after = (animator.read(image)["AU12"] for image in (
+      ...         "docs/portrait.png", smile))
+      >>> smile.shape, smile.dtype
+      ((480, 400, 3), dtype('uint8'))
+      >>> after > before + 0.2
+      True
+
+    Raises:
+      NoFaceError: (a ValueError) there is no face in a photo.
+      ImportError: MediaPipe, which finds faces, is not installed.
+      TypeError: an array is no photo.
+      ValueError: the model cannot show what is asked for, or a file is no picture.
 
     Args:
       model: what ``load_model`` returns.
-      landmarker: MediaPipe's ``face_landmarker.task``; by default looked for.
+      landmarker: MediaPipe's ``face_landmarker.task``; by default it is searched for.
     """
 
-    def __init__(self, model: Model, landmarker: Path | None = None):
+    def __init__(self, model: LoadedModel, landmarker: Path | None = None):
         self._model, self._finder = model, Finder(model, landmarker)
 
     @classmethod
     def load(cls, model: str | Path, *, landmarker: Path | None = None) -> Self:
-        """From a run's workdir or a name such as "lfw-64": takes and raises as ``load_model``."""
+        """Load a run's workdir or a named model such as ``"lfw-64"``; see ``load_model``."""
         return cls(load_model(model), landmarker)
 
     @property
-    def model(self) -> Model:
+    def model(self) -> LoadedModel:
         """The model."""
         return self._model
 
@@ -72,13 +87,21 @@ class Animator:
 
     @property
     def image_size(self) -> int:
-        """Side s of the crops that the model edits."""
+        """Side s of the crops that the model edits, in pixels."""
         return self._model.image_size
 
     @property
     def landmarker(self) -> Landmarker:
         """What finds faces; opened when it is first needed."""
         return self._finder.landmarker
+
+    def warm_up(self) -> None:
+        """Compile what the first edit would have to wait for: that of a single face."""
+        side, nothing = self.image_size, np.zeros(len(self.action_units), np.float32)
+        blank = Face(np.zeros((side, side, 3), np.uint8), np.eye(2, 3), (0, 0, side, side), nothing)
+        edit_faces(self._model, [blank], nothing[None])
+        if self._model.read_aus is not None:
+            self._finder.by_critic(blank)
 
     def close(self) -> None:
         """Free the landmarker; it is opened again when it is needed again."""
@@ -97,7 +120,7 @@ class Animator:
 
     def find(
         self,
-        image: np.ndarray,
+        photo: PhotoLike,
         faces: str | int = "largest",
         *,
         aligned: bool = False,
@@ -106,48 +129,83 @@ class Animator:
         """The faces of a photo, the largest first; at least one.
 
         Args:
-          tiles: see ``Landmarker.faces``. By default one look for ``largest``, and at parts of
-            the photo, which takes a second, where that finds none or other faces are wanted.
+          tiles: see ``Landmarker.faces``. By default the whole photo is searched once. Its parts
+            are searched too, which takes a second, if that finds nothing or more than the
+            largest face is wanted.
         """
+        image = pixels_of(photo)
         return [self._finder.measured(seen) for seen in self._seek(image, faces, aligned, tiles)]
 
-    def read(
-        self, image: np.ndarray, by: str = "critic", aligned: bool = False
-    ) -> dict[str, float]:
+    def read(self, photo: PhotoLike, by: str = "critic", aligned: bool = False) -> dict[str, float]:
         """The action units that the largest face shows.
 
         Args:
-          by: the model's ``critic``; or the ``annotator``, MediaPipe: the units that it does
-            not serve are left out.
+          by: the model's ``critic``; or the ``annotator``, MediaPipe, which does not serve all
+            units: the others are left out.
 
         Raises:
           ValueError: ``by`` is neither, or the model has no critic.
         """
-        if by not in READERS:
-            raise ValueError(f"action units are read by {' or '.join(READERS)}, not {by!r}")
-        (seen,) = self._seek(image, "largest", aligned)
-        critic = by == "critic"
-        aus = self._finder.by_critic(seen.face) if critic else self._finder.by_annotator(seen)
-        units = zip(self.action_units, aus.tolist(), strict=True)
-        return {unit: value for unit, value in units if value == value}  # not NaN
+        return self.read_all(photo, by, faces="largest", aligned=aligned)[0].aus
+
+    def read_all(
+        self,
+        photo: PhotoLike,
+        by: str = "critic",
+        *,
+        faces: str | int = "all",
+        aligned: bool = False,
+    ) -> list[Reading]:
+        """As ``read``, for several faces, the largest first; at least one."""
+        check_reader(by, self._model)
+        read = []
+        for seen in self._seek(pixels_of(photo), faces, aligned):
+            critic = by == "critic"
+            aus = self._finder.by_critic(seen.face) if critic else self._finder.by_annotator(seen)
+            units = zip(self.action_units, aus.tolist(), strict=True)
+            # NaN, which does not equal itself, marks units that are not served.
+            read.append(Reading(seen.face.box, {unit: x for unit, x in units if x == x}))
+        return read
 
     def edit(
         self,
-        image: np.ndarray,
+        photo: PhotoLike,
         aus: Aus,
         *,
         relative: bool = False,
         faces: str | int = "largest",
         aligned: bool = False,
     ) -> np.ndarray:
-        """The photo with another expression: uint8 ``h w 3``."""
+        """The photo with another expression: uint8 ``h w 3``, sRGB."""
+        image = pixels_of(photo)
         found, targets = self._aim(image, aus, relative, faces, aligned)
         return self.with_faces(image, found, targets)
 
+    def edit_all(
+        self,
+        photos: Iterable[PhotoLike],
+        aus: Aus,
+        *,
+        relative: bool = False,
+        faces: str | int = "largest",
+        aligned: bool = False,
+    ) -> Iterator[np.ndarray]:
+        """``edit`` of one photo after the other, with their faces edited in batches.
+
+        Photos are taken one by one, as they are needed.
+        """
+
+        def aimed() -> Iterator[Aimed]:
+            for photo in photos:
+                image = pixels_of(photo)
+                yield Aimed(image, *self._aim(image, aus, relative, faces, aligned))
+
+        return edit_photos(self._model, aimed())
+
     def transfer(
         self,
-        image: np.ndarray,
-        reference: np.ndarray,
+        photo: PhotoLike,
+        reference: PhotoLike,
         by: str = "critic",
         *,
         faces: str | int = "largest",
@@ -155,20 +213,20 @@ class Animator:
     ) -> np.ndarray:
         """The photo with the expression of the largest face in another; ``by`` as in ``read``."""
         aus = self.read(reference, by, aligned)
-        return self.edit(image, aus, faces=faces, aligned=aligned)
+        return self.edit(photo, aus, faces=faces, aligned=aligned)
 
     def explain(
-        self, image: np.ndarray, aus: Aus, *, relative: bool = False, aligned: bool = False
+        self, photo: PhotoLike, aus: Aus, *, relative: bool = False, aligned: bool = False
     ) -> Explanation:
-        """An edit of the largest face with all that the model makes for it."""
+        """An edit of the largest face with everything that the model computes for it."""
+        image = pixels_of(photo)
         found, targets = self._aim(image, aus, relative, "largest", aligned)
-        edit, face = self._edits(found, targets), found[0]
-        kept = _kept(edit)
+        edit, face = edit_faces(self._model, found, targets), found[0]
         painted = edit.image if edit.color is None else edit.color
         return Explanation(
-            edited=_pasted(image, found, np.asarray(edit.image)),
-            attention=spread(kept, face.transform, image.shape[:2], outside=1.0),
-            color=_levels(np.asarray(painted)[0]).round().clip(0, 255).astype(np.uint8),
+            edited=pasted(image, found, np.asarray(edit.image)),
+            attention=spread(share_kept(edit), face.transform, image.shape[:2], outside=1.0),
+            color=levels(np.asarray(painted)[0]).round().clip(0, 255).astype(np.uint8),
             crop=face.crop,
             aus=targets[0],
         )
@@ -176,12 +234,12 @@ class Animator:
     def attention(self, face: Face, aus: np.ndarray) -> np.ndarray:
         """The share of a face's crop that an edit keeps: float32 ``s s``, [0, 1]."""
         targets = check_array(aus, (len(self.action_units),))[None]
-        return _kept(self._edits([face], targets))
+        return share_kept(edit_faces(self._model, [face], targets))
 
     def with_faces(
         self, image: np.ndarray, faces: Sequence[Face], targets: np.ndarray | Sequence[np.ndarray]
     ) -> np.ndarray:
-        """The photo with faces given each its own expression.
+        """The photo with each of some faces given its own expression.
 
         Args:
           faces: k of them, in this photo.
@@ -195,7 +253,7 @@ class Animator:
 
     def frames(
         self,
-        image: np.ndarray,
+        photo: PhotoLike,
         targets: np.ndarray,
         *,
         faces: str | int = "largest",
@@ -203,31 +261,33 @@ class Animator:
     ) -> Iterator[np.ndarray]:
         """The photo with one expression after the other, the same for all its faces.
 
-        Faces are looked for now; edits are made in batches, as they are taken.
+        Faces are searched for at once; edits are made in batches, as they are taken.
 
         Args:
           targets: ``f n``, [0, 1].
         """
+        image = pixels_of(photo)
         found = self._found(image, faces, aligned, measured=False)
         targets = np.asarray(targets, np.float32)
         return self.run(image, found, np.repeat(targets[:, None], len(found), axis=1))
 
     def sweep(
         self,
-        image: np.ndarray,
+        photo: PhotoLike,
         unit: str,
-        levels: Sequence[float],
+        intensities: Sequence[float],
         *,
         faces: str | int = "largest",
         aligned: bool = False,
     ) -> Iterator[np.ndarray]:
-        """One action unit at one intensity after the other, all others as the face's own."""
+        """One action unit at several intensities, while all others keep the face's own."""
+        image = pixels_of(photo)
         found = self.find(image, faces, aligned=aligned)
-        return self.run(image, found, self.targets(found, [{unit: x} for x in levels]))
+        return self.run(image, found, self.targets(found, [{unit: x} for x in intensities]))
 
     def interpolate(
         self,
-        image: np.ndarray,
+        photo: PhotoLike,
         aus_a: Aus,
         aus_b: Aus,
         frames: int,
@@ -237,10 +297,11 @@ class Animator:
     ) -> Iterator[np.ndarray]:
         """From one expression to another in equal steps, both of them among the ``frames``.
 
-        ``{}`` stands for the face's own expression.
+        ``{}`` is the face's own expression.
         """
         if frames < 2:
             raise ValueError(f"from one expression to another takes 2 frames, not {frames}")
+        image = pixels_of(photo)
         found = self.find(image, faces, aligned=aligned)
         start, stop = self.targets(found, [aus_a, aus_b])
         steps = np.linspace(0, 1, frames, dtype=np.float32)[:, None, None]
@@ -249,7 +310,7 @@ class Animator:
     def targets(
         self, faces: Sequence[Face], wanted: Sequence[Aus], relative: bool = False
     ) -> np.ndarray:
-        """Each of f expressions as each of k faces is to show it: float32 ``f k n``."""
+        """Each of f expressions as each of k faces has to show it: float32 ``f k n``."""
         units = self.action_units
         rows = [resolve(aus, face.aus, units, relative) for aus in wanted for face in faces]
         return np.reshape(rows, (len(wanted), len(faces), len(units)))
@@ -258,27 +319,14 @@ class Animator:
         self, image: np.ndarray, faces: Sequence[Face], targets: np.ndarray
     ) -> Iterator[np.ndarray]:
         """``with_faces`` for one set of targets after the other, ``f k n``, in batches."""
-        check_photo(image)
+        image = pixels_of(image)
         wanted = check_array(targets, (len(targets), len(faces), len(self.action_units)))
-        step = max(1, BATCH // max(1, len(faces)))
-
-        def made() -> Iterator[np.ndarray]:
-            for start in range(0, len(wanted), step):
-                part = wanted[start : start + step]
-                if not faces:
-                    yield from (image.copy() for _ in part)
-                    continue
-                edits = self._edits([*faces] * len(part), np.concatenate(part))
-                edited = np.asarray(edits.image)
-                for frame in np.split(edited, len(part)):
-                    yield _pasted(image, faces, frame)
-
-        return made()
+        return edit_photos(self._model, (Aimed(image, faces, row) for row in wanted))
 
     def _aim(
         self, image: np.ndarray, aus: Aus, relative: bool, faces: str | int, aligned: bool
     ) -> tuple[list[Face], np.ndarray]:
-        """The faces, and what each is to show: float32 ``k n``."""
+        """The faces, and what each has to show: float32 ``k n``."""
         found = self._found(image, faces, aligned, relative or isinstance(aus, Mapping))
         return found, self.targets(found, [aus], relative)[0]
 
@@ -297,40 +345,5 @@ class Animator:
         aligned: bool,
         tiles: Sequence[int] | None = None,
     ) -> list[Seen]:
-        """The faces, not measured yet."""
+        """The faces, not read yet."""
         return [self._finder.whole(image)] if aligned else self._finder.seek(image, faces, tiles)
-
-    def _edits(self, faces: Sequence[Face], targets: np.ndarray) -> Edit:
-        """Edits of k faces, targets ``k n``; NumPy arrays.
-
-        Of BATCH crops at once or of single ones, since JAX compiles for each size anew.
-        """
-        crops, parts = np.stack([face.crop for face in faces]), []
-        have = np.nan_to_num(np.stack([face.aus for face in faces]))
-        while count := len(crops):
-            size = BATCH if count > BATCH // 2 else 1
-            chosen = np.minimum(np.arange(size), count - 1)  # the last one fills up
-            image = to_float(jnp.asarray(crops[chosen]))
-            edit = self._model.edit(image, targets[chosen], have[chosen])
-            parts.append(jax.tree.map(lambda array, n=count: np.asarray(array)[:n], edit))
-            crops, targets, have = crops[size:], targets[size:], have[size:]
-        return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
-
-
-def _kept(edit: Edit) -> np.ndarray:
-    """The share of the source that the first edit keeps, ``s s``: 0 if the model has no mask."""
-    if edit.attention is None:
-        return np.zeros(edit.image.shape[1:3], np.float32)
-    return np.asarray(edit.attention)[0, ..., 0].clip(0, 1)
-
-
-def _levels(image: np.ndarray) -> np.ndarray:
-    """[-1, 1] to [0, 255], not rounded."""
-    return (image + 1) * 127.5
-
-
-def _pasted(image: np.ndarray, faces: Sequence[Face], edited: np.ndarray) -> np.ndarray:
-    """A photo with its edited crops, ``k s s 3`` in [-1, 1]."""
-    for face, after in zip(faces, edited, strict=True):
-        image = paste(image, _levels(after) - face.crop, face.transform)
-    return image

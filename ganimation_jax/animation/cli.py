@@ -1,42 +1,45 @@
-"""Give faces in photos and videos another expression.
+"""Edit the expression of faces in photos and videos.
 
     ganimation edit photo.jpg --au AU12=0.8 --au AU06=0.5 -o out.png
     ganimation edit photo.jpg --expression happy -o out.gif
     ganimation edit photo.jpg --from other.jpg -o out.jpg
-    ganimation edit photo.jpg --model RUN --drive video.mp4 -o out.mp4
-    ganimation edit PHOTOS/ --model RUN --expression happy,sad -o EDITED/
+    ganimation edit photo.jpg --drive video.mp4 -o out.mp4
+    ganimation edit photo.jpg --drive openface.csv -o out.mp4
+    ganimation edit PHOTOS/ --expression happy,sad -o EDITED/
 
-Action units that are not named stay as the face shows them; an expression is a whole one.
-Written as .gif, .mp4 or .webp, a photo moves from its own expression to the one asked for and
-back. Every file says in its metadata that it was edited, by which model and how.
+Action units you do not name keep the face's own intensity; an expression sets them all.
+A photo written as .gif, .mp4 or .webp becomes a film: from its own expression to the new one
+and back. Photos keep their colour profile, transparency, resolution and, as PNG, every pixel
+outside the faces. Each file says in its metadata that it was edited, by which model and how.
 """
 
 import argparse
 import contextlib
-import logging
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ganimation_jax.animation import console
+from ganimation_jax.animation.flags import add_model, faces_flag, number_flag, rate_flag
 from ganimation_jax.animation.inputs import (
-    MODEL_HELP,
+    FILM_SIDE,
+    MOVING,
     STILL,
+    Skipped,
     Task,
     UsageError,
+    check_outputs,
     expand,
-    is_video,
-    labelled,
+    is_film,
+    outputs,
     plan,
 )
 from ganimation_jax.files.unusable import UnusableFile
-from ganimation_jax.media.moving import SUFFIXES as MOVING
-from ganimation_jax.runs.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from ganimation_jax.animation.animator import Animator
-    from ganimation_jax.animation.jobs import Wish
+    from ganimation_jax.animation.jobs import Done, Wish
 
 FORMATS = ("png", "jpg", "webp", "gif", "mp4")
 
@@ -45,31 +48,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-      The exit code: 0, 1 when an input could not be used (all others are done), 2 when the
-      command is wrong.
+      The exit code: 0; 1 if an input could not be used (all others are done); 2 if the command
+      is wrong and nothing was done.
     """
     args = parser().parse_args(argv)
     try:
-        inputs = expand(args.inputs)
+        inputs, skipped = expand(args.inputs)
         tasks = plan(inputs, args.out, args.format)
         check(args, tasks)
-        # Only now what takes seconds to import.
-        import absl.logging
+        # Imported only now, because these take seconds.
+        from ganimation_jax.animation.starting import started, warm_up
 
-        from ganimation_jax.animation.animator import Animator
-        from ganimation_jax.animation.loading import keep_compiled
-
-        absl.logging.set_verbosity(absl.logging.WARNING)
-        keep_compiled()
-        with _told_warnings(), contextlib.ExitStack() as stack:
+        with console.warnings_as_lines(), contextlib.ExitStack() as stack:
             try:
-                animator = Animator.load(args.model, landmarker=args.landmarker)
-                wish = wish_of(args, stack.enter_context(animator))
+                animator = stack.enter_context(started(args.model, args.landmarker))
+                wish = wish_of(args, animator)
             except (ValueError, OSError, UnusableFile) as error:
                 raise UsageError(error) from error
-            return run(animator, wish, tasks)
-    except (UsageError, ImportError) as error:  # an extra that is not installed
-        print(f"error: {error}", file=sys.stderr)
+            warm_up(animator)
+            return run(animator, wish, tasks, skipped)
+    except (UsageError, ImportError, OSError) as error:  # ImportError: an extra is missing
+        console.error(str(error))
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
@@ -85,41 +84,93 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="photos, videos, folders of them, globs")
-    add("--model", default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
     add(
         "-o",
         "--out",
-        type=Path,
         required=True,
         metavar="OUT",
-        help=f"a file ({', '.join((*STILL, *MOVING))}) or, for several inputs, a folder",
+        help=f"a file ({', '.join((*STILL, *MOVING))}) or a folder; with several inputs, or "
+        "a slash at the end, always a folder",
     )
-    add("--format", choices=FORMATS, help="of the files in a folder (png; of videos mp4)")
+    add("--format", choices=FORMATS, help="of files in a folder (default: png; videos: mp4)")
 
-    what = made.add_argument_group("which expression")
+    what = made.add_argument_group("expression")
     add = what.add_argument
-    add("--au", action="append", default=[], metavar="AU12=0.8", help="one unit's intensity, 0-1")
-    add("--expression", type=_names, default=[], metavar="NAME,...", help="happy, sad, neutral ...")
-    add("--intensity", type=float, default=None, help="of an expression, 0-1 (0.8)")
-    add("--from", dest="reference", type=Path, metavar="PHOTO", help="that of another photo")
-    add("--drive", type=Path, metavar="VIDEO", help="those of a video, frame by frame")
+    add(
+        "--au",
+        action="append",
+        default=[],
+        metavar="AU12=0.8",
+        help="one action unit and its intensity, 0 to 1; may be repeated",
+    )
+    add(
+        "--expression",
+        type=_names,
+        default=[],
+        metavar="NAME,...",
+        help="happy, sad, angry, surprised, disgusted, afraid, contempt or neutral",
+    )
+    add("--intensity", type=float, help="of an --expression, 0 to 1 (default: 0.8)")
+    add(
+        "--from",
+        dest="reference",
+        type=Path,
+        metavar="FILE",
+        help="copy the expression of another photo, or of a CSV file of OpenFace with one row",
+    )
+    add(
+        "--drive",
+        type=Path,
+        metavar="FILE",
+        help="copy the expressions of a video, or of a CSV file with one row per frame",
+    )
     add("--grid", action="store_true", help="a sheet of what the model does with the largest face")
     add(
         "--relative",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="add to what the face shows, from -1 to 1 (usual with --drive only)",
+        help="add intensities, -1 to 1, to what the face shows (default: only for --drive VIDEO)",
     )
-    add("--by", choices=("critic", "annotator"), help="who reads --from and --drive (critic)")
+    add("--by", choices=("critic", "annotator"), help="who reads photos and videos for --from and "
+        "--drive: the model's critic or MediaPipe (default: the critic)")  # fmt: skip
 
-    how = made.add_argument_group("how")
+    how = made.add_argument_group("details")
+    add_model(how)
     add = how.add_argument
-    add("--faces", type=_faces, default="largest", metavar="WHICH", help="largest, all or a number")
-    add("--aligned", action="store_true", help="photos are face crops as in the training set")
-    add("--frames", type=_positive, default=48, metavar="N", help="there and back (%(default)s)")
-    add("--fps", type=_rate, default=25.0, metavar="X", help="frames a second (%(default)g)")
+    add(
+        "--faces",
+        type=faces_flag,
+        default="largest",
+        metavar="WHICH",
+        help="which faces: largest, all, or how many (default: %(default)s)",
+    )
+    add(
+        "--aligned",
+        action="store_true",
+        help="photos are face crops like those of the training set",
+    )
+    add(
+        "--size",
+        type=number_flag(16, 8192),
+        metavar="N",
+        help=f"longer side of films, in pixels (default: at most {FILM_SIDE}; a video written as "
+        "mp4 keeps its own)",
+    )
+    add(
+        "--frames",
+        type=number_flag(2, 100_000),
+        default=48,
+        metavar="N",
+        help="of a film of a photo, there and back (default: %(default)s)",
+    )
+    add(
+        "--fps",
+        type=rate_flag,
+        default=25.0,
+        metavar="X",
+        help="frames per second of a film of a photo or CSV file (default: %(default)g)",
+    )
     add("--no-provenance", action="store_true", help="do not say in the files that they are edits")
-    add("--landmarker", type=Path, metavar="FILE", help="face_landmarker.task, if not found")
     return made
 
 
@@ -137,21 +188,21 @@ def check(args: argparse.Namespace, tasks: Sequence[Task]) -> None:
     if not given and not args.grid:
         raise UsageError("which expression? Give --au, --expression, --from, --drive or --grid")
     if args.intensity is not None and not args.expression:
-        raise UsageError("--intensity is of an --expression")
+        raise UsageError("--intensity belongs to --expression; --au takes AU12=0.8")
     if args.grid and args.drive:
-        raise UsageError("--grid is a picture, --drive makes a moving one")
+        raise UsageError("--grid makes a picture, --drive a film: give one of them")
     for task in tasks:
-        video, moving = is_video(task.source), task.out.suffix.lower() in MOVING
-        for out in (task.out, *(labelled(task.out, name) for name in args.expression)):
-            same = out.exists() and out.samefile(task.source)
-            if same or out.resolve() == task.source.resolve():  # through folders yet to be made
-                raise UsageError(f"{out} is what is read: write to another file")
-        if video and (args.grid or args.drive or args.aligned):
+        moving = is_film(task.out)
+        if task.moves and (args.grid or args.drive or args.aligned):
             raise UsageError(f"{task.source}: --grid, --drive and --aligned are for photos")
-        if (video or args.drive) and not moving:
-            raise UsageError(f"{task.out}: a moving picture is written as {', '.join(MOVING)}")
+        if (task.moves or args.drive) and not moving:
+            raise UsageError(f"{task.out}: a film is written as {', '.join(MOVING)}")
         if args.grid and task.out.suffix.lower() in (".gif", ".mp4"):
             raise UsageError(f"{task.out}: --grid is a picture, .png for example")
+    repeated = {name for name in args.expression if args.expression.count(name) > 1}
+    if repeated:
+        raise UsageError(f"--expression names {', '.join(sorted(repeated))} twice")
+    check_outputs(tasks, args.expression, [x for x in (args.reference, args.drive) if x])
 
 
 def wish_of(args: argparse.Namespace, animator: "Animator") -> "Wish":
@@ -160,20 +211,20 @@ def wish_of(args: argparse.Namespace, animator: "Animator") -> "Wish":
     Raises:
       ValueError: something that the model cannot do; UnusableFile, OSError: about ``--from``.
     """
-    import numpy as np
-
     from ganimation_jax.animation.animator import NoFaceError
+    from ganimation_jax.animation.drivers import is_csv, read_expression
     from ganimation_jax.animation.jobs import Wish
     from ganimation_jax.animation.targets import INTENSITY, expression, parse
-    from ganimation_jax.media.pictures import read_picture
 
     units, intensity = animator.action_units, args.intensity
     by = args.by or ("critic" if animator.model.read_aus else "annotator")
     aus = parse(args.au, units, relative=bool(args.relative))
     if args.reference:
         try:
-            image = np.asarray(read_picture(args.reference).image)
-            aus = animator.read(image, by, args.aligned)
+            if is_csv(args.reference):
+                aus = read_expression(args.reference, units)
+            else:
+                aus = animator.read(args.reference, by, args.aligned)
         except NoFaceError as error:
             raise NoFaceError(f"{args.reference}: {error}") from error
         except UnusableFile as error:
@@ -192,89 +243,50 @@ def wish_of(args: argparse.Namespace, animator: "Animator") -> "Wish":
         by=by,
         frames=args.frames,
         fps=args.fps,
+        size=args.size,
         provenance=not args.no_provenance,
     )
 
 
-def run(animator: "Animator", wish: "Wish", tasks: Sequence[Task]) -> int:
-    """Do all; returns the exit code."""
-    from ganimation_jax.animation.jobs import animate
+def run(
+    animator: "Animator", wish: "Wish", tasks: Sequence[Task], skipped: Sequence[Skipped]
+) -> int:
+    """Do all, and say what was done; returns the exit code."""
+    from ganimation_jax.animation.jobs import edit
 
-    failures, written, many = [], [], len(tasks) > 1
-    line = _Line("inputs" if many else "frames")
+    failures, count, many = [], 0, len(tasks) > 1
+    line = console.Line("inputs" if many else "frames")
     for done, task in enumerate(tasks, 1):
+        replaced = {out for out in outputs(task, list(wish.looks)) if out.exists()}
         try:
-            written += animate(animator, wish, *task, progress=None if many else line)
+            result = edit(animator, wish, task, progress=None if many else line)
         except (ValueError, OSError, UnusableFile) as error:
             text = str(error)
             failures.append(text if str(task.source) in text else f"{task.source}: {text}")
+        else:
+            count += len(result.written)
+            _say(task, result, replaced)
         if many:
             line(done, len(tasks))
-    if many:
-        print(f"{len(written)} files from {len(tasks) - len(failures)} of {len(tasks)} inputs")
-    else:
-        print("\n".join(map(str, written)), end="\n" if written else "")
+    if many or skipped:
+        print(f"{count} files from {len(tasks) - len(failures)} of {len(tasks)} inputs")
+    if skipped:
+        print(f"skipped {len(skipped)}:", file=sys.stderr)
+        for path, reason in skipped:
+            print(f"  {path}: {reason}", file=sys.stderr)
     for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
+        console.error(failure)
     return 1 if failures else 0
 
 
-@contextlib.contextmanager
-def _told_warnings() -> Iterator[None]:
-    """This library's warnings are lines on stderr."""
-    logger, handler = logging.getLogger("ganimation_jax"), logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
-    before, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = before
-
-
-class _Line:
-    """Progress on stderr: how many, the speed, the time left; twice a second at most."""
-
-    def __init__(self, label: str):
-        self._label, self._live = label, sys.stderr.isatty()
-        self._start = self._shown = time.monotonic()
-
-    def __call__(self, done: int, total: int | None) -> None:
-        """So many are done."""
-        now = time.monotonic()
-        if done != total and now - self._shown < (0.5 if self._live else 10):
-            return
-        self._shown = now
-        speed = done / max(now - self._start, 1e-9)
-        text = f"{self._label} {done}"
-        if total is not None:
-            left = time.strftime("%H:%M:%S", time.gmtime((total - done) / speed))
-            text += f"/{total}  {speed:.1f}/s  {left} left"
-        end = "\r" if self._live and done != total else "\n"
-        print(f"{text:<60}" if self._live else text, end=end, file=sys.stderr, flush=True)
+def _say(task: Task, done: "Done", replaced: set[Path]) -> None:
+    faces = "" if done.faces is None else f"{done.faces} face{'s' * (done.faces != 1)}, "
+    for path in done.written:
+        before = ", replacing the file that was there" if path in replaced else ""
+        print(f"{task.source}: {faces}wrote {path}{before}", flush=True)
+    for text in done.notes:
+        console.note(f"{task.source}: {text}")
 
 
 def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def _faces(text: str) -> str | int:
-    if text in ("largest", "all"):
-        return text
-    if text.isdigit() and int(text):
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not largest, all or a number")
-
-
-def _positive(text: str) -> int:
-    if not (text.isdigit() and 2 <= int(text) <= 100_000):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 2 to 100000")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 240:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 240")
-    return value
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -5,18 +5,20 @@ memory. Of a driver its action units are kept, some numbers a frame.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+from PIL import Image
 
 from ganimation_jax.animation.animator import Animator
-from ganimation_jax.animation.finding import READERS, NoFaceError
+from ganimation_jax.animation.drivers import read_driver
+from ganimation_jax.animation.finding import NoFaceError
 from ganimation_jax.animation.tracking import smooth_both_ways
-from ganimation_jax.animation.watching import Watched, steady, watch
+from ganimation_jax.animation.watching import steady, watch
+from ganimation_jax.media.frames import film, sound_of
 from ganimation_jax.media.moving import check_suffix, write_moments
-from ganimation_jax.media.video import Moment, film
+from ganimation_jax.media.video import Moment
 
 Progress = Callable[[int, int | None], None]  # frames done; of how many, None if not known
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -30,6 +32,7 @@ def edit_video(
     target: Callable[[np.ndarray], np.ndarray],
     *,
     faces: str | int = "largest",
+    side: int | None = None,
     tags: Mapping[str, str] = NO_TAGS,
     progress: Progress | None = None,
 ) -> int:
@@ -46,6 +49,7 @@ def edit_video(
       target: from the action units that a face shows to those that it is to show: float32
         ``n`` in [0, 1], in the animator's order.
       faces: which, as for ``Animator.find``.
+      side: larger frames are reduced to so many pixels along the longer side.
       tags: what the file says of itself.
       progress: called after each frame.
 
@@ -69,13 +73,13 @@ def edit_video(
                 found = [steady(image, watched, animator.image_size) for watched in followed]
                 targets = np.stack([target(face.aus) for face in found])
                 image = animator.with_faces(image, found, targets)
-            yield Moment(image, time)
+            yield Moment(image if side is None else within(image, side), time)
         if empty:
             raise NoFaceError(f"{source}: there is no face in any frame")
 
     kind = film(source)
     shown = _told(edited(), kind.total, progress)
-    return write_moments(out, shown, kind, tags, sound=source)
+    return write_moments(out, shown, kind, tags, sound=sound_of(source))
 
 
 def drive(
@@ -87,6 +91,7 @@ def drive(
     by: str = "critic",
     relative: bool = True,
     faces: str | int = "largest",
+    fps: float = 25.0,
     tags: Mapping[str, str] = NO_TAGS,
     progress: Progress | None = None,
 ) -> int:
@@ -125,17 +130,30 @@ def drive(
     """
     _check_names(driver, out)
     found = animator.find(photo, faces)
-    times, readings = _read(animator, driver, by)
-    shows = expressions(readings, [float(time) for time in times], relative)
+    times, readings, kind, sound, noisy = read_driver(animator, driver, by, fps)
+    shows = expressions(readings, [float(time) for time in times], relative, noisy)
     targets = np.stack([[_given(face.aus, x, relative) for face in found] for x in shows])
     frames = animator.run(photo, found, targets)
     shown = (Moment(image, time) for image, time in zip(frames, times, strict=True))
     told = _told(shown, len(times), progress)
-    return write_moments(out, told, film(driver), tags, sound=driver)
+    return write_moments(out, told, kind, tags, sound=sound)
+
+
+def within(image: np.ndarray, side: int) -> np.ndarray:
+    """A picture, uint8 ``h w 3``, reduced to so many pixels along its longer side if larger."""
+    height, width = image.shape[:2]
+    share = side / max(height, width)
+    if share >= 1:
+        return image
+    size = max(1, round(width * share)), max(1, round(height * share))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
 def expressions(
-    readings: Sequence[np.ndarray | None], times: Sequence[float], relative: bool
+    readings: Sequence[np.ndarray | None],
+    times: Sequence[float],
+    relative: bool,
+    noisy: bool = True,
 ) -> list[np.ndarray | None]:
     """What a driver shows in each frame, smoothed over time.
 
@@ -149,10 +167,9 @@ def expressions(
       For each frame ``n``; the last one where no face was found, None before the first.
     """
     seen = [place for place, reading in enumerate(readings) if reading is not None]
-    smooth = smooth_both_ways(
-        np.stack([reading for reading in readings if reading is not None]),
-        [times[place] for place in seen],
-    )
+    smooth = np.stack([reading for reading in readings if reading is not None])
+    if noisy:
+        smooth = smooth_both_ways(smooth, [times[place] for place in seen])
     if relative:
         # Of the smooth ones: the 10th percentile of noise is below what is at rest.
         smooth = smooth - np.percentile(smooth, NEUTRAL, axis=0)
@@ -166,40 +183,6 @@ def _given(own: np.ndarray, shown: np.ndarray | None, relative: bool) -> np.ndar
         return own
     wanted = own + shown if relative else shown
     return np.where(np.isnan(wanted), own, wanted).clip(0, 1).astype(np.float32)
-
-
-def _read(
-    animator: Animator, driver: Path, by: str
-) -> tuple[list[Fraction], list[np.ndarray | None]]:
-    """The time of each frame of a driver, and the action units that its face shows.
-
-    Raises:
-      ValueError: ``by`` is no reader, or the model has no critic.
-      NoFaceError: there is no face in any frame.
-    """
-    if by not in READERS:
-        raise ValueError(f"action units are read by {' or '.join(READERS)}, not {by!r}")
-    if by == "critic" and animator.model.read_aus is None:
-        raise ValueError(f"{animator.model.name} has no critic; action units by the annotator")
-    times: list[Fraction] = []
-    readings: list[np.ndarray | None] = []
-    for moment, followed in watch(animator, driver, "largest"):
-        times.append(moment.time)
-        readings.append(_reading(animator, followed[0], by) if followed else None)
-    if not any(reading is not None for reading in readings):
-        raise NoFaceError(f"{driver}: there is no face in any frame")
-    return times, readings
-
-
-def _reading(animator: Animator, watched: Watched, by: str) -> np.ndarray | None:
-    """What a face shows in one frame: ``n``, NaN where not served; None if it is not found."""
-    if watched.found is None or by == "critic":
-        return None if watched.found is None else watched.found.aus
-    try:
-        read = animator.read(watched.view, by)
-    except NoFaceError:
-        return None
-    return np.array([read.get(unit, np.nan) for unit in animator.action_units])
 
 
 def _told(

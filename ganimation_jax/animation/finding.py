@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.animation.loading import Model
+from ganimation_jax.animation.loading import LoadedModel
 from ganimation_jax.faces import blendshapes
 from ganimation_jax.faces.alignment import align, crop, similarity
 from ganimation_jax.faces.crops import CANONICAL_EYES
@@ -45,6 +45,13 @@ class Seen(NamedTuple):
     blendshapes: np.ndarray | None  # 52; None where nothing looked for landmarks
 
 
+class Reading(NamedTuple):
+    """What one face in a photo shows."""
+
+    box: tuple[float, float, float, float]  # left, top, right, bottom in pixels of the photo
+    aus: dict[str, float]  # intensities, [0, 1]
+
+
 class Finder:
     """Finds faces for one model. Holds MediaPipe, opened when first needed, until closed.
 
@@ -53,7 +60,7 @@ class Finder:
       landmarker: MediaPipe's ``face_landmarker.task``; by default looked for.
     """
 
-    def __init__(self, model: Model, landmarker: Path | None = None):
+    def __init__(self, model: LoadedModel, landmarker: Path | None = None):
         self._model, self._file = model, landmarker
         self._landmarker: Landmarker | None = None
         self._warned = False
@@ -85,7 +92,6 @@ class Finder:
           NoFaceError: none was found.
           ValueError: ``faces`` is something else.
         """
-        check_photo(image)
         wanted = how_many(faces)
         size, eyes = self._model.image_size, np.array(self._model.eyes)
         looks: list[Sequence[int]] = [(1,), TILES] if wanted == 1 else [TILES]
@@ -110,7 +116,6 @@ class Finder:
         Raises:
           ValueError: it is not square.
         """
-        check_photo(image)
         height, width = image.shape[:2]
         if height != width:
             raise ValueError(f"an aligned face crop is square; this is {width}x{height}")
@@ -182,10 +187,12 @@ def how_many(faces: str | int) -> int | None:
     raise ValueError(f"faces: largest, all or a number of them, not {faces!r}")
 
 
-def check_photo(image: np.ndarray) -> None:
-    """Raises TypeError if it is not uint8 ``h w 3``."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise TypeError(f"a photo is uint8 h w 3, this is {image.dtype} {image.shape}")
+def check_reader(by: str, model: LoadedModel) -> None:
+    """Raises ValueError if ``by`` is no reader, or one that the model does not have."""
+    if by not in READERS:
+        raise ValueError(f"action units are read by {' or '.join(READERS)}, not {by!r}")
+    if by == "critic" and model.read_aus is None:
+        raise ValueError(f"{model.name} has no critic to read action units: use the annotator")
 
 
 def _square(transform: np.ndarray) -> np.ndarray:

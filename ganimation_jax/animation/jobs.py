@@ -1,4 +1,4 @@
-"""What is to be done with every photo and video, and doing it with one."""
+"""What a command asks for, and doing it with one photo or video."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from ganimation_jax.animation import clips, provenance
+from ganimation_jax.animation import clips, drivers, provenance
 from ganimation_jax.animation.animator import Animator, Face
 from ganimation_jax.animation.figures import figure
-from ganimation_jax.animation.inputs import labelled
+from ganimation_jax.animation.inputs import FILM_SIDE, Task, is_film, outputs
 from ganimation_jax.animation.targets import resolve
-from ganimation_jax.media import moving
-from ganimation_jax.media.pictures import read_picture
-from ganimation_jax.media.video import VIDEO_SUFFIXES
+from ganimation_jax.media import encoding, moving
+from ganimation_jax.media.photos import Photo, plain, read_photo
 
 Progress = Callable[[int, int | None], None]  # frames done, of how many if known
 
@@ -23,112 +23,161 @@ class Wish(NamedTuple):
     """What is asked for, of every input alike."""
 
     looks: Mapping[str, Mapping[str, float]]  # expressions by a name for files; see ``resolve``
-    relative: bool | None  # None: as usual, which is not, but for a driver
+    relative: bool | None  # None: only for a video that drives
     faces: str | int
     aligned: bool
     grid: bool  # a sheet of what the model does with the face
-    driver: Path | None  # a video whose expressions the photo takes
+    driver: Path | None  # what holds the expressions that the photo takes, frame by frame
     by: str  # what reads a driver's action units
-    frames: int  # of a moving picture made from a photo, for each expression
+    frames: int  # of a film made from a photo, for each expression
     fps: float
+    size: int | None  # pixels, the longer side of a film; None: FILM_SIDE where it matters
     provenance: bool
 
 
-def animate(
-    animator: Animator, wish: Wish, source: Path, out: Path, progress: Progress | None = None
-) -> list[Path]:
+class Done(NamedTuple):
+    """What became of one input."""
+
+    written: list[Path]
+    faces: int | None = None  # found in a photo
+    notes: tuple[str, ...] = ()  # what of the source the files do not have, in words
+
+
+def edit(animator: Animator, wish: Wish, task: Task, progress: Progress | None = None) -> Done:
     """Do with one photo or video what is asked for.
 
-    Args:
-      source: a video if its ending is one of ``VIDEO_SUFFIXES``, else a photo.
-      out: a moving picture if its ending is ``.mp4``, ``.gif`` or ``.webp`` and it is no grid.
+    Several expressions make a file each; in a film made from a photo they follow one another.
 
-    Returns:
-      The files written; several expressions are files of their own, but in a moving picture
-      of a photo, where they come one after the other.
+    Args:
+      task: ``out`` is a film if its ending is ``.mp4``, ``.gif`` or ``.webp``, unless a grid is
+        asked for.
 
     Raises:
       UnusableFile, NoFaceError, ValueError: it cannot be done; nothing is written.
       OSError: a file cannot be written.
       ImportError: what is needed for this file is not installed.
     """
-    if source.suffix.lower() in VIDEO_SUFFIXES:
-        return _video(animator, wish, source, out, progress)
-    image = np.asarray(read_picture(source).image)
+    if task.moves:
+        return _video(animator, wish, task, progress)
+    photo, film = read_photo(task.source), is_film(task.out) and not wish.grid
+    notes = photo.notes
+    if film:
+        photo, notes = _for_film(photo, task.out, wish.size)
     if wish.driver is not None:
-        return _driven(animator, wish, wish.driver, image, out, progress)
-    found = animator.find(image, wish.faces, aligned=wish.aligned)
+        return _driven(animator, wish, wish.driver, photo, task.out, progress)._replace(notes=notes)
+    found = animator.find(photo.image, wish.faces, aligned=wish.aligned)
     targets = animator.targets(found, list(wish.looks.values()), bool(wish.relative))
     if wish.grid:
-        sheet = figure(animator, found[0], list(targets[:, 0]))
-        return _write(animator, wish, {out: (sheet, {})})
-    if out.suffix.lower() in moving.SUFFIXES:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        frames = _there_and_back(animator, image, found, targets, wish.frames)
+        sheet = plain(figure(animator, found[0], list(targets[:, 0])))
+        _save(animator, wish, task.out, sheet, {})
+        return Done([task.out], len(found))
+    if film:
+        frames = _there_and_back(animator, photo, found, targets, wish.frames)
+        told = _counted(frames, wish.frames * len(targets), progress)
         asked = " then ".join(_said(animator, aus).action_units for aus in wish.looks.values())
         tags = _tags(wish, _said(animator, {})._replace(action_units=asked))
-        moving.write_moving(out, frames, fps=wish.fps, tags=tags)
-        return [out]
-    edits = animator.run(image, found, targets)
-    pictures = {
-        named(out, label, wish): (edited, aus)
-        for (label, aus), edited in zip(wish.looks.items(), edits, strict=True)
-    }
-    return _write(animator, wish, pictures)
+        task.out.parent.mkdir(parents=True, exist_ok=True)
+        moving.write_moving(task.out, told, fps=wish.fps, tags=tags)
+        return Done([task.out], len(found), notes)
+    notes += encoding.lost(photo, provenance.format_of(task.out))
+    edits = animator.run(photo.image, found, targets)
+    written = outputs(task, list(wish.looks))
+    for path, aus, edited in zip(written, wish.looks.values(), edits, strict=True):
+        _save(animator, wish, path, photo.edited(edited), aus)
+    return Done(written, len(found), notes)
 
 
-def named(out: Path, label: str, wish: Wish) -> Path:
-    """The file of one expression: with its name in it if there are several."""
-    return labelled(out, label) if len(wish.looks) > 1 else out
-
-
-def _video(
-    animator: Animator, wish: Wish, source: Path, out: Path, progress: Progress | None
-) -> list[Path]:
-    units, written = animator.action_units, []
-    for label, aus in wish.looks.items():
+def _video(animator: Animator, wish: Wish, task: Task, progress: Progress | None) -> Done:
+    units, written = animator.action_units, outputs(task, list(wish.looks))
+    # A video that stays one keeps its size.
+    side = wish.size or (None if task.out.suffix.lower() == ".mp4" else FILM_SIDE)
+    task.out.parent.mkdir(parents=True, exist_ok=True)
+    for path, aus in zip(written, wish.looks.values(), strict=True):
 
         def target(own: np.ndarray, aus: Mapping[str, float] = aus) -> np.ndarray:
             return resolve(aus, own, units, bool(wish.relative))
 
-        path = named(out, label, wish)
-        path.parent.mkdir(parents=True, exist_ok=True)
         tags = _tags(wish, _said(animator, aus))
         clips.edit_video(
-            *(animator, source, path, target), faces=wish.faces, tags=tags, progress=progress
+            *(animator, task.source, path, target),
+            faces=wish.faces,
+            side=side,
+            tags=tags,
+            progress=progress,
         )
-        written.append(path)
-    return written
+    return Done(written)
 
 
 def _driven(
     animator: Animator,
     wish: Wish,
     driver: Path,
-    image: np.ndarray,
+    photo: Photo,
     out: Path,
     progress: Progress | None,
-) -> list[Path]:
+) -> Done:
     out.parent.mkdir(parents=True, exist_ok=True)
     clips.drive(
-        *(animator, image, driver, out),
+        *(animator, photo.image, driver, out),
         by=wish.by,
-        relative=wish.relative is not False,
+        # A CSV file says what is wanted; how a driver's face looks at rest is its own.
+        relative=not drivers.is_csv(driver) if wish.relative is None else wish.relative,
         faces=wish.faces,
-        tags=_tags(wish, _said(animator, {})._replace(action_units="those of a video")),
+        fps=wish.fps,
+        tags=_tags(wish, _said(animator, {})._replace(action_units=f"those of {driver.name}")),
         progress=progress,
     )
-    return [out]
+    return Done([out])
+
+
+def _for_film(photo: Photo, out: Path, size: int | None) -> tuple[Photo, tuple[str, ...]]:
+    """A photo as the frames of a film have it, and what that loses: 8 bits, sRGB, reduced."""
+    photo = photo.in_srgb()
+    notes: tuple[str, ...] = ()
+    kept = out.suffix.lower() == ".webp"
+    if photo.alpha is not None and not kept:
+        if (photo.alpha < 255).any():
+            notes += (f"{out.suffix[1:].upper()} films have no transparency: it becomes white",)
+        photo = plain(photo.image)
+    height, width = photo.image.shape[:2]
+    share = (size or FILM_SIDE) / max(height, width)
+    if share >= 1:
+        return photo, notes
+    reduced = clips.within(photo.image, size or FILM_SIDE)
+    if size is None:
+        height, width = reduced.shape[:2]
+        notes += (f"the film is {width}x{height}: its longer side is {FILM_SIDE} unless --size"
+                  " says otherwise",)  # fmt: skip
+    if photo.alpha is None:
+        return plain(reduced), notes
+    color, alpha = (
+        np.asarray(Image.fromarray(part).resize(reduced.shape[1::-1], Image.Resampling.LANCZOS))
+        for part in (photo.color, photo.alpha)
+    )
+    return Photo(reduced, color, alpha), notes
 
 
 def _there_and_back(
-    animator: Animator, image: np.ndarray, found: list[Face], targets: np.ndarray, frames: int
+    animator: Animator, photo: Photo, found: list[Face], targets: np.ndarray, frames: int
 ) -> Iterator[np.ndarray]:
     """From what the faces show to each expression and back: a loop, slow at either end."""
     own = np.stack([face.aus for face in found])
     share = (1 - np.cos(np.linspace(0, 2 * np.pi, frames, endpoint=False))) / 2
     legs = (own + (target - own) * share[:, None, None] for target in targets)
-    return itertools.chain.from_iterable(animator.run(image, found, leg) for leg in legs)
+    for image in itertools.chain.from_iterable(animator.run(photo.image, found, x) for x in legs):
+        if photo.alpha is None:
+            yield image
+        else:
+            yield np.dstack([photo.edited(image).color, photo.alpha])
+
+
+def _counted(
+    frames: Iterator[np.ndarray], total: int, progress: Progress | None
+) -> Iterator[np.ndarray]:
+    for done, frame in enumerate(frames, 1):
+        yield frame
+        if progress is not None:
+            progress(done, total)
 
 
 def _said(animator: Animator, aus: Mapping[str, float]) -> provenance.Provenance:
@@ -139,13 +188,9 @@ def _tags(wish: Wish, said: provenance.Provenance) -> dict[str, str]:
     return provenance.as_tags(said) if wish.provenance else {}
 
 
-def _write(
-    animator: Animator,
-    wish: Wish,
-    pictures: Mapping[Path, tuple[np.ndarray, Mapping[str, float]]],
-) -> list[Path]:
-    for path, (pixels, aus) in pictures.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        said = _said(animator, aus) if wish.provenance else None
-        provenance.save_image(path, pixels, said)
-    return list(pictures)
+def _save(
+    animator: Animator, wish: Wish, path: Path, photo: Photo, aus: Mapping[str, float]
+) -> None:
+    said = _said(animator, aus) if wish.provenance else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    provenance.save_image(path, photo, said)

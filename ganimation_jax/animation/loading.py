@@ -1,4 +1,4 @@
-"""Whatever a trained generator is stored in, as one thing that edits faces."""
+"""Load a trained generator, whatever it is stored in, as one thing that edits faces."""
 
 import functools
 import hashlib
@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict
 from jax import Array
 
 from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
+from ganimation_jax.files.caches import writable_cache_folder
 from ganimation_jax.interop.stablehlo import load_exported
 from ganimation_jax.runs import model_files, pretrained
 from ganimation_jax.runs.load import load_run
@@ -38,11 +39,10 @@ ELSEWHERE = {
     ),
     ".onnx": "ONNX files run elsewhere, not here: give the run that it was exported from",
 }
-COMPILATION_CACHE = Path.home() / ".cache" / "ganimation_jax" / "xla"
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and Pillow turn colours to grey
 
 
-class Model(NamedTuple):
+class LoadedModel(NamedTuple):
     """A trained generator, ready to edit face crops of one size.
 
     Crops are in colour whatever it was trained on: see ``in_colour``.
@@ -65,7 +65,7 @@ class Model(NamedTuple):
         return tuple(condition.name for condition in self.conditions)
 
 
-def load_model(source: Path | str) -> Model:
+def load_model(source: Path | str) -> LoadedModel:
     """A model from a run's workdir, a file that export wrote or a name in ``pretrained``.
 
     Of a run the newest checkpoint's moving average is taken.
@@ -91,12 +91,15 @@ def load_model(source: Path | str) -> Model:
 
 
 def keep_compiled() -> None:
-    """Keep what JAX compiles for later processes, where training keeps it too.
+    """Keep what JAX compiles for later processes, in the cache folder that training uses too.
 
-    For commands; a no-op where the user has said what to keep.
+    For commands. Does nothing where the user has set ``JAX_COMPILATION_CACHE_DIR``, or where no
+    cache folder can be written.
     """
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    if (folder := writable_cache_folder("xla")) is not None:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
@@ -132,7 +135,7 @@ def in_colour(edit: Callable[..., Edit]) -> Callable[..., Edit]:
     return edit_in_colour
 
 
-def _from_run(source: Path | str) -> Model:
+def _from_run(source: Path | str) -> LoadedModel:
     try:
         run = load_run(source)
     except FileNotFoundError as error:
@@ -148,7 +151,7 @@ def _from_run(source: Path | str) -> Model:
         read = functools.partial(
             jax.jit(lambda nets, image: read_fn(nets, luminance(image) if grey else image)), nets
         )
-    return Model(
+    return LoadedModel(
         name=Path(source).resolve().name.removesuffix(model_files.WEIGHTS),
         conditions=model.conditions,
         image_size=model.image_size,
@@ -162,13 +165,13 @@ def _from_run(source: Path | str) -> Model:
     )
 
 
-def _from_file(path: Path) -> Model:
+def _from_file(path: Path) -> LoadedModel:
     exported = load_exported(path)
     eyes, grey = _crops(exported.manifest)
     with zipfile.ZipFile(path) as file:
         arrays = np.load(io.BytesIO(file.read("weights.npz")), allow_pickle=False)
     used = ("action_units", "conditions", "image_size", "eyes", "grey")
-    return Model(
+    return LoadedModel(
         name=path.stem,
         conditions=exported.conditions,
         image_size=exported.image_size,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ganimation_jax.animation.loading import Model
+from ganimation_jax.animation.loading import LoadedModel
 from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.media.encoding import STILL_SUFFIXES, encode
 from ganimation_jax.media.photos import Photo, plain
@@ -39,7 +39,7 @@ class Provenance(NamedTuple):
     digital_source_type: str = SOURCE_TYPE
 
 
-def describe(model: Model, aus: Mapping[str, float] | np.ndarray) -> Provenance:
+def describe(model: LoadedModel, aus: Mapping[str, float] | np.ndarray) -> Provenance:
     """The provenance of an edit.
 
     Args:

@@ -1,5 +1,6 @@
 """The expression asked for: parsed, checked, and completed by what the face shows itself."""
 
+import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,29 @@ INTENSITY = 0.8
 NEUTRAL = "neutral"
 ROUNDING = 1e-5  # by which a computed intensity may exceed its range
 
-Aus = Mapping[str, float] | np.ndarray  # some units by name, or all of them, n
+Aus = str | Mapping[str, float] | np.ndarray
+"""An expression by name, some action units by name, or all of them, ``n``."""
+# What people call the expressions besides their names.
+SYNONYMS = {
+    "happy": (
+        "smile",
+        "smiling",
+        "joy",
+        "joyful",
+        "happiness",
+        "glad",
+        "cheerful",
+        "merry",
+        "laugh",
+    ),
+    "sad": ("sadness", "unhappy", "sorrow", "frown", "crying", "depressed"),
+    "angry": ("anger", "mad", "furious", "rage"),
+    "surprised": ("surprise", "astonished", "amazed", "shock", "shocked"),
+    "disgusted": ("disgust", "revulsion"),
+    "afraid": ("fear", "fearful", "scared", "frightened", "terrified"),
+    "contempt": ("contemptuous", "scorn", "disdain", "smirk"),
+    "neutral": ("none", "calm", "relaxed", "normal", "rest"),
+}
 
 
 def parse(
@@ -73,13 +96,23 @@ def expression(name: str, units: Sequence[str], intensity: float = INTENSITY) ->
       ValueError: no such expression, no unit of it in the model, or an intensity out of range.
     """
     if name != NEUTRAL and name not in EXPRESSIONS:
-        raise ValueError(f"no expression {name!r}: there are {NEUTRAL}, {', '.join(EXPRESSIONS)}")
+        raise ValueError(
+            f"no expression {name!r}{suggestion(name)} "
+            f"There are {NEUTRAL}, {', '.join(EXPRESSIONS)}"
+        )
     prototype = EXPRESSIONS.get(name, ())
     if prototype and not set(prototype) & set(units):
         raise ValueError(f"{name} is made of {' '.join(prototype)}; the model has none of them")
     aus = {unit: intensity if unit in prototype else 0.0 for unit in units}
     checked({name: intensity}, [name])
     return aus
+
+
+def suggestion(name: str) -> str:
+    """The expression that is probably meant, as the end of a sentence: by synonym or spelling."""
+    meant = {word: key for key, words in SYNONYMS.items() for word in (key, *words)}
+    near = difflib.get_close_matches(name.strip().lower(), meant, n=1, cutoff=0.7)
+    return f"; did you mean {meant[near[0]]}?" if near else "."
 
 
 def checked(
@@ -105,8 +138,8 @@ def resolve(aus: Aus, own: np.ndarray, units: Sequence[str], relative: bool = Fa
     """What a face is to show.
 
     Args:
-      aus: by name: those units, all others stay as the face's own; ``{}`` is its own
-        expression. As an array, ``n``: all units.
+      aus: the name of an expression. Or some units by name: all others keep the face's own
+        intensity, so that ``{}`` is its own expression. Or all units as an array, ``n``.
       own: ``n``, what the face shows, [0, 1].
       units: names of the n units.
       relative: ``aus`` are added to what the face shows; the sum is clipped to [0, 1].
@@ -117,6 +150,8 @@ def resolve(aus: Aus, own: np.ndarray, units: Sequence[str], relative: bool = Fa
     Raises:
       ValueError: an unknown unit, an intensity out of range, or an array of another shape.
     """
+    if isinstance(aus, str):
+        aus = expression(aus, units)
     if isinstance(aus, Mapping):
         named = checked(aus, units, relative=relative)
         target = np.array(own, np.float32)

@@ -20,7 +20,8 @@ from ganimation_jax.animation.tracking import (
     place_of,
 )
 from ganimation_jax.faces.alignment import apply, crop, invert
-from ganimation_jax.media.video import Moment, moments
+from ganimation_jax.media.frames import moments
+from ganimation_jax.media.video import Moment
 
 AROUND = 25  # frames between two looks for small faces: a second each
 WINDOW = 2.0  # sides of a face in which it is looked for where it was

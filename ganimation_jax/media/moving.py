@@ -35,7 +35,7 @@ def write_moving(
 
     Args:
       path: ``.mp4`` (H.264), ``.gif`` or ``.webp``, both without end; overwritten.
-      frames: uint8 ``h w 3``, all of one size, taken one by one.
+      frames: uint8 ``h w 3``, all of one size, taken one by one; for WebP also ``h w 4``.
       fps: frames a second. GIF counts hundredths of a second and WebP thousandths: a frame
         lasts one more or one less, so that the whole keeps time, and what equals the frame
         before it makes that last longer. Of a GIF at more than 50
@@ -75,7 +75,8 @@ def write_moments(
     Raises:
       UnusableFile: the sound is damaged.
     """
-    suffix, shown, count = check_suffix(path), _checked(shown), 0
+    suffix, count = check_suffix(path), 0
+    shown = _checked(shown, (3, 4) if suffix == ".webp" else (3,))
 
     def counted() -> Iterator[Moment]:
         nonlocal count
@@ -104,12 +105,12 @@ def check_suffix(path: Path) -> str:
     return suffix
 
 
-def _checked(shown: Iterable[Moment]) -> Iterator[Moment]:
+def _checked(shown: Iterable[Moment], channels: tuple[int, ...]) -> Iterator[Moment]:
     """The frames, known to be at least one and of one size."""
     shape = None
     for moment in shown:
         image = moment.image
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in channels:
             raise TypeError(f"uint8 h w 3 wanted, got {image.dtype} {image.shape}")
         if shape not in (None, image.shape):
             raise ValueError(f"a frame of {image.shape} follows one of {shape}")
@@ -247,7 +248,11 @@ def _write_webp(
     for image, duration in _on_clock(shown, film, clock=1000, shortest=1):
         rows, columns = place = _rectangle(_new(image, before))
         part = io.BytesIO()
-        Image.fromarray(image[place]).save(part, "WEBP", quality=WEBP_QUALITY)
+        # With transparency, only what is written without loss is a single chunk.
+        lossless = image.shape[2] == 4
+        Image.fromarray(image[place]).save(
+            part, "WEBP", quality=WEBP_QUALITY, lossless=lossless, exact=lossless
+        )
         width, height = columns.stop - columns.start, rows.stop - rows.start
         where = (columns.start // 2, rows.start // 2, width - 1, height - 1, duration)
         # Drawn over what is there, which stays. The frame is a whole file but for its head.
@@ -259,7 +264,8 @@ def _write_webp(
     size = file.tell()
     file.seek(0)
     file.write(b"RIFF" + struct.pack("<I", size - 8) + b"WEBP")
-    flags = struct.pack("<I", 0x02 | (0x04 if tags else 0))  # moves, has XMP
+    # It moves; it has XMP, and transparency.
+    flags = struct.pack("<I", 0x02 | (0x04 if tags else 0) | (0x10 if shape[2] == 4 else 0))
     file.write(_chunk(b"VP8X", flags + _u24(shape[1] - 1) + _u24(shape[0] - 1)))
 
 

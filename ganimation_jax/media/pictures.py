@@ -90,6 +90,14 @@ def read_picture(path: Path, largest_side: int | None = None) -> Picture:
         return Picture(image.copy() if image is file else image, path if as_is else None, scale)
 
 
+def upright_srgb(image: Image.Image) -> Image.Image:
+    """A picture in memory as ``read_picture`` gives that of a file."""
+    color, alpha = split(image)
+    shown = over_white(colours.to_srgb(color, image.info.get("icc_profile")), alpha)
+    turn = turn_of(image)
+    return shown if turn is None else shown.transpose(turn)
+
+
 def picture_size(path: Path) -> tuple[int, int]:
     """Width and height as stored, from the header alone.
 
@@ -152,7 +160,7 @@ def refuse_animated(file: ImageFile.ImageFile) -> None:
         raise UnusableFile(kind, "extract its frames as single pictures")
 
 
-def turn_of(file: ImageFile.ImageFile) -> Image.Transpose | None:
+def turn_of(file: Image.Image) -> Image.Transpose | None:
     """What makes a picture upright, by its EXIF data; None if it is, or says nothing usable."""
     try:
         return _TURNS.get(file.getexif().get(_ORIENTATION, 1))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ganimation_jax.files.unusable import UnusableFile
+from ganimation_jax.files.unusable import UnusableFile, check_regular
 
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"}
 SEGMENT = 60.0  # seconds of a video that one process takes at a time
@@ -25,6 +25,9 @@ CRF = "18"  # x264's: hardly to be told from the source
 COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
 FINEST = 10_000  # ticks a second at least, so that starts of sound and pictures fit one clock
 AAC_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)
+# FFmpeg's readers that may be used, by its names. It also has some for playlists, which name
+# other files and addresses that it would open.
+DEMUXERS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,m4v,h264,hevc,gif,apng"
 # FFmpeg's numbers for the colours of a picture.
 BT709, UNSPECIFIED, LIMITED = 1, 2, 1
 # Of its ways between RGB and YUV the exact one: SWS_BICUBIC, _FULL_CHR_H_INT, _FULL_CHR_H_INP and
@@ -300,8 +303,9 @@ def _open(path: Path) -> Any:
     """
     av = _av()
     try:
-        container = av.open(str(path))
-    except (av.FFmpegError, OSError) as error:
+        check_regular(path)
+        container = av.open(str(path), options={"format_whitelist": DEMUXERS})
+    except (av.FFmpegError, OSError, ValueError) as error:
         raise UnusableFile("unreadable video", str(error), path) from error
     if not container.streams.video:
         container.close()

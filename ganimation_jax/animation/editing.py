@@ -1,0 +1,84 @@
+"""Edit many face crops at once, and put the edits into photos."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ganimation_jax.animation.finding import Face
+from ganimation_jax.animation.loading import LoadedModel
+from ganimation_jax.animation.pasting import paste
+from ganimation_jax.types import Edit, to_float
+
+BATCH = 8  # crops edited at once
+
+
+class Aimed(NamedTuple):
+    """A photo, and what its faces have to show."""
+
+    image: np.ndarray  # uint8 h w 3
+    faces: Sequence[Face]  # k
+    targets: np.ndarray  # float32 k n, [0, 1]
+
+
+def edit_faces(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) -> Edit:
+    """Edits of k faces, at least one, to targets ``k n``; NumPy arrays.
+
+    Crops are edited ``BATCH`` at once or one at a time, because JAX compiles each batch size.
+    """
+    crops, parts = np.stack([face.crop for face in faces]), []
+    have = np.nan_to_num(np.stack([face.aus for face in faces]))
+    while count := len(crops):
+        size = BATCH if count > BATCH // 2 else 1
+        chosen = np.minimum(np.arange(size), count - 1)  # the last one fills up
+        image = to_float(jnp.asarray(crops[chosen]))
+        edit = model.edit(image, targets[chosen], have[chosen])
+        parts.append(jax.tree.map(lambda array, n=count: np.asarray(array)[:n], edit))
+        crops, targets, have = crops[size:], targets[size:], have[size:]
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def share_kept(edit: Edit) -> np.ndarray:
+    """The share of the source that the first edit keeps, ``s s``: 0 if the model has no mask."""
+    if edit.attention is None:
+        return np.zeros(edit.image.shape[1:3], np.float32)
+    return np.asarray(edit.attention)[0, ..., 0].clip(0, 1)
+
+
+def edit_photos(model: LoadedModel, wanted: Iterable[Aimed]) -> Iterator[np.ndarray]:
+    """Photos with edited faces, in the order given, each uint8 ``h w 3``.
+
+    Faces of several photos are edited together; photos are taken when their turn comes.
+    """
+    waiting: list[Aimed] = []
+    for one in wanted:
+        if sum(len(other.faces) for other in waiting) + len(one.faces) > BATCH:
+            yield from _together(model, waiting)
+            waiting = []
+        waiting.append(one)
+    yield from _together(model, waiting)
+
+
+def _together(model: LoadedModel, wanted: Sequence[Aimed]) -> Iterator[np.ndarray]:
+    faces = [face for one in wanted for face in one.faces]
+    if not faces:
+        yield from (one.image.copy() for one in wanted)
+        return
+    edits = edit_faces(model, faces, np.concatenate([one.targets for one in wanted]))
+    ends = np.cumsum([len(one.faces) for one in wanted])[:-1]
+    for one, part in zip(wanted, np.split(np.asarray(edits.image), ends), strict=True):
+        yield pasted(one.image, one.faces, part)
+
+
+def levels(image: np.ndarray) -> np.ndarray:
+    """[-1, 1] to [0, 255], not rounded."""
+    return (image + 1) * 127.5
+
+
+def pasted(image: np.ndarray, faces: Sequence[Face], edited: np.ndarray) -> np.ndarray:
+    """A photo with its edited crops, ``k s s 3`` in [-1, 1]."""
+    for face, after in zip(faces, edited, strict=True):
+        image = paste(image, levels(after) - face.crop, face.transform)
+    return image

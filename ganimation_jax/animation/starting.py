@@ -1,0 +1,33 @@
+"""Start a command that uses a model."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import absl.logging
+
+from ganimation_jax.animation import console
+from ganimation_jax.animation.animator import Animator
+from ganimation_jax.animation.loading import keep_compiled
+from ganimation_jax.faces.offline import block_reports
+
+
+@contextlib.contextmanager
+def started(model: str, landmarker: Path | None) -> Iterator[Animator]:
+    """A loaded model.
+
+    Raises:
+      FileNotFoundError, ValueError, ImportError: see ``load_model``.
+    """
+    absl.logging.set_verbosity(absl.logging.WARNING)
+    keep_compiled()
+    with Animator.load(model, landmarker=landmarker) as animator:
+        block_reports()
+        yield animator
+
+
+def warm_up(animator: Animator) -> None:
+    """Compile a model, or take what was compiled from the cache; say so if that takes long."""
+    text = f"preparing {animator.model.name}: the first run compiles it for this machine"
+    with console.explained(text):
+        animator.warm_up()
