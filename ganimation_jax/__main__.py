@@ -14,6 +14,7 @@ from ganimation_jax.version import __version__
 
 COMMANDS = {
     "edit": ("animation.cli", "edit the expression of faces in photos and videos"),
+    "read": ("animation.read_cli", "read the action units of faces in photos and videos"),
     "web": ("web.app", "edit faces in a browser"),
     "prepare": ("prepare.__main__", "make a dataset from photos, videos or annotations"),
     "train": ("main", "train a model; rerun the same command to resume"),

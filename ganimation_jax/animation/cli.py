@@ -270,10 +270,7 @@ def run(
             line(done, len(tasks))
     if many or skipped:
         print(f"{count} files from {len(tasks) - len(failures)} of {len(tasks)} inputs")
-    if skipped:
-        print(f"skipped {len(skipped)}:", file=sys.stderr)
-        for path, reason in skipped:
-            print(f"  {path}: {reason}", file=sys.stderr)
+    console.list_skipped(skipped)
     for failure in failures:
         console.error(failure)
     return 1 if failures else 0

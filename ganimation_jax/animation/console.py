@@ -5,7 +5,8 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 PATIENCE = 2.0  # seconds of silence
 
@@ -47,6 +48,14 @@ def note(text: str) -> None:
 def error(text: str) -> None:
     """Say what went wrong."""
     print(f"error: {text}", file=sys.stderr)
+
+
+def list_skipped(skipped: Sequence[tuple[Path, str]]) -> None:
+    """Say which files in folders were passed over, and why."""
+    if skipped:
+        print(f"skipped {len(skipped)}:", file=sys.stderr)
+    for path, reason in skipped:
+        print(f"  {path}: {reason}", file=sys.stderr)
 
 
 class Line:

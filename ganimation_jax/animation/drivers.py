@@ -79,9 +79,20 @@ def read_driver(animator: Animator, driver: Path, by: str, fps: float) -> Driver
     readings: list[np.ndarray | None] = []
     for moment, followed in watch(animator, driver, "largest"):
         times.append(moment.time)
-        readings.append(_reading(animator, followed[0], by) if followed else None)
+        readings.append(reading(animator, followed[0], by) if followed else None)
     _check_some(driver, readings)
     return Driver(times, readings, film(driver), sound_of(driver), noisy=True)
+
+
+def reading(animator: Animator, watched: Watched, by: str) -> np.ndarray | None:
+    """What a face shows in one frame: ``n``, NaN where not read; None if it is not found."""
+    if watched.found is None or by == "critic":
+        return None if watched.found is None else watched.found.aus
+    try:
+        read = animator.read(watched.view, by)
+    except NoFaceError:
+        return None
+    return np.array([read.get(unit, np.nan) for unit in animator.action_units])
 
 
 def _from_csv(path: Path, units: Sequence[str], fps: float) -> Driver:
@@ -130,14 +141,3 @@ def _intensities(row: Row, path: Path) -> dict[str, float]:
 def _check_some(driver: Path, readings: Sequence[np.ndarray | None]) -> None:
     if not any(reading is not None for reading in readings):
         raise NoFaceError(f"{driver}: there is no face in any frame")
-
-
-def _reading(animator: Animator, watched: Watched, by: str) -> np.ndarray | None:
-    """What a face shows in one frame: ``n``, NaN where not read; None if it is not found."""
-    if watched.found is None or by == "critic":
-        return None if watched.found is None else watched.found.aus
-    try:
-        read = animator.read(watched.view, by)
-    except NoFaceError:
-        return None
-    return np.array([read.get(unit, np.nan) for unit in animator.action_units])
