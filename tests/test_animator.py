@@ -287,9 +287,7 @@ def calculable(size=32, eyes=CANONICAL_EYES, critic=True, units=UNITS, edit=None
     facts = {"eyes": eyes, "grey": False, "needs_have": needs_have, "sha256": "0", "about": {}}
     read_aus = half if critic else None
     conditions = tuple(map(Condition, units))
-    model = LoadedModel(
-        "sum", conditions, size, edit=edit or brighten, read_aus=read_aus, **facts
-    )
+    model = LoadedModel("sum", conditions, size, edit=edit or brighten, read_aus=read_aus, **facts)
     return model, batches
 
 

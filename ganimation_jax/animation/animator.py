@@ -3,11 +3,20 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
-from ganimation_jax.animation.editing import BATCH, Aimed, edit_faces, edit_photos, levels, pasted, share_kept
+from ganimation_jax.animation.editing import (
+    BATCH,
+    Aimed,
+    Explanation,
+    edit_faces,
+    edit_photos,
+    levels,
+    pasted,
+    share_kept,
+)
 from ganimation_jax.animation.finding import Face, Finder, NoFaceError, Reading, Seen, check_reader
 from ganimation_jax.animation.loading import LoadedModel, load_model
 from ganimation_jax.animation.pasting import spread
@@ -16,16 +25,6 @@ from ganimation_jax.animation.targets import Aus, check_array, resolve
 from ganimation_jax.faces.landmarker import Landmarker
 
 __all__ = ["BATCH", "Animator", "Explanation", "Face", "NoFaceError", "PhotoLike", "Reading"]
-
-
-class Explanation(NamedTuple):
-    """An edit of a photo's largest face, and what it consists of."""
-
-    edited: np.ndarray  # uint8 h w 3, the photo
-    attention: np.ndarray  # float32 h w, [0, 1]: the share of the photo that is kept
-    color: np.ndarray  # uint8 s s 3, what is painted
-    crop: np.ndarray  # uint8 s s 3, the face as the model sees it
-    aus: np.ndarray  # float32 n, [0, 1], the expression it was given
 
 
 class Animator:

@@ -23,6 +23,16 @@ class Aimed(NamedTuple):
     targets: np.ndarray  # float32 k n, [0, 1]
 
 
+class Explanation(NamedTuple):
+    """An edit of a photo's largest face, and what it consists of."""
+
+    edited: np.ndarray  # uint8 h w 3, the photo
+    attention: np.ndarray  # float32 h w, [0, 1]: the share of the photo that is kept
+    color: np.ndarray  # uint8 s s 3, what is painted
+    crop: np.ndarray  # uint8 s s 3, the face as the model sees it
+    aus: np.ndarray  # float32 n, [0, 1], the expression it was given
+
+
 def edit_faces(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) -> Edit:
     """Edits of k faces, at least one, to targets ``k n``; NumPy arrays.
 

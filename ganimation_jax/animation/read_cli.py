@@ -82,9 +82,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="photos, videos, folders of them, globs")
-    add(
-        "-o", "--out", type=Path, metavar="OUT", help="a .csv, .json or .txt file"
-    )
+    add("-o", "--out", type=Path, metavar="OUT", help="a .csv, .json or .txt file")
     add("--format", choices=FORMATS, help="(default: by the ending of OUT, or a table)")
     add(
         "--by",

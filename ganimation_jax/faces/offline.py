@@ -6,7 +6,7 @@ import urllib.request
 # MediaPipe 1.2 reports its use to play.googleapis.com and has no switch for that. Through a
 # proxy that does not exist it cannot.
 NOWHERE = "http://127.0.0.1:9"
-_PROXIES = ("https_proxy", "HTTPS_PROXY")
+_PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _EXCEPTIONS = ("no_proxy", "NO_PROXY")
 
 

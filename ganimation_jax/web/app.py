@@ -18,6 +18,7 @@ from ganimation_jax.animation.animator import Animator
 from ganimation_jax.animation.inputs import MODEL_HELP
 from ganimation_jax.animation.loading import keep_compiled
 from ganimation_jax.faces.landmarker import FACE_LANDMARKER
+from ganimation_jax.faces.offline import block_reports
 from ganimation_jax.files.assets import locate
 from ganimation_jax.runs.pretrained import DEFAULT
 from ganimation_jax.web.folder import server_folder
@@ -26,12 +27,7 @@ from ganimation_jax.web.photos import warm_up
 from ganimation_jax.web.visitors import LARGEST_FILE, Visitors
 
 DESCRIPTION = "Edit facial expressions in a browser."
-# MediaPipe 1.2 reports its use to play.googleapis.com and has no switch for that. It cannot
-# through a proxy that does not exist.
-NOWHERE = "http://127.0.0.1:9"
-PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 EVERYWHERE = {"0.0.0.0", "::"}  # to listen on, not the name of a host
-EXCEPTIONS = ("no_proxy", "NO_PROXY")  # hosts that are asked without a proxy
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         # Both may be downloaded: before nothing gets out any more.
         landmarker = locate(FACE_LANDMARKER, args.landmarker)
         with Animator.load(args.model, landmarker=landmarker) as animator:
-            stay_silent()
+            block_reports()
             with serving(animator, args.host, args.port, args.allow_host) as url:
                 print(_welcome(url, args.host), flush=True)
                 while True:
@@ -83,14 +79,6 @@ def _parser() -> argparse.ArgumentParser:
         "proxy; may be repeated",
     )
     return parser
-
-
-def stay_silent() -> None:
-    """Let no library of this process ask for anything over https from now on."""
-    for name in PROXIES:
-        os.environ[name] = NOWHERE
-    for name in EXCEPTIONS:
-        os.environ.pop(name, None)
 
 
 def _welcome(url: str, host: str) -> str:
