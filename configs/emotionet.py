@@ -112,6 +112,8 @@ def paper() -> ConfigDict:
     cfg.data.source = "faces"  # faces: a prepared directory; synthetic: drawn on the fly
     cfg.data.dir = ""
     cfg.data.size = 0  # synthetic only: faces in an epoch
+    cfg.data.expressions = 1  # synthetic only: pictures of each person; from 2 on they form pairs
+    cfg.data.paired = 0.0  # share of examples whose target image is of the same person
     cfg.data.eyes = CANONICAL_EYES  # where they are in the crops: as `prepare` cuts them out
     cfg.data.grey = False  # the faces have no colours: edits of photos change brightness alone
     cfg.data.flip = True

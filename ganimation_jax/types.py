@@ -41,6 +41,7 @@ class Batch(NamedTuple):
     have: Array  # b n, float32: the conditions that the image shows
     want: Array  # b n, float32: those that the edit is to show
     other: Array | None = None  # b h w 3: a face that shows `want`; in a pair, the same person
+    paired: Array | None = None  # b, bool: whether `other` is the true edit of `image`
 
 
 class ResidentBatch(NamedTuple):
@@ -50,6 +51,8 @@ class ResidentBatch(NamedTuple):
     flip: Array  # b, bool, mirrored
     have: Array  # b n, float32
     want: Array  # b n, float32
+    other: Array | None = None  # b, int32, place of the face that shows `want`
+    paired: Array | None = None  # b, bool
 
 
 class Edit(NamedTuple):

@@ -6,6 +6,7 @@ neither needs TensorFlow. The layout under the directory given to both:
     annotated_faces/1.0.0/
       annotated_faces-{train,test}.array_record-*   the records, see ``FaceDataset``
       aus-{train,test}.npy                          all AUs in record order
+      pairs-{train,test}.npy                        groups of aligned faces, where there are any
       metadata.json, features.json, dataset_info.json
       sha256.json                                   digests of all these
 
@@ -27,6 +28,8 @@ from unittest import mock
 import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+from ganimation_jax.data.pairs import ALONE
 
 NAME = "annotated_faces"
 VERSION = "1.0.0"
@@ -118,6 +121,15 @@ class FaceDataset:
         """All AUs in record order, float32 ``len n`` in [0, 5]; decodes no picture."""
         return np.load(_folder(self.directory) / f"aus-{self.split}.npy")
 
+    def pair_groups(self) -> np.ndarray | None:
+        """The group of each face in record order, int32; None in a dataset without groups.
+
+        Faces of one group are aligned and show one person, so that any two are a pair. Faces
+        in no group have ``pairs.ALONE``.
+        """
+        path = _folder(self.directory) / f"pairs-{self.split}.npy"
+        return np.load(path) if path.exists() else None
+
     def __repr__(self) -> str:
         return f"FaceDataset({str(self.directory)!r}, {self.split!r})"
 
@@ -132,6 +144,7 @@ def pack(
     action_units: Sequence[str],
     image_size: int,
     annotator: str,
+    group_of: Callable[[Face], str] | None = None,
     progress: Progress = lambda faces, count, split: faces,
 ) -> bool:
     """Write ``faces`` as the dataset under ``out``, in place of the one there.
@@ -146,6 +159,8 @@ def pack(
       action_units: codes of the columns of ``Face.aus``.
       image_size: the side of every picture in pixels.
       annotator: what measured the action units.
+      group_of: names the group in which a face is aligned with others of the same person, or
+        gives an empty text. None: no faces are aligned.
       progress: gets the faces of a split, their number and its name, and passes the
         faces through, to report on them.
 
@@ -163,6 +178,10 @@ def pack(
         "annotator": annotator,
         "fingerprint": _fingerprint(faces),
     }
+    groups = None if group_of is None else {face.id: group_of(face) for face in faces}
+    if groups is not None:
+        text = json.dumps(groups, sort_keys=True)
+        metadata["groups"] = hashlib.sha256(text.encode()).hexdigest()
     target = _folder(out)
     with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: damaged
         known = json.loads((target / "metadata.json").read_text())
@@ -185,9 +204,13 @@ def pack(
         except RuntimeError as error:  # so array_record calls a full disk
             raise OSError(f"cannot write the dataset in {out}: {error}") from error
     for split in builder.info.splits:
-        # Read back rather than remembered: the table is in the order of the records.
-        aus = np.stack([record["aus"] for record in _open(builder, split)])
+        # Read back rather than remembered: the tables are in the order of the records.
+        records = _open(builder, split)
+        aus = np.stack([record["aus"] for record in records])
         np.save(_folder(staging) / f"aus-{split}.npy", aus)
+        if groups is not None:
+            names = [groups[record["id"].decode()] for record in records]
+            np.save(_folder(staging) / f"pairs-{split}.npy", numbered(names))
     (_folder(staging) / DIGESTS).write_text(json.dumps(_digests(_folder(staging)), indent=1))
     # Renamed, not deleted, to make room: half a deletion would look like a dataset.
     if target.exists():
@@ -258,6 +281,12 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
 
     def _generate_examples(self) -> Iterator:
         raise NotImplementedError("the generators are made by _split_generators")
+
+
+def numbered(names: Sequence[str]) -> np.ndarray:
+    """Groups by number in place of name, int32; ``ALONE`` where the name is empty."""
+    known = {name: number for number, name in enumerate(sorted(set(names) - {""}))}
+    return np.array([known.get(name, ALONE) for name in names], np.int32)
 
 
 def features(image_size: int, action_units: int) -> tfds.features.FeaturesDict:

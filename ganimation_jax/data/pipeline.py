@@ -15,6 +15,7 @@ from PIL import Image
 
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.data.dataset import FaceDataset
+from ganimation_jax.data.pairs import Pairs
 from ganimation_jax.synthetic.faces import SyntheticFaces
 
 Element = dict[str, Any]
@@ -38,6 +39,13 @@ class Source(Protocol):
 
     def aus_table(self) -> np.ndarray:
         """All action units, float32 ``len n``, 0-5, without reading images."""
+        ...
+
+    def pair_groups(self) -> np.ndarray | None:
+        """Int32 ``len``: faces of one group are aligned and show one person.
+
+        ``pairs.ALONE`` for a face in no group; None if there are no groups at all.
+        """
         ...
 
 
@@ -106,6 +114,70 @@ class Mirror(grain.transforms.Map):
         return element | {"image": element["image"][:, ::-1] if flip else element["image"]}
 
 
+class DrawOther(grain.transforms.RandomMap):
+    """A number -> itself as ``face``, and another face as ``other``, whose units are ``want``.
+
+    Reads no image. In a share of the examples, ``paired``, the other face is the same person's,
+    drawn by ``Pairs``, and ``want`` is exactly what it shows. In the rest it is a random face,
+    as ``Retarget`` draws it, and ``want`` is off by the noise.
+
+    Args:
+      table: float32 ``len n`` in [0, 1], the faces' action units.
+      pairs: where partners come from.
+      share: of the examples that are to be paired, [0, 1].
+      noise, clip, flip: as for ``Retarget``.
+    """
+
+    def __init__(
+        self,
+        table: np.ndarray,
+        pairs: Pairs | None,
+        share: float,
+        noise: float,
+        clip: bool,
+        flip: bool,
+    ):
+        self._table, self._pairs, self._share = table, pairs, share
+        self._noise, self._clip, self._flip = noise, clip, flip
+
+    def random_map(self, index: int, rng: np.random.Generator) -> Element:
+        """Draw the other face and the flip for one example."""
+        other = None
+        if self._pairs is not None and rng.random() < self._share:
+            other = self._pairs.partner(index, rng)
+        paired = other is not None
+        if other is None:
+            other = int(rng.integers(len(self._table)))
+        want = self._table[other]
+        if not paired:
+            want = want + rng.uniform(-self._noise, self._noise, want.shape)
+            want = want.clip(0, 1) if self._clip else want
+        return {
+            "face": np.int32(index),
+            "other": np.int32(other),
+            "paired": np.bool_(paired),
+            "have": self._table[index],
+            "want": want.astype(np.float32),
+            "flip": np.bool_(self._flip and rng.random() < 0.5),
+        }
+
+
+class Fetch(grain.transforms.Map):
+    """In place of the numbers of two faces their images, both mirrored or neither."""
+
+    def __init__(self, source: Source, size: int):
+        self._source, self._size = source, size
+
+    def map(self, element: Element) -> Element:
+        """Read and decode two images."""
+        turn = -1 if element.pop("flip") else 1
+        image, other = (
+            decode(self._source[int(element.pop(name))], self._size)[:, ::turn]
+            for name in ("face", "other")
+        )
+        return element | {"image": image, "other": other}
+
+
 def training_batches(
     source: Source,
     *,
@@ -121,6 +193,8 @@ def training_batches(
     start: int = 0,
     steps: int = 1,
     resident: bool = False,
+    others: bool = False,
+    paired: float = 0.0,
     process: int = 0,
     processes: int = 1,
 ) -> grain.DatasetIterator:
@@ -139,26 +213,43 @@ def training_batches(
       start: steps to pass over, at no cost.
       steps: training steps in each yielded element, a leading axis of their own.
       resident: images are on the devices already: only say which, in the same order.
+      others: also yield the face that shows what is wanted. The stream is then another one.
+      paired: share of the examples in which that face is the same person's; above 0 it
+        implies ``others``.
       process, processes: this process among all.
 
     Yields:
       ``image`` uint8 ``steps n_critic b h w 3``; ``have`` and ``want`` float32
-      ``steps n_critic b n``. If ``resident``, in place of images ``face`` int32 and ``flip``
-      bool, ``steps n_critic b``.
+      ``steps n_critic b n``. With ``others``, the image ``other`` and ``paired`` bool
+      ``steps n_critic b``. If ``resident``, in place of images their numbers, ``face`` and
+      ``other`` int32 ``steps n_critic b``, and ``flip`` bool.
+
+    Raises:
+      ValueError: an action unit is not annotated; or pairs are asked for, and the source
+        has none.
     """
     columns = positions(action_units, source.action_units)
     table = source.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM)
-    faces = grain.MapDataset.source(range(len(source)) if resident else source)
-    read = Locate(table) if resident else Decode(image_size, columns)
-    dataset = (
-        faces.seed(seed)
-        .shuffle()
-        .repeat()
-        .map(read)
-        .random_map(Retarget(table, target_noise, clip_targets, flip))
-    )
-    if not resident:
-        dataset = dataset.map(Mirror())
+    if others or paired:
+        draw = DrawOther(
+            table, pairs_of(source, table, paired), paired, target_noise, clip_targets, flip
+        )
+        faces = grain.MapDataset.source(range(len(source))).seed(seed).shuffle().repeat()
+        dataset = faces.random_map(draw)
+        if not resident:
+            dataset = dataset.map(Fetch(source, image_size))
+    else:
+        # The published stream: its draws depend on the order of these stages.
+        faces = grain.MapDataset.source(range(len(source)) if resident else source)
+        dataset = (
+            faces.seed(seed)
+            .shuffle()
+            .repeat()
+            .map(Locate(table) if resident else Decode(image_size, columns))
+            .random_map(Retarget(table, target_noise, clip_targets, flip))
+        )
+        if not resident:
+            dataset = dataset.map(Mirror())
     dataset = (
         dataset
         # Whole batches only: there is no end, and counting a rest overflows.
@@ -172,6 +263,26 @@ def training_batches(
     return iter(dataset)
 
 
+def pairs_of(source: Source, table: np.ndarray, share: float) -> Pairs | None:
+    """The pairs in a source; None if none are asked for.
+
+    Raises:
+      ValueError: some are asked for, and there are none.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"data.paired is {share}: it is a share, from 0 to 1")
+    if not share:
+        return None
+    groups = source.pair_groups()
+    pairs = None if groups is None else Pairs(groups, table)
+    if pairs is None or not pairs.share:
+        raise ValueError(
+            f"data.paired is {share}, but {source} has no pairs: draw people with `ganimation"
+            " prepare people`, or set data.paired=0"
+        )
+    return pairs
+
+
 def evaluation_batches(
     source: Source,
     *,
@@ -180,8 +291,12 @@ def evaluation_batches(
     batch_size: int,
     examples: int,
     seed: int,
+    paired: bool = False,
 ) -> grain.DatasetIterator:
     """The first ``examples`` faces in a fixed order, each with the target of a random face.
+
+    With ``paired``, the target of another face of the same person, where there is one; and
+    that face as ``other``.
 
     Yields:
       As ``training_batches``, without the leading axes, noise and flips; the last batch
@@ -189,14 +304,20 @@ def evaluation_batches(
     """
     columns = positions(action_units, source.action_units)
     table = source.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM)
-    dataset = (
-        grain.MapDataset.source(source)
-        .seed(seed)[: min(examples, len(source))]
-        .map(Decode(image_size, columns))
-        .random_map(Retarget(table, noise=0.0, clip=False, flip=False))
-        .map(Mirror())
-        .batch(batch_size, drop_remainder=False)
-    )
+    first = min(examples, len(source))
+    if paired:
+        draw = DrawOther(table, pairs_of(source, table, 1.0), 1.0, 0.0, clip=False, flip=False)
+        numbers = grain.MapDataset.source(range(len(source))).seed(seed)[:first]
+        dataset = numbers.random_map(draw).map(Fetch(source, image_size))
+    else:
+        dataset = (
+            grain.MapDataset.source(source)
+            .seed(seed)[:first]
+            .map(Decode(image_size, columns))
+            .random_map(Retarget(table, noise=0.0, clip=False, flip=False))
+            .map(Mirror())
+        )
+    dataset = dataset.batch(batch_size, drop_remainder=False)
     return iter(dataset)
 
 
@@ -230,6 +351,7 @@ def build_source(cfg: ConfigDict, split: str) -> Source:
         if data.size < 1:
             raise ValueError(f"data.size {data.size}: synthetic faces need a number, such as 4096")
         if split == "train":
-            return SyntheticFaces(data.size, cfg.image_size, cfg.seed)
-        return SyntheticFaces(cfg.evaluate.examples, cfg.image_size, cfg.seed + HELD_OUT_SEED)
+            return SyntheticFaces(data.size, cfg.image_size, cfg.seed, data.expressions)
+        held_out = cfg.seed + HELD_OUT_SEED
+        return SyntheticFaces(cfg.evaluate.examples, cfg.image_size, held_out, data.expressions)
     raise ValueError(f"data.source {data.source!r} is neither faces nor synthetic")

@@ -61,8 +61,8 @@ def prepare(
     """
     chosen, uncovered = _covered(items, rule)
     crops, folder = args.out / "crops", args.out / "shards"
-    _make(crops, folder)
-    with _alone(args.out, args.shard):
+    make_folders(crops, folder)
+    with alone(args.out, args.shard):
         if args.shard is None:
             for leftover in (*crops.glob(".*.partial"), *folder.glob(".*.partial")):
                 leftover.unlink(missing_ok=True)  # of a killed run
@@ -146,8 +146,8 @@ def _pack(out: Path, search: Search, about: About, labelled: bool) -> None:
 
 
 @contextlib.contextmanager
-def _alone(out: Path, share: tuple[int, int] | None) -> Iterator[None]:
-    """Lock others out: all of them, or with ``share`` those who want all or the same share."""
+def alone(out: Path, share: tuple[int, int] | None) -> Iterator[None]:
+    """Lock other runs out: all of them, or with ``share`` those who want all or the same share."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock.hold(out, f"{share[0]}-of-{share[1]}" if share else ""))
@@ -156,7 +156,7 @@ def _alone(out: Path, share: tuple[int, int] | None) -> Iterator[None]:
         yield
 
 
-def _make(*folders: Path) -> None:
+def make_folders(*folders: Path) -> None:
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)

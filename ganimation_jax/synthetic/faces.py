@@ -20,11 +20,20 @@ from ganimation_jax.synthetic.expression import sample_aus
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticFaces:
-    """A random-access source of `size` faces; each is a pure function of (seed, index)."""
+    """A random-access source of `size` faces; each is a pure function of (seed, index).
+
+    Args:
+      size: number of faces.
+      image_size: side of the pictures in pixels.
+      seed: of everything random.
+      expressions: pictures of each person, one after the other. They differ in the
+        expression alone, so that any two are a pair: each is the true edit of the other.
+    """
 
     size: int
     image_size: int
     seed: int = 0
+    expressions: int = 1
     action_units: ClassVar[tuple[str, ...]] = ACTION_UNITS
 
     def __post_init__(self):
@@ -33,6 +42,8 @@ class SyntheticFaces:
             raise ValueError(f"size is {self.size}: ask for at least one face")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}: choose one >= 0")
+        if self.expressions < 1:
+            raise ValueError(f"expressions is {self.expressions}: a person needs at least one")
 
     def __len__(self) -> int:
         return self.size
@@ -45,18 +56,27 @@ class SyntheticFaces:
 
     def identity(self, index: int) -> Identity:
         """Who is in picture `index`."""
-        return sample_identity(self._rng(index, 0))
+        self._check(index)
+        return sample_identity(self._rng(index // self.expressions, 0))
 
     def aus_table(self) -> Array:
         """All action units, float32 [size, 17] on OpenFace's scale, without drawing."""
         table = np.stack([self._aus(index) for index in range(self.size)])
         return table * np.float32(OPENFACE_MAXIMUM)
 
+    def pair_groups(self) -> Array | None:
+        """The person in each picture, int32 [size]; None where each has but one picture."""
+        if self.expressions == 1:
+            return None
+        return np.arange(self.size, dtype=np.int32) // self.expressions
+
     def _aus(self, index: int) -> Array:
+        self._check(index)
         return sample_aus(self._rng(index, 1))
 
-    def _rng(self, index: int, stream: int) -> np.random.Generator:
-        index = operator.index(index)
-        if not 0 <= index < self.size:
+    def _check(self, index: int) -> None:
+        if not 0 <= operator.index(index) < self.size:
             raise IndexError(f"index {index} is outside [0, {self.size})")
-        return np.random.default_rng([self.seed, index, stream])
+
+    def _rng(self, index: int, stream: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, operator.index(index), stream])

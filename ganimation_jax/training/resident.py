@@ -58,9 +58,13 @@ def load(mesh: Mesh, source: Source, image_size: int) -> Array:
 
 def look_up(faces: Array, batch: ResidentBatch) -> Batch:
     """``batch`` with its images, as the loader would have sent them."""
-    image = faces[batch.face]
-    flipped = jnp.where(batch.flip[..., None, None, None], image[..., ::-1, :], image)
-    return Batch(flipped, batch.have, batch.want)
+
+    def images(places: Array) -> Array:
+        found = faces[places]
+        return jnp.where(batch.flip[..., None, None, None], found[..., ::-1, :], found)
+
+    other = None if batch.other is None else images(batch.other)
+    return Batch(images(batch.face), batch.have, batch.want, other, batch.paired)
 
 
 def make_resident_step(step: StepFn) -> Callable[..., Any]:

@@ -1,0 +1,165 @@
+"""Draw people who do not exist, each with several expressions.
+
+    ganimation prepare people --people 1000 --expressions 8 --out DATA
+
+A face generator (the extra ``people``) draws each person once, then again with other
+expressions. The part of the face that moves is put into the first picture, so that
+any two pictures of a person differ in the expression alone and form a pair: one is
+the true edit of the other. Pictures in which the person has changed, the face is
+broken or a seam shows are left out; DATA/skipped.csv lists them.
+
+Action units are read by MediaPipe (the extra ``annotate``), with --readout FILE by what
+``fit-readout`` wrote. The pictures depend on --seed alone, whatever the number of
+processes. Rerun the same command to resume; with a larger --people it adds people.
+
+For research only: the generator's weights descend from StyleGAN2 (non-commercial) and
+the pictures it was trained on, FFHQ (CC BY-NC-SA).
+"""
+
+import argparse
+import functools
+import itertools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganimation_jax.data.dataset import pack
+from ganimation_jax.data.table import FaceTable
+from ganimation_jax.files.assets import locate
+from ganimation_jax.files.atomic import write_atomically
+from ganimation_jax.prepare.card import About, mediapipe_quality, write_card
+from ganimation_jax.prepare.dataset_report import write_report
+from ganimation_jax.prepare.finders import Search, mediapipe_search
+from ganimation_jax.prepare.merge import merge, summary
+from ganimation_jax.prepare.options import add_common, add_model, number, probability
+from ganimation_jax.prepare.parallel import parallel_map, progress
+from ganimation_jax.prepare.people_drawing import PeoplePlan, draw_person
+from ganimation_jax.prepare.people_sheet import write_sheet
+from ganimation_jax.prepare.photos import about_mediapipe
+from ganimation_jax.prepare.problems import UsageError
+from ganimation_jax.prepare.shards import read_shards
+from ganimation_jax.prepare.splits import SplitRule
+from ganimation_jax.prepare.stages import alone, make_folders
+from ganimation_jax.prepare.work import Plan, Record
+from ganimation_jax.synthetic.directions import SHIPPED, Directions
+from ganimation_jax.synthetic.face_generator import MAPPING, SYNTHESIS
+from ganimation_jax.synthetic.wanted import DECK
+
+ORIGIN = "Generated people"
+LICENCE = (
+    "research only: drawn by MobileStyleGAN, whose weights descend from StyleGAN2-FFHQ"
+    " (non-commercial) and FFHQ (CC BY-NC-SA)"
+)
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """Add ``people`` to the subcommands."""
+    parser = commands.add_parser(
+        "people",
+        help="draw photo-real people, each with several expressions",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="where the dataset goes")
+    add("--people", type=number(int, 1, 10_000_000), default=1000, metavar="N", help="(%(default)s)")
+    add(
+        "--expressions",
+        type=number(int, 1, len(DECK)),
+        default=8,
+        metavar="K",
+        help="of each person, besides the first picture (%(default)s)",
+    )
+    add("--seed", type=number(int, 0, 2**63), default=0, metavar="N", help="of everything random")
+    add("--size", type=number(int, 32, 512), default=192, help="side in pixels (%(default)s)")
+    add(
+        "--directions",
+        type=Path,
+        default=SHIPPED,
+        metavar="FILE",
+        help="what fit-directions wrote, in place of the file that ships",
+    )
+    add(
+        "--test-fraction",
+        type=probability,
+        default=0.1,
+        metavar="X",
+        help="of the people, held out (%(default)s)",
+    )
+    add("--readout", type=Path, metavar="FILE", help="what fit-readout wrote: reads action units")
+    add_model(parser)
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw people and make a dataset of them; returns the exit code."""
+    search = mediapipe_search(args.size, model=args.model, readout=args.readout)
+    plan = plan_of(args, search)
+    crops, folder = args.out / "crops", args.out / "shards"
+    make_folders(crops, folder)
+    with alone(args.out, None):
+        paths = draw_people(args.people, plan, crops, folder, args.workers)
+        return finish(args, paths, search)
+
+
+def plan_of(args: argparse.Namespace, search: Search) -> PeoplePlan:
+    """What is to be drawn, with all that it needs found before any process starts.
+
+    Raises:
+      UsageError, ImportError, FileNotFoundError: something is missing or unusable.
+    """
+    from ganimation_jax.features.face_resnet import ASSET
+
+    try:
+        for asset in (*MAPPING, *SYNTHESIS, ASSET):
+            locate(asset)
+        Directions.load(args.directions)
+    except (ValueError, FileNotFoundError) as error:
+        raise UsageError(str(error)) from error
+    return PeoplePlan(args.seed, args.expressions, args.size, args.directions, search.model)
+
+
+def draw_people(
+    count: int, plan: PeoplePlan, crops: Path, folder: Path, workers: int
+) -> list[Path]:
+    """Draw the people that are not there yet; returns a file for each, in order."""
+    paths = [folder / f"{plan.digest()}-{number:05d}.jsonl" for number in range(count)]
+    todo = [number for number, path in enumerate(paths) if not path.exists()]
+    if len(todo) < count:
+        print(f"{count - len(todo)} of {count} people are drawn already")
+    work = functools.partial(draw_person, plan=plan, crops=crops)
+    drawn = parallel_map(work, todo, workers, chunk=1, apart=True)
+    for number, lines in zip(todo, progress(drawn, len(todo), "people"), strict=True):
+        text = "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
+        write_atomically(paths[number], text)
+    return paths
+
+
+def finish(args: argparse.Namespace, paths: Sequence[Path], search: Search) -> int:
+    """Put the people together: table, dataset, card and report; returns the exit code."""
+    records = (record for record in read_shards(paths) if isinstance(record, Record))
+    people = {record.group: record.group for record in records}
+    rule = SplitRule(None, None, people, args.test_fraction)
+    merged = merge(args.out, paths, [], rule, drop_duplicates=False)
+    print(summary(merged, args.out / "skipped.csv"))
+    if not merged.survey.count:
+        print("error: no usable face, no dataset written", file=sys.stderr)
+        return 1
+    about = about_mediapipe(search, ORIGIN, LICENCE)
+    table = FaceTable(args.out)
+    pack(
+        args.out,
+        table,
+        action_units=table.action_units,
+        image_size=args.size,
+        annotator=about.annotator,
+        group_of=lambda face: face.person,
+        progress=lambda faces, count, split: progress(faces, count, f"packing {split}"),
+    )
+    write_card(args.out / "README.md", merged, about, Plan(search))
+    write_report(args.out / "report.html", args.out / "crops", merged, about)
+    write_sheet(args.out)
+    print(f"dataset ready in {args.out}; look at report.html and pairs.jpg there")
+    return 0
