@@ -120,9 +120,7 @@ def test_the_other_face_without_pairs():
     batches = stream(50, Faces(None), others=True, target_noise=0.0)
     assert not batches["paired"].any()
     other = number_of(batches["other"])
-    np.testing.assert_array_equal(
-        batches["want"].reshape(-1, 3), (Faces().aus_table() / 5)[other]
-    )
+    np.testing.assert_array_equal(batches["want"].reshape(-1, 3), (Faces().aus_table() / 5)[other])
 
 
 def test_pairs_resume_exactly():
@@ -139,7 +137,9 @@ def test_pairs_do_not_depend_on_workers():
 def test_parts_of_the_processes_join_to_the_batch_of_one(processes):
     whole = stream(5, paired=0.5)
     parts = [stream(5, paired=0.5, process=i, processes=processes) for i in range(processes)]
-    assert_same({name: np.concatenate([part[name] for part in parts], axis=2) for name in whole}, whole)
+    assert_same(
+        {name: np.concatenate([part[name] for part in parts], axis=2) for name in whole}, whole
+    )
 
 
 def test_resident_faces_give_the_same_pairs():

@@ -4,7 +4,15 @@ import argparse
 import sys
 from concurrent.futures import BrokenExecutor
 
-from ganimation_jax.prepare import celeba, emotionet, fit_readout, openface, people, people_directions, photos
+from ganimation_jax.prepare import (
+    celeba,
+    emotionet,
+    fit_readout,
+    openface,
+    people,
+    people_directions,
+    photos,
+)
 from ganimation_jax.prepare.problems import UsageError
 
 
@@ -16,7 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="ganimation prepare", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (photos, people, openface, celeba, emotionet, fit_readout, people_directions):
+    sources = (photos, people, openface, celeba, emotionet)
+    for command in (*sources, fit_readout, people_directions):
         command.add_command(commands)
     args = parser.parse_args(argv)
     try:

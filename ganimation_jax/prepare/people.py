@@ -18,7 +18,6 @@ the pictures it was trained on, FFHQ (CC BY-NC-SA).
 
 import argparse
 import functools
-import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -28,13 +27,14 @@ from ganimation_jax.data.dataset import pack
 from ganimation_jax.data.table import FaceTable
 from ganimation_jax.files.assets import locate
 from ganimation_jax.files.atomic import write_atomically
-from ganimation_jax.prepare.card import About, mediapipe_quality, write_card
+from ganimation_jax.prepare.card import About, write_card
 from ganimation_jax.prepare.dataset_report import write_report
 from ganimation_jax.prepare.finders import Search, mediapipe_search
 from ganimation_jax.prepare.merge import merge, summary
 from ganimation_jax.prepare.options import add_common, add_model, number, probability
 from ganimation_jax.prepare.parallel import parallel_map, progress
 from ganimation_jax.prepare.people_drawing import PeoplePlan, draw_person
+from ganimation_jax.prepare.people_reading import read_by_readout, read_csv, read_from_table
 from ganimation_jax.prepare.people_sheet import write_sheet
 from ganimation_jax.prepare.photos import about_mediapipe
 from ganimation_jax.prepare.problems import UsageError
@@ -63,7 +63,8 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     )
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="where the dataset goes")
-    add("--people", type=number(int, 1, 10_000_000), default=1000, metavar="N", help="(%(default)s)")
+    many = number(int, 1, 10_000_000)
+    add("--people", type=many, default=1000, metavar="N", help="how many (%(default)s)")
     add(
         "--expressions",
         type=number(int, 1, len(DECK)),
@@ -88,6 +89,12 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="of the people, held out (%(default)s)",
     )
     add("--readout", type=Path, metavar="FILE", help="what fit-readout wrote: reads action units")
+    add(
+        "--aus",
+        type=Path,
+        metavar="CSV",
+        help="action units of the crops, columns id and AU01_r ...: from OpenFace run on OUT/crops",
+    )
     add_model(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -95,13 +102,23 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw people and make a dataset of them; returns the exit code."""
+    if args.aus and args.readout:
+        raise UsageError("--aus and --readout both say how to read action units: give one")
+    table = read_csv(args.aus) if args.aus else None
     search = mediapipe_search(args.size, model=args.model, readout=args.readout)
     plan = plan_of(args, search)
     crops, folder = args.out / "crops", args.out / "shards"
     make_folders(crops, folder)
     with alone(args.out, None):
         paths = draw_people(args.people, plan, crops, folder, args.workers)
-        return finish(args, paths, search)
+        if args.readout:
+            paths = read_by_readout(paths, args.readout, search.model, args.out, args.workers)
+        if table is not None:
+            paths = read_from_table(paths, table, args.out)
+        about = about_mediapipe(search, ORIGIN, LICENCE)
+        if args.aus:
+            about = About(args.aus.name, ORIGIN, LICENCE)
+        return finish(args, paths, search, about)
 
 
 def plan_of(args: argparse.Namespace, search: Search) -> PeoplePlan:
@@ -125,19 +142,19 @@ def draw_people(
     count: int, plan: PeoplePlan, crops: Path, folder: Path, workers: int
 ) -> list[Path]:
     """Draw the people that are not there yet; returns a file for each, in order."""
-    paths = [folder / f"{plan.digest()}-{number:05d}.jsonl" for number in range(count)]
-    todo = [number for number, path in enumerate(paths) if not path.exists()]
+    paths = [folder / f"{plan.digest()}-{person:05d}.jsonl" for person in range(count)]
+    todo = [person for person, path in enumerate(paths) if not path.exists()]
     if len(todo) < count:
         print(f"{count - len(todo)} of {count} people are drawn already")
     work = functools.partial(draw_person, plan=plan, crops=crops)
     drawn = parallel_map(work, todo, workers, chunk=1, apart=True)
-    for number, lines in zip(todo, progress(drawn, len(todo), "people"), strict=True):
+    for person, lines in zip(todo, progress(drawn, len(todo), "people"), strict=True):
         text = "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
-        write_atomically(paths[number], text)
+        write_atomically(paths[person], text)
     return paths
 
 
-def finish(args: argparse.Namespace, paths: Sequence[Path], search: Search) -> int:
+def finish(args: argparse.Namespace, paths: Sequence[Path], search: Search, about: About) -> int:
     """Put the people together: table, dataset, card and report; returns the exit code."""
     records = (record for record in read_shards(paths) if isinstance(record, Record))
     people = {record.group: record.group for record in records}
@@ -147,7 +164,6 @@ def finish(args: argparse.Namespace, paths: Sequence[Path], search: Search) -> i
     if not merged.survey.count:
         print("error: no usable face, no dataset written", file=sys.stderr)
         return 1
-    about = about_mediapipe(search, ORIGIN, LICENCE)
     table = FaceTable(args.out)
     pack(
         args.out,

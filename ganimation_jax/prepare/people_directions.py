@@ -10,7 +10,7 @@ result. Rerun the same command to resume.
 
 import argparse
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.faces.alignment import crop, transform_of
-from ganimation_jax.files.atomic import write_atomically
+from ganimation_jax.faces.landmarker import DetectedFace
 from ganimation_jax.prepare.finders import landmarker_of_process, mediapipe_search
 from ganimation_jax.prepare.options import add_common, add_model, number
 from ganimation_jax.prepare.parallel import parallel_map, progress
@@ -69,8 +69,12 @@ def run(args: argparse.Namespace) -> int:
     parts = args.out.with_suffix(".parts")
     parts.mkdir(parents=True, exist_ok=True)
     work = functools.partial(
-        look, seed=args.seed, variations=args.variations, parts=parts,
-        model=search.model, readout=args.readout,
+        look,
+        seed=args.seed,
+        variations=args.variations,
+        parts=parts,
+        model=search.model,
+        readout=args.readout,
     )
     paths = parallel_map(work, range(args.people), args.workers, chunk=1, apart=True)
     seen = [_load(path) for path in progress(paths, args.people, "people")]
@@ -85,7 +89,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def look(
-    person: int, *, seed: int, variations: int, parts: Path, model: Path | None, readout: Path | None
+    person: int,
+    *,
+    seed: int,
+    variations: int,
+    parts: Path,
+    model: Path | None,
+    readout: Path | None,
 ) -> Path:
     """Draw and measure one person; kept in ``parts``, so that it is done once."""
     path = parts / f"{seed}-{variations}-{person:05d}.npz"
@@ -172,11 +182,11 @@ def _load(path: Path) -> Seen:
         return Seen(*(file[name] for name in Seen._fields))
 
 
-def _read_by(readout: Path, face) -> np.ndarray:
+def _read_by(readout: Path, face: DetectedFace) -> np.ndarray:
     values = Readout.load(readout).read(face)
     return np.array([values.get(code, np.nan) for code in ACTION_UNITS], np.float32)
 
 
 @functools.cache
-def _tools():
+def _tools() -> tuple[FaceGenerator, Callable[[np.ndarray], np.ndarray]]:
     return FaceGenerator(), describer()

@@ -27,12 +27,12 @@ from ganimation_jax.synthetic.face_generator import FaceGenerator
 from ganimation_jax.synthetic.wanted import wanted
 
 FORMAT = 1  # raise it when the same plan comes to give other pictures
-LENGTHS = (10.0, 18.0)  # of the steps of style, at the first try
-SHRINK = 0.75  # of the step, after a drawing was refused
+LENGTHS = (9.0, 15.0)  # of the steps of style, at the first try
+SHRINK = 0.8  # of the step, after a drawing was refused
 TRIES = 3
 TURN = 40.0  # degrees up to which a head may look away
 SEAM = 16.0  # levels along the edge of what is moved
-SAME = 0.45  # distance of face descriptors up to which it is the same person
+SAME = 0.48  # distance of face descriptors up to which it is the same person
 AGREE = 0.02  # of the side: mean distance of the mesh in the drawing and in the result
 
 

@@ -157,6 +157,11 @@ def alone(out: Path, share: tuple[int, int] | None) -> Iterator[None]:
 
 
 def make_folders(*folders: Path) -> None:
+    """Make folders, and check that they can be written to.
+
+    Raises:
+      UsageError: they cannot.
+    """
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)

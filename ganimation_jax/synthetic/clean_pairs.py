@@ -1,4 +1,4 @@
-"""Make two photos of one person differ in nothing but the expression.
+"""Make two pictures of one person differ in nothing but the expression.
 
 A face generator keeps pose, light, hair and background only nearly when it changes the
 expression. As training targets such pictures teach nothing, because what drifts is
@@ -12,43 +12,43 @@ results differ in the expression alone.
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull
 
 from ganimation_jax.faces.alignment import RIGID, apply, crop, similarity
 from ganimation_jax.faces.landmarker import DetectedFace
 
-# Points of MediaPipe's mesh around what expression moves: brows, eyes, nose, lips.
+# Points of MediaPipe's mesh. What expression moves: brows, eyes, nose, lips.
+LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 270, 267, 0, 37, 40)
 MOVING = (
     *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 46, 276),
     *(33, 263, 130, 359, 168, 129, 358, 98, 327, 2),
+    *LIPS,
 )
-LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 270, 267, 0, 37, 40)
-MOVING = (*MOVING, *LIPS)
 # The jaw's outline from ear to ear, and with the forehead the outline of the face.
 JAW = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361)
-OUTLINE = (*JAW, 323, 454, 356, 389, 251, 284, 332, 297, 338, 10, 109, 67, 103, 54, 21, 162, 127)
-OUTLINE = (*OUTLINE, 234, 93)
-CHIN = 152
-# Where light cannot be compared, because expression changes what is seen: eyes and mouth.
+FOREHEAD = (323, 454, 356, 389, 251, 284, 332, 297, 338, 10, 109, 67, 103, 54, 21, 162, 127)
+OUTLINE = (*JAW, *FOREHEAD, 234, 93)
+CHIN, NOSE = 152, 2
+# Where light cannot be compared, because expression changes what is seen: eyes, brows, mouth.
 UNLIKE = (
     (70, 63, 105, 66, 107, 133, 145, 33),
     (300, 293, 334, 296, 336, 362, 374, 263),
     LIPS,
 )
-# As shares of the picture's side.
-JAW_MOVES = 0.025  # the chin's step from which the jaw belongs to what is moved
+GROW = 1.12  # factor by which the hull of the moving points is enlarged
+# As shares of the picture's side:
+JAW_MOVES = 0.025  # change of the distance from nose to chin, from which the jaw is moved too
 SOFT = 0.027  # standard deviation of the blur of the mask
 LIGHT = 0.09  # standard deviation of the blur over which light is compared
-GROW = 1.12  # the hull of the moving points, around its centre
 
 
 class Cleaned(NamedTuple):
     """A base picture with the expression of another."""
 
     image: np.ndarray  # uint8 size size 3
-    seam: float  # mean difference along the edge, in levels
+    seam: float  # mean difference of both along the edge, in levels
     transform: np.ndarray  # 2 3, from the other picture to this one
 
 
@@ -60,55 +60,85 @@ def clean(
     transform: np.ndarray,
     size: int,
 ) -> Cleaned:
+    """Put the expression of another picture into the base picture's crop.
+
+    Args:
+      base, other: uint8 ``h w 3``, of one person.
+      base_face, other_face: the faces in them.
+      transform: ``2 3``, from the base picture to its crop.
+      size: of the crop, in pixels.
+    """
     a = apply(transform, base_face.points.astype(np.float64))
     onto = similarity(other_face.points[list(RIGID)], a[list(RIGID)])
     b = apply(onto, other_face.points.astype(np.float64))
     here = crop(base, transform, size).astype(np.float32)
     there = crop(other, onto, size).astype(np.float32)
     mask = moving_part(a, b, size)[..., None]
-    there += light_difference(here, there, mask * alike(a, b, size)[..., None], size)
+    there += _light(here - there, mask * _comparable(a, b, size)[..., None], size)
     edge = mask * (1 - mask)
     seam = float((edge * np.abs(here - there)).sum() / (3 * edge.sum()))
     image = here + mask * (there - here)
     return Cleaned(image.round().clip(0, 255).astype(np.uint8), seam, onto)
 
 
-def moving_part(a, b, size):
-    def outlines(points, grow):
-        return [_filled(_hull(p[list(points)], grow), size) for p in (a, b)]
+def moving_part(a: np.ndarray, b: np.ndarray, size: int) -> np.ndarray:
+    """Where the expression is: 1 where the other picture is to be seen, 0 where the base is.
 
-    moving = _filled(_hull(np.concatenate([a[list(MOVING)], b[list(MOVING)]]), GROW), size)
-    moving = np.minimum(moving, np.minimum(*outlines(OUTLINE, 0.97)))
-    if abs(_jaw(a) - _jaw(b)) > JAW_MOVES * size:
-        moving = np.maximum(moving, np.maximum(*outlines((*LIPS, *JAW), 0.98)))
-    return gaussian_filter(moving, SOFT * size)
+    The enlarged hull of brows, nose and lips in both pictures, as far as it is face in both.
+    Where the mouth opens or closes, also all that is jaw in one of them.
+
+    Args:
+      a, b: ``478 2``, the mesh in either picture, in pixels of the crop.
+      size: of the crop.
+
+    Returns:
+      Float32 ``size size`` in [0, 1], with a soft edge.
+    """
+    hull = _hull(np.concatenate([a[list(MOVING)], b[list(MOVING)]]), GROW)
+    mask = _filled(hull, size) * _face(a, size, 0.97) * _face(b, size, 0.97)
+    if abs(_jaw_length(a) - _jaw_length(b)) > JAW_MOVES * size:
+        for points in (a, b):
+            lower = _filled(_hull(points[[*LIPS, *JAW]], 0.98), size)
+            mask = np.maximum(mask, lower)
+    return gaussian_filter(mask, SOFT * size)
 
 
-def _jaw(points):
-    return np.linalg.norm(points[CHIN] - points[2])
-
-
-def alike(a, b, size):
-    skin = np.ones((size, size), np.float32)
+def _comparable(a: np.ndarray, b: np.ndarray, size: int) -> np.ndarray:
+    """1 where both pictures show skin that expression leaves alone."""
+    skin = _face(a, size, 0.95) * _face(b, size, 0.95)
     for part in UNLIKE:
         for points in (a, b):
-            skin = np.minimum(skin, 1 - _filled(_hull(points[list(part)], 1.1), size))
-    face = np.minimum(*(_filled(_hull(p[list(OUTLINE)], 0.95), size) for p in (a, b)))
-    return skin * face
+            skin = skin * (1 - _filled(_hull(points[list(part)], 1.1), size))
+    return skin
 
 
-def light_difference(here, there, weight, size):
-    blur = lambda x: gaussian_filter(x, (LIGHT * size, LIGHT * size, 0))
-    return blur(weight * (here - there)) / (blur(weight) + 0.02)
+def _light(difference: np.ndarray, weight: np.ndarray, size: int) -> np.ndarray:
+    """The slowly varying part of ``difference``, ``h w 3``, as ``weight`` lets it be seen."""
+
+    def blur(values: np.ndarray) -> np.ndarray:
+        return gaussian_filter(values, (LIGHT * size, LIGHT * size, 0))
+
+    # The constant fades the correction out where nothing near can be compared.
+    return blur(weight * difference) / (blur(weight) + 0.02)
 
 
-def _hull(points, grow):
+def _jaw_length(points: np.ndarray) -> float:
+    return float(np.linalg.norm(points[CHIN] - points[NOSE]))
+
+
+def _face(points: np.ndarray, size: int, grow: float) -> np.ndarray:
+    return _filled(_hull(points[list(OUTLINE)], grow), size)
+
+
+def _hull(points: np.ndarray, grow: float) -> np.ndarray:
+    """The corners of the convex hull, in order, moved from its centre by the factor ``grow``."""
     corners = points[ConvexHull(points).vertices]
     centre = corners.mean(axis=0)
     return centre + grow * (corners - centre)
 
 
-def _filled(outline, size):
+def _filled(outline: np.ndarray, size: int) -> np.ndarray:
+    """1 inside a polygon, 0 outside; float32 ``size size``."""
     picture = Image.new("L", (size, size))
-    ImageDraw.Draw(picture).polygon([tuple(p) for p in outline.tolist()], fill=1)
+    ImageDraw.Draw(picture).polygon([(x, y) for x, y in outline.tolist()], fill=1)
     return np.asarray(picture, np.float32)

@@ -43,7 +43,7 @@ class Directions(NamedTuple):
     def save(self, path: Path) -> None:
         """Write as ``.npz``, in half precision: 35 KB for 17 action units."""
         about = json.dumps({"action_units": self.action_units, **self.about})
-        effect, steps = np.float16(self.effect), np.float16(self.steps)
+        effect, steps = self.effect.astype(np.float16), self.steps.astype(np.float16)
         with path.open("wb") as file:
             np.savez_compressed(file, effect=effect, steps=steps, about=about)
 
@@ -57,7 +57,7 @@ class Directions(NamedTuple):
         try:
             with np.load(path) as file:
                 about = json.loads(str(file["about"]))
-                effect, steps = np.float32(file["effect"]), np.float32(file["steps"])
+                effect, steps = (file[name].astype(np.float32) for name in ("effect", "steps"))
             codes = tuple(about.pop("action_units"))
             positions(codes)
         except (OSError, ValueError, KeyError) as error:
@@ -87,9 +87,7 @@ def solve(covariance: np.ndarray, effect: np.ndarray, identity: np.ndarray) -> n
     """
     count = len(covariance)
     floor = FLOOR * np.trace(covariance) / count * np.eye(count)
-    toward = np.linalg.solve(
-        covariance + floor + IDENTITY * identity @ identity.T, effect
-    )
+    toward = np.linalg.solve(covariance + floor + IDENTITY * identity @ identity.T, effect)
     sensitivity = effect.T @ toward
     soft = LEEWAY * np.trace(sensitivity) / len(sensitivity) * np.eye(len(sensitivity))
     return toward @ np.linalg.inv(sensitivity + soft)

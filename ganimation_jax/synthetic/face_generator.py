@@ -1,7 +1,8 @@
 """Photo-real faces of people who do not exist.
 
 MobileStyleGAN (Belousov 2021), distilled from NVIDIA's StyleGAN2 on FFHQ, as OpenVINO files
-that the Python package ``random_face`` ships. Its code is Apache-2.0 and not used here; the
+that come with the Python package ``random_face``. Install it with ``--no-deps``, because it
+requires Jupyter and a second OpenCV. Its code is Apache-2.0 and not used here; the
 weights descend from a network under a non-commercial licence and pictures under CC BY-NC-SA:
 for research.
 
@@ -10,38 +11,39 @@ rows 1-3 at 8x8, 4-6 at 16x16, 7-9 at 32x32, and so on up to row 22, the colours
 rows 4-9 alone changes the expression and nearly keeps pose, light, hair and background.
 """
 
+import re
 from typing import Any
 
 import numpy as np
 
 from ganimation_jax.files.assets import Asset, locate
 
-INSTALL = "pip install openvino 'ganimation-jax[people]' && pip install --no-deps random_face"
+INSTALL = "pip install 'ganimation-jax[people]'"
 STYLE = 512  # numbers in a style
 ROWS = 23  # modulated layers
 EXPRESSION_ROWS = slice(4, 10)
 DRAWN = 1024  # pixels a side
+SHA256 = {
+    "MappingNetwork.xml": "73e2096cad6e696e4af47df2477e048ab4c42c0e0dec83c7c66604822689e55b",
+    "MappingNetwork.bin": "212dd716bdb556e18db603ea97300d4fa3c872b878c726b2402fea80820e7305",
+    "SynthesisNetwork.xml": "7918fce515243954d3e06628cb39a23902d6b1d5d02932cc0c2faee7a2aeeedd",
+    "SynthesisNetwork.bin": "c7da15fa22d508c82e1c30dd6b4cdf67fe3ccdddaf85b310ee764dbf0c289645",
+}
 
 
-def _asset(file: str, sha256: str) -> Asset:
+def _asset(file: str) -> Asset:
     return Asset(
         name=file.replace(".", "_").lower(),
         file=file,
-        sha256=sha256,
+        sha256=SHA256[file],
         get="pip install --no-deps random_face==2021.7.21.1",
         package="random_face",
         member=f"data/{file}",
     )
 
 
-MAPPING = (
-    _asset("MappingNetwork.xml", "73e2096cad6e696e4af47df2477e048ab4c42c0e0dec83c7c66604822689e55b"),
-    _asset("MappingNetwork.bin", "212dd716bdb556e18db603ea97300d4fa3c872b878c726b2402fea80820e7305"),
-)
-SYNTHESIS = (
-    _asset("SynthesisNetwork.xml", "7918fce515243954d3e06628cb39a23902d6b1d5d02932cc0c2faee7a2aeeedd"),
-    _asset("SynthesisNetwork.bin", "c7da15fa22d508c82e1c30dd6b4cdf67fe3ccdddaf85b310ee764dbf0c289645"),
-)
+MAPPING = (_asset("MappingNetwork.xml"), _asset("MappingNetwork.bin"))
+SYNTHESIS = (_asset("SynthesisNetwork.xml"), _asset("SynthesisNetwork.bin"))
 TRUNCATION = 0.8  # share of a style's distance from the mean style that is kept
 MEAN_OF = 2048  # styles over which the mean is taken
 
@@ -116,8 +118,8 @@ def _by_rows(openvino: Any, model: Any) -> Any:
     layers = [user for user in users if user.get_node().get_type_name() == "MatMul"]
     if len(layers) != ROWS:
         raise ValueError(f"the synthesis network has {len(layers)} modulated layers, not {ROWS}")
-    # Numbered in the order in which the network was traced: from 4x4 pixels up.
-    layers.sort(key=lambda user: int(user.get_node().get_friendly_name().split("_")[1].split("/")[0]))
+    # Named Gemm_11/..., Gemm_52/..., in the order of the layers: from 4x4 pixels up.
+    layers.sort(key=lambda user: int(re.findall(r"\d+", user.get_node().get_friendly_name())[0]))
     for number, user in enumerate(layers):
         user.replace_source_output(row(number))
     for user in model.inputs[0].get_target_inputs():  # the rest only ask for its shape
