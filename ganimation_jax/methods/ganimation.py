@@ -258,6 +258,7 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
             noise=cfg.data.target_noise,
             clip=cfg.data.clip_targets,
             flip=cfg.data.flip,
+            paired=cfg.data.paired,
         ),
         optimizers=by_name,
         monitors=(

@@ -250,6 +250,7 @@ def stream(cfg: ConfigDict, parts: Parts, start: int) -> grain.DatasetIterator:
         target_noise=sampling.noise,
         clip_targets=sampling.clip,
         flip=sampling.flip,
+        paired=sampling.paired,
         workers=cfg.data.workers,
         start=start,
         steps=cfg.steps_per_call,
