@@ -18,6 +18,8 @@ def get_config(preset: str = "demo") -> ConfigDict:
     cfg = emotionet.get_config()
     cfg.data.source = "synthetic"
     cfg.data.size = 4_096
+    cfg.data.expressions = 8  # of each person: the other seven are true edits of each
+    cfg.data.paired = 0.5
     cfg.image_size = 64
     cfg.batch_size = 8
     cfg.n_critic = 2
@@ -29,6 +31,7 @@ def get_config(preset: str = "demo") -> ConfigDict:
     cfg.every.update(log=320, sample=2_048, evaluate=4_096, checkpoint=4_096)
     cfg.evaluate.examples = 128
     cfg.health.warmup = 4_000
+    cfg.data.resident = preset == "demo"  # each face is drawn once, not each time it is shown
     if preset == "smoke":
         cfg.image_size = 32
         cfg.data.size = 256
