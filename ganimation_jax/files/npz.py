@@ -1,6 +1,8 @@
 """Reads ``.npz`` files without trusting them: sizes are checked before memory is taken."""
 
 import io
+import struct
+import tokenize
 import zipfile
 import zlib
 from math import prod
@@ -9,7 +11,14 @@ from typing import BinaryIO
 
 import numpy as np
 
+# What zipfile raises on damaged files; OSError when it seeks where they say.
+ZIP_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError),
+    *(struct.error, LookupError, OverflowError, MemoryError),
+)
 LARGEST = 1 << 32  # bytes in all
+# The header is an expression of Python.
+HEADER_DAMAGE = (SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError)
 HEADER = 10_000  # bytes at most, which NumPy allows too
 
 
@@ -26,15 +35,17 @@ def read_npz(source: Path | BinaryIO, largest: int = LARGEST) -> dict[str, np.nd
     """
     if isinstance(source, Path) and not source.is_file():
         raise ValueError("it does not exist" if not source.exists() else "it is no regular file")
-    try:
-        with zipfile.ZipFile(source) as file:
+    with source.open("rb") if isinstance(source, Path) else source as opened:
+        try:
+            file = zipfile.ZipFile(opened)
             if sum(one.file_size for one in file.infolist()) > largest:
                 raise ValueError(f"its arrays take more than {largest:,} bytes")
             return {
                 one.filename.removesuffix(".npy"): _read_array(file, one) for one in file.infolist()
             }
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise ValueError(f"it is damaged, or no .npz file ({error})") from error
+        except ZIP_DAMAGE as error:
+            detail = str(error) or type(error).__name__
+            raise ValueError(f"it is damaged, or no .npz file ({detail})") from error
 
 
 def _read_array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
@@ -46,7 +57,7 @@ def _read_array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         )
         try:
             shape, fortran, dtype = read(stream, max_header_size=HEADER)
-        except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        except HEADER_DAMAGE as error:
             raise ValueError(f"{name} has a damaged header") from error
         if dtype.kind not in "biufU":
             raise ValueError(f"{name} is of type {dtype}, not of numbers or text")

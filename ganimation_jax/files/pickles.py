@@ -8,6 +8,7 @@ make it allocate is bounded by the file's own size.
 
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ DEEPEST = 1000  # levels of nesting
 # A damaged file is a damaged program: it can fail in all these ways.
 DAMAGE = (
     *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError),
-    *(AttributeError, MemoryError, OverflowError, AssertionError),
+    *(AttributeError, MemoryError, OverflowError, AssertionError, struct.error),
 )
 _NUMBERS = re.compile(r"b1|[iu][1248]|f[248]")  # of NumPy's type codes
 _AXES = 32

@@ -1,13 +1,13 @@
 """PyTorch's ``.pth`` files as plain arrays; the one module that imports torch, to write them."""
 
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
+from ganimation_jax.files.npz import ZIP_DAMAGE
 from ganimation_jax.files.pickles import DAMAGE
 from ganimation_jax.interop.torch_pickle import Archive, Tensor, array_of, numbers_of, open_archive
 
@@ -33,7 +33,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         try:
             with warnings.catch_warnings(action="ignore"):
                 archive = open_archive(file, path.stat().st_size)
-        except (*DAMAGE, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except (*DAMAGE, *ZIP_DAMAGE) as error:
             said = str(error) if isinstance(error, ValueError | DAMAGE[0]) else "it is damaged"
             raise ValueError(
                 f"{path}: refused: {said or 'it is damaged'} (is it a PyTorch file?)"
@@ -63,7 +63,7 @@ def _arrays(path: Path, archive: Archive) -> dict[str, np.ndarray]:
             arrays[name] = array_of(tensor, numbers)
             if not sound and not (np.abs(arrays[name]) <= LARGEST).all():
                 raise ValueError("has weights that are not finite, or larger than any can be")
-        except (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        except (ValueError, *ZIP_DAMAGE) as error:
             raise ValueError(f"{path}: damaged or unusable: the tensor {name} {error}") from error
     return arrays
 
