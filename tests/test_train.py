@@ -7,11 +7,13 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import jax
 import numpy as np
 import pytest
+from helpers import ROOT
 from PIL import Image
 from tiny_runs import (
     TINY,
@@ -308,3 +310,40 @@ def test_smoke_config_end_to_end(tmp_path):
         assert grid.shape[0] > 12 * 96
         assert grid.std() > 20  # a picture, not a blank
     assert list(tmp_path.glob("wandb/offline-run-*"))
+
+
+@pytest.mark.slow
+def test_a_user_without_a_home_can_train(tmp_path):
+    """As in a container that is started for a user without an account."""
+    alone = ["unshare", "-U", "--map-user=12345", "--map-group=12345"]
+    if not shutil.which("unshare") or subprocess.run([*alone, "true"], check=False).returncode:
+        pytest.skip("user namespaces are needed")
+    known = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME")}
+    known.pop("JAX_COMPILATION_CACHE_DIR", None)
+    known["WANDB_SILENT"] = "true"
+    flags = [flag for flag in TINY if "wandb" not in flag]
+    few = ["--config.epochs=0.0625", "--config.wandb.mode=offline"]
+    program = [sys.executable, "-m", "ganimation_jax", "train", f"--workdir={tmp_path / 'run'}"]
+    done = subprocess.run(
+        [
+            "env",
+            "-u",
+            "HOME",
+            *alone,
+            sys.executable,
+            "-m",
+            "ganimation_jax",
+            "train",
+            *flags,
+            *few,
+        ],
+        cwd=ROOT,
+        env=known | devices(1),
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("no cache: neither XDG_CACHE_HOME nor HOME names a folder") == 1
+    assert saved_steps(tmp_path / "run") == [1]
+    assert list(tmp_path.glob("run/wandb/offline-run-*/*.wandb"))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.logs.alerts import Alert
 
 log = logging.getLogger(__name__)
@@ -219,7 +220,7 @@ def _run_id(kept: Path) -> str:
             log.warning("%s holds no id of a W&B run (%.20r): a new run begins there", kept, known)
             known = ""
     run_id = known or uuid.uuid4().hex[:8]
-    kept.write_text(run_id + "\n")
+    write_atomically(kept, run_id + "\n")
     return run_id
 
 
