@@ -5,8 +5,6 @@ RUN := runs/demo
 
 .PHONY: demo test test-all lint clean
 
-# Large pages make training on a CPU about a fifth faster.
-demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 demo: $(VENV)/installed
 	$(VENV)/bin/ganimation train --config=configs/synthetic.py --workdir=$(RUN) \
 	  --config.wandb.mode=disabled

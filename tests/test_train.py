@@ -325,18 +325,7 @@ def test_a_user_without_a_home_can_train(tmp_path):
     few = ["--config.epochs=0.0625", "--config.wandb.mode=offline"]
     program = [sys.executable, "-m", "ganimation_jax", "train", f"--workdir={tmp_path / 'run'}"]
     done = subprocess.run(
-        [
-            "env",
-            "-u",
-            "HOME",
-            *alone,
-            sys.executable,
-            "-m",
-            "ganimation_jax",
-            "train",
-            *flags,
-            *few,
-        ],
+        ["env", "-u", "HOME", *alone, *program, *flags, *few],
         cwd=ROOT,
         env=known | devices(1),
         capture_output=True,
