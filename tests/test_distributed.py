@@ -15,6 +15,7 @@ import pytest
 from helpers import ROOT
 from tiny_runs import TINY, assert_same_arrays, devices, run, saved_steps, start
 
+from ganimation_jax.files import lock
 from ganimation_jax.parallel import processes
 
 AGAIN, USELESS = processes.AGAIN, processes.USELESS
@@ -152,6 +153,17 @@ def test_an_error_in_all_processes_is_one_line_each(tmp_path):
         assert "batch_size 6 is not divisible by 4 devices" in output
         assert f"(process {i} of 2)" in output
         assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_a_workdir_that_is_in_use_is_refused_to_all_processes(tmp_path):
+    with lock.hold(tmp_path), job(tmp_path, 2, peer_timeout=20) as members:
+        codes, outputs = ends(members)
+    assert codes[0] == USELESS
+    assert f"another run is at work in {tmp_path}" in outputs[0]
+    assert "Traceback" not in outputs[0]
+    assert codes[1] != 0
+    assert not saved_steps(tmp_path)
 
 
 @pytest.mark.parametrize(
