@@ -110,7 +110,7 @@ def _checked(asset: Asset, path: Path, fix: str, origin: str = "") -> Path:
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
     """Refuses to be sent on from https to anything else."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise OSError(f"it leads to {newurl}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -189,8 +189,8 @@ class Checkpoints:
         taken = sum(1 for _ in damaged.glob(f"{step}-*"))
         place = damaged / f"{step}-{taken}"
         (self._directory / str(step)).rename(place)
-        told = f"CHECKPOINT {step} IS DAMAGED ({damage}): moved to {place}"
-        log.error("%s; trying the one before", told)
+        message = "CHECKPOINT %d IS DAMAGED (%s): moved to %s; trying the one before"
+        log.error(message, step, damage, place)
 
 
 def any_checkpoint(directory: Path) -> bool:
