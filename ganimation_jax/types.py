@@ -104,6 +104,7 @@ class Model(NamedTuple):
     read: ReadFn | None  # None: the model reads no conditions
     edits_with: tuple[str, ...]  # networks that ``edit`` uses
     averaged: tuple[str, ...]  # networks of which the moving average is used
+    reads_with: tuple[str, ...] = ()  # networks that ``read`` uses
     needs_have: bool = False  # whether ``edit`` depends on ``have``
 
     @property

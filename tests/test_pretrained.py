@@ -334,7 +334,7 @@ def test_weights_that_are_not_finite_are_refused(packed, workdir, tmp_path, valu
         (["--out", "x.onnx", "--about", "a.json"], "are for --format safetensors"),
         (
             ["--out", "x.safetensors", "--format", "safetensors", "--report", "a.json"],
-            "is no report",
+            "is not a report of",
         ),
     ],
 )

@@ -117,6 +117,7 @@ def model_of(
         read=read,
         edits_with=("generator",),
         averaged=("generator",),
+        reads_with=("critic",),
         needs_have=generator.condition == "difference",
     )
 

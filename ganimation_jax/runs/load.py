@@ -68,6 +68,8 @@ def _from_pretrained(found: model_files.Pretrained, source: str) -> Run:
     config, step = about.pop("config"), about.pop("step")
     _method(config, source)
     model = card_checks.model_of({"dtype": "float32"} | config, found.nets, source)
+    if not set(model.reads_with) <= set(found.nets):  # shared without what reads conditions
+        model = model._replace(read=None)
     # Its networks are averaged already where they have an average.
     ema = {name: found.nets[name] for name in model.averaged}
     return Run(step, config, model, found.nets, ema, about)
