@@ -150,6 +150,17 @@ def repack(packed, content):
     card.write_text(json.dumps(said))
 
 
+def test_a_model_shared_without_its_critic_edits_and_reads_nothing(packed):
+    whole = load_run(packed)
+    arrays = safetensors.numpy.load_file(packed)
+    kept = {name: x for name, x in arrays.items() if name.startswith("generator/")}
+    repack(packed, safetensors.numpy.save(kept))
+    run = load_run(packed)
+    assert run.model.read is None
+    assert set(run.used) == {"generator"}
+    assert_trees_close(run.used["generator"], whole.used["generator"], rtol=0)
+
+
 @pytest.mark.parametrize(
     ("how", "says"),
     [
