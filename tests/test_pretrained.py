@@ -290,7 +290,7 @@ def test_https_does_not_lead_elsewhere(packed, https, elsewhere):
         ("config.action_units", "AU12", "config.action_units is 'AU12', not a list of names"),
         ("config.action_units", ["AU12"], "its weights are not those of its config"),
         ("config.generator", 7, "its config makes no model"),
-        ("config.generator", {}, "its config makes no model"),
+        ("config.generator", {}, "its weights are not those of its config"),
         ("config.generator.width", 2**40, "config.generator.width is .*: no network is so large"),
         ("config.generator.residual_blocks", 10**9, "no network is so large"),
         ("config.generator.residual_blocks", 2, "its weights are not those of its config: gen"),
