@@ -196,7 +196,7 @@ def _write(
         turn=round(max(abs(pose.yaw), abs(pose.pitch)), 2),
         sharpness=round(sharpness_of(picture), 2),
         hash=perceptual_hash(picture).hex(),
-        bytes=len(jpeg),
+        sha256=hashlib.sha256(jpeg).hexdigest(),
     )
 
 
