@@ -472,7 +472,7 @@ def test_emotionet_takes_what_its_lists_name(tmp_path):
     assert sorted((Path(skip.file).name, skip.reason) for skip in skips) == [
         ("1.jpg", "in no list"),
         ("extra.jpg", "in no list"),
-        ("more.txt:missing", "listed picture is not there"),
+        ("more.txt:missing", "listed picture is missing"),
     ]
 
     (tmp_path / "aus_openface.pkl").write_bytes(pickle.dumps({"c": intensities(3)}))

@@ -34,13 +34,18 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # what is wrong with an input file is reported, not raised
-        print(f"error: {error}\nWhen mended, run the same command again.", file=sys.stderr)
+        print(
+            f"error: {error}\nOnce it is fixed, rerun the same command to resume.", file=sys.stderr
+        )
         return 1
     except BrokenExecutor:
-        print("error: a process died, of memory perhaps: try fewer --workers", file=sys.stderr)
+        print(
+            "error: a process died, perhaps for lack of memory: try fewer --workers",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted: run the same command again to go on", file=sys.stderr)
+        print("\ninterrupted: rerun the same command to resume", file=sys.stderr)
         return 130
 
 

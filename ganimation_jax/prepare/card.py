@@ -13,7 +13,7 @@ from ganimation_jax.version import __version__
 
 
 class About(NamedTuple):
-    """What is said of the data, and not found in it."""
+    """What the card says beyond what the data show."""
 
     annotator: str
     origin: str
@@ -59,11 +59,11 @@ def _lines(merged: Merged, about: About, plan: Plan) -> list[str]:
         + ", ".join(f"{count} {split}" for split, count in sorted(survey.splits.items()))
         + " |",
         f"| people | {len(people) or 'not known'} |",
-        f"| left out | {merged.reasons.total()} (`skipped.csv` says which and why) |",
+        f"| skipped | {merged.reasons.total()} (`skipped.csv` says which and why) |",
         f"| filters | {_filters(plan)} |",
         f"| made by | ganimation_jax {__version__} |",
         "",
-        "These are pictures of people. Use them as their licence and the law where you are allow.",
+        "These are pictures of people. Use them only as their licence and the law allow.",
         "",
         "## Action units",
         "",
@@ -80,7 +80,7 @@ def _lines(merged: Merged, about: About, plan: Plan) -> list[str]:
     if absent := [unit.code for unit in ANATOMY if unit.code not in merged.action_units]:
         lines += ["", f"Not in the dataset: {', '.join(absent)}."]
     if merged.reasons:
-        lines += ["", "## Left out", "", "| reason | count |", "|---|---|"]
+        lines += ["", "## Skipped", "", "| reason | count |", "|---|---|"]
         lines += [f"| {reason} | {count} |" for reason, count in merged.reasons.most_common()]
     return [*lines, ""]
 

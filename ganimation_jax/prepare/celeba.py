@@ -5,7 +5,7 @@
 CELEBA holds ``aus_openface.pkl`` (id -> 17 intensities) and the pictures, in ``imgs``
 or ``img_align_celeba``: square crops, used as they are, or CelebA's own aligned
 pictures of 178 x 218, which are cut so that the eyes come to their canonical place.
-Splits are from ``train_ids.csv`` and ``test_ids.csv`` if there, else from CelebA's
+Splits are from ``train_ids.csv`` and ``test_ids.csv`` if these exist, otherwise from CelebA's
 ``list_eval_partition.txt`` (its validation part is for training); people are from
 ``identity_CelebA.txt``.
 """
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def celeba_rule(root: Path, test_fraction: float) -> SplitRule:
-    """Who is held out, by the lists that are there.
+    """Who is held out, by the lists that exist.
 
     Raises:
       UsageError: one of them cannot be read.

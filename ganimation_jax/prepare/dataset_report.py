@@ -60,7 +60,7 @@ def write_report(path: Path, crops: Path, merged: Merged, about: About) -> None:
         f" {html.escape(about.licence)}.</p>",
         _tiles(merged),
         f'<section class="two"><div><h2>Splits</h2>{_splits(survey)}</div>'
-        f"<div><h2>Left out</h2>{_reasons(merged)}</div></section>",
+        f"<div><h2>Skipped</h2>{_reasons(merged)}</div></section>",
         _sheet(survey, crops),
         _correlation(survey),
         _units(survey, about, crops),
@@ -81,7 +81,7 @@ def _tiles(merged: Merged) -> str:
         (f"{survey.count:,}", "faces"),
         (f"{people:,}" if people else "not known", "people"),
         (str(len(merged.action_units)), "action units"),
-        (f"{merged.reasons.total():,}", "left out"),
+        (f"{merged.reasons.total():,}", "skipped"),
     ]
     inner = "".join(
         f'<div class="tile"><b>{value}</b><span>{name}</span></div>' for value, name in tiles

@@ -4,7 +4,7 @@
 
 DIR holds the lists (``*.txt``, ``*.csv``, ``*.tsv``: on each line the address or file
 name of a picture comes first, whatever follows) and, at any depth, the pictures under
-the names that end their addresses. Listed pictures that are not there are told of in
+the names that end their addresses. Listed pictures that are missing are reported in
 DATA/skipped.csv, as are pictures that no list names. Faces are found and cut out by
 MediaPipe (extra ``annotate``). Action units are OpenFace's where DIR has
 ``aus_openface.pkl``, and MediaPipe's otherwise; the presence codes in EmotioNet's own
@@ -109,7 +109,7 @@ def listed_items(root: Path, pickle: Path | None) -> tuple[list[Item], list[Skip
     skips += [Skip(str(item.path), "in no list", "") for item in items if item.id not in listed]
     there = {item.id for item in items} | {Path(skip.file).stem for skip in skips}
     skips += [
-        Skip(f"{path}:{name}", "listed picture is not there", "download it")
+        Skip(f"{path}:{name}", "listed picture is missing", "download it")
         for name, path in listed.items()
         if name not in there
     ]

@@ -103,7 +103,7 @@ def _examples(args: argparse.Namespace) -> tuple[list[Example], tuple[str, ...]]
     reasons = Counter(skip.reason for skip in skips)
     reasons["CSV lacks action units"] += len(found) - len(examples)
     for reason, count in (+reasons).most_common():
-        print(f"{count:8d}  left out: {reason}")
+        print(f"{count:8d}  skipped: {reason}")
     if not examples:
         raise UsageError("no face has been measured both ways")
     return examples, codes

@@ -22,7 +22,7 @@ class Merged(NamedTuple):
 
     action_units: tuple[str, ...]
     survey: Survey  # of the faces
-    reasons: Counter[str]  # of what was left out
+    reasons: Counter[str]  # of what was skipped
 
 
 def merge(
@@ -37,7 +37,7 @@ def merge(
     Args:
       out: folder of the dataset.
       paths: the shards' files.
-      skips: what was left out before there were shards.
+      skips: what was skipped before the shards were made.
       rule: who is held out.
       drop_duplicates: of crops that look the same keep the first.
     """
@@ -63,7 +63,7 @@ def merge(
 
 
 def summary(merged: Merged, skipped_csv: Path) -> str:
-    """How many faces went where, and how many files were left out for which reason."""
+    """How many faces went where, and how many files were skipped for which reason."""
     survey = merged.survey
     lines = [
         f"{survey.count} faces: " + ", ".join(f"{survey.splits[split]} {split}" for split in SPLITS)

@@ -12,7 +12,7 @@ are what OpenFace saw, and its landmarks say where to cut. A CSV file belongs to
     <name>.mp4                      a video, a row a frame (with --align)
 
 or names the picture of each row in a column 'file' or 'filename'. What cannot be used
-is listed in DATA/skipped.csv. Stopped at any point, the same command goes on.
+is listed in DATA/skipped.csv. Rerun the same command to resume.
 """
 
 import argparse

@@ -53,7 +53,7 @@ def add_splits(parser: argparse.ArgumentParser) -> None:
     """Who is held out."""
     add = parser.add_argument
     add("--train-ids", type=Path, metavar="FILE", help="one id or file name a line")
-    add("--test-ids", type=Path, metavar="FILE", help="likewise; all others are for training")
+    add("--test-ids", type=Path, metavar="FILE", help="the same; all others are for training")
     add("--people", type=Path, metavar="FILE", help="CSV with columns id, person")
     add(
         "--test-fraction",
@@ -94,7 +94,10 @@ def add_detection(parser: argparse.ArgumentParser) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Where MediaPipe's model is."""
     parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="face_landmarker.task, if not found by itself"
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="face_landmarker.task, if it is not found automatically",
     )
 
 
@@ -111,21 +114,21 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def add_shards(parser: argparse.ArgumentParser) -> None:
-    """How the work is parted."""
+    """How the work is divided."""
     add = parser.add_argument
     add(
         "--shard-size",
         type=number(int, 1, 1_000_000),
         default=1000,
         metavar="N",
-        help="pictures that a killed run may have to do again (%(default)s)",
+        help="pictures that a killed run may have to repeat (%(default)s)",
     )
     add(
         "--shard",
         type=share,
         metavar="I/N",
         help="do only every N-th shard, from the I-th, counted from 0, and stop: for many"
-        " machines on one folder; the same command without --shard puts all together",
+        " machines on one folder; the same command without --shard merges all",
     )
 
 

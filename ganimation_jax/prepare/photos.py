@@ -2,14 +2,14 @@
 
     ganimation prepare photos --images PHOTOS --out DATA
 
-Every picture and video in PHOTOS, at any depth, is looked through by MediaPipe (the
+MediaPipe searches every picture and video in PHOTOS, at any depth (the
 extra ``annotate``; ``video`` for videos). Faces are turned upright and cut out as the
-published data has them. Action units that MediaPipe cannot tell (AU09) are absent from
-the dataset, not zero; DATA/README.md says how well the others are told. For better
+published data has them. Action units that MediaPipe cannot read (AU09) are absent from
+the dataset, not zero; DATA/README.md says how well it reads the others. For better
 ones fit a readout (``fit-readout``) and give it as --readout.
 
 Many machines: run the same command with --shard 0/8 ... 7/8 on a shared folder, then
-once without. Stopped at any point, the same command goes on.
+once without. Rerun the same command to resume.
 """
 
 import argparse

@@ -6,7 +6,7 @@ from ganimation_jax.files.unusable import UnusableFile
 
 
 class Skip(NamedTuple):
-    """One file or face left out of the dataset: a line of ``skipped.csv``."""
+    """One file or face skipped: a line of ``skipped.csv``."""
 
     file: str
     reason: str  # one of few, to be counted

@@ -103,7 +103,7 @@ def ridge(x: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> list[Fit]
     Minimises ``mean(|y - x w - b|^2) + penalty * |w|^2`` for each action unit.
     """
     mean, scale = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(scale > 0, scale, np.inf)  # what never changes tells nothing
+    scale = np.where(scale > 0, scale, np.inf)  # a constant feature predicts nothing
     z = (x - mean) / scale
     values, vectors = np.linalg.eigh(z.T @ z / len(z))
     moments = vectors.T @ (z.T @ (y - y.mean(axis=0)) / len(z))
@@ -146,7 +146,7 @@ def cross_validate(
     """
     names, person = np.unique(people, return_inverse=True)
     if len(names) < folds:
-        raise UsageError(f"{len(names)} people cannot be parted into {folds} folds")
+        raise UsageError(f"{len(names)} people cannot be divided into {folds} folds")
     fold = np.random.default_rng(0).permutation(len(names))[person] % folds
     predicted = np.empty((len(RIDGES), *y.shape))
     for held_out in range(folds):

@@ -52,7 +52,7 @@ def split_rule(
     test_fraction: float,
     to_id: Callable[[str], str] = face_id,
 ) -> SplitRule:
-    """Read the lists; ``to_id`` makes an id of what a line of them says.
+    """Read the lists; ``to_id`` turns a line into an id.
 
     Raises:
       UsageError: a list cannot be read, or an id is in both.

@@ -47,9 +47,9 @@ def prepare(
     Args:
       args: the flags of ``options``: output, common and shards.
       items: what there is to do.
-      skips: what was left out already.
+      skips: what was skipped already.
       plan: how to do it.
-      rule: who is held out; items that its lists do not cover are left out.
+      rule: who is held out; items that its lists do not cover are skipped.
       about: for the card.
 
     Returns:
@@ -57,7 +57,7 @@ def prepare(
 
     Raises:
       UsageError: the folder cannot be written, or another run is at work in it.
-      OSError: something cannot be written; the same command goes on from there.
+      OSError: something cannot be written; rerun the same command to resume.
     """
     chosen, uncovered = _covered(items, rule)
     crops, folder = args.out / "crops", args.out / "shards"
@@ -129,7 +129,7 @@ def _pack(out: Path, search: Search, about: About, labelled: bool) -> None:
     if absent and labelled:
         print(f"WARNING: {len(absent)} action units are in too few CSV files: {' '.join(absent)}")
     elif absent:
-        print(f"not measured by {about.annotator}, hence absent: {' '.join(absent)}")
+        print(f"not measured by {about.annotator}, so not in the dataset: {' '.join(absent)}")
     if absent:
         print(f"         the dataset has the {len(table.action_units)} others")
     if damaged := damaged_files(out):
