@@ -21,6 +21,8 @@ from ganimation_jax.files.atomic import write_atomically
 
 DIGESTS = "sha256.json"
 METADATA = "_CHECKPOINT_METADATA"  # Orbax's own, of a whole checkpoint
+# Orbax 0.12 writes this one, which nothing reads, after the digests and before the final name.
+COMMITTED = "commit_success.txt"
 PARTS = ("state/_METADATA", "note/metadata", METADATA)
 SHOWN = 160  # characters of an error's message
 # What Orbax, TensorStore and their JSON readers raise on damaged files; RuntimeError covers
@@ -141,7 +143,8 @@ def _damage_of_unsealed(folder: Path) -> str:
 def _digests(folder: Path) -> dict[str, str]:
     digests = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != DIGESTS and path.suffix != ".partial":
+        sealed = path.name not in (DIGESTS, COMMITTED) and path.suffix != ".partial"
+        if sealed and path.is_file():
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             digests[path.relative_to(folder).as_posix()] = digest
