@@ -1,1 +1,1 @@
-"""Faces on disk, faces drawn, and the way from there to batches. Never imports jax."""
+"""Datasets of faces on disk, and the way from faces to batches. Never imports jax."""

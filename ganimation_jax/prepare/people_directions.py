@@ -162,9 +162,9 @@ def _regress(x: np.ndarray, y: np.ndarray, person: np.ndarray) -> tuple[np.ndarr
     fold = np.random.default_rng(0).permutation(person.max() + 1)[person] % FOLDS
     predicted = np.empty((len(RIDGES), *y.shape))
     for held_out in range(FOLDS):
-        told = fold != held_out
-        for place, one in enumerate(ridge(x[told], y[told], RIDGES)):
-            predicted[place, ~told] = x[~told] @ one.weights + one.bias
+        used = fold != held_out
+        for place, one in enumerate(ridge(x[used], y[used], RIDGES)):
+            predicted[place, ~used] = x[~used] @ one.weights + one.bias
     scale = y.std(axis=0)
     best = int(np.argmin(np.square((predicted - y) / scale).mean(axis=(1, 2))))
     a, b = predicted[best] - predicted[best].mean(axis=0), y - y.mean(axis=0)

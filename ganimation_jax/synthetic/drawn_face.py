@@ -1,8 +1,8 @@
 """Draws a face: `render(identity, aus, image_size)`, in plain numpy.
 
 What each action unit moves follows the Facial Action Coding System (Ekman, Friesen &
-Hager, 2002); every motion is continuous and monotonic in the unit's intensity. The
-units' work is in `upper_face` and `lower_face`; here is the rest of the picture: wall,
+Hager, 2002); every motion is continuous and monotonic in the unit's intensity. `upper_face`
+and `lower_face` draw what the units move; this module draws the rest of the picture: wall,
 neck, skull, skin, hair and what stands in front.
 
     someone = Identity(hair_style="long", yaw=0.1)

@@ -1,4 +1,4 @@
-"""Who is in a synthetic picture: everything but the expression, and how it is drawn by lot."""
+"""Who is in a drawn picture: everything but the expression, and how it is chosen at random."""
 
 import math
 from collections.abc import Sequence

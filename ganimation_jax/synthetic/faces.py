@@ -1,8 +1,8 @@
 """A random-access source of synthetic faces.
 
-Two uses: training pictures that need no download, and a measuring instrument, because
-the picture of the same `identity.Identity` with other action units *is* the true edit.
-`identity` and `expression` say what is drawn, `face.render` draws it.
+They have two uses. They are training pictures that need no download. And they measure edits,
+because the picture of the same `Identity` with other action units *is* the true edit.
+`drawn_person` and `expression` choose what is drawn; `drawn_face.render` draws it.
 """
 
 import dataclasses
