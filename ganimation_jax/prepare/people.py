@@ -18,7 +18,6 @@ the pictures it was trained on, FFHQ (CC BY-NC-SA).
 
 import argparse
 import functools
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,6 @@ from pathlib import Path
 from ganimation_jax.data.dataset import pack
 from ganimation_jax.data.table import FaceTable
 from ganimation_jax.files.assets import locate
-from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.prepare.card import About, write_card
 from ganimation_jax.prepare.dataset_report import write_report
 from ganimation_jax.prepare.finders import Search, mediapipe_search
@@ -38,7 +36,7 @@ from ganimation_jax.prepare.people_reading import read_by_readout, read_csv, rea
 from ganimation_jax.prepare.people_sheet import write_sheet
 from ganimation_jax.prepare.photos import about_mediapipe
 from ganimation_jax.prepare.problems import UsageError
-from ganimation_jax.prepare.shards import read_shards
+from ganimation_jax.prepare.shards import complete, read_shards, write_shard
 from ganimation_jax.prepare.splits import SplitRule
 from ganimation_jax.prepare.stages import alone, make_folders
 from ganimation_jax.prepare.work import Plan, Record
@@ -143,14 +141,13 @@ def draw_people(
 ) -> list[Path]:
     """Draw the people that are not there yet; returns a file for each, in order."""
     paths = [folder / f"{plan.digest()}-{person:05d}.jsonl" for person in range(count)]
-    todo = [person for person, path in enumerate(paths) if not path.exists()]
+    todo = [person for person, path in enumerate(paths) if not complete(path, crops)]
     if len(todo) < count:
         print(f"{count - len(todo)} of {count} people are drawn already")
     work = functools.partial(draw_person, plan=plan, crops=crops)
     drawn = parallel_map(work, todo, workers, chunk=1, apart=True)
     for person, lines in zip(todo, progress(drawn, len(todo), "people"), strict=True):
-        text = "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
-        write_atomically(paths[person], text)
+        write_shard(paths[person], lines)
     return paths
 
 

@@ -7,7 +7,6 @@ already are not drawn again when they are read another way.
 import csv
 import functools
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,12 +14,11 @@ import numpy as np
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
-from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.prepare.finders import landmarker_of_process
 from ganimation_jax.prepare.parallel import parallel_map, progress
 from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.readout import Readout
-from ganimation_jax.prepare.shards import read_shards
+from ganimation_jax.prepare.shards import read_shards, write_shard
 from ganimation_jax.prepare.splits import read_text
 from ganimation_jax.prepare.work import Record
 
@@ -110,9 +108,9 @@ def _relabel(
         if isinstance(line, Record):
             aus = read(line.id)
             line = Skip(line.id, reason, "") if aus is None else line._replace(aus=aus)
-        lines.append(json.dumps(line._asdict(), ensure_ascii=False) + "\n")
+        lines.append(line)
     target = folder / path.name
-    write_atomically(target, "".join(lines))
+    write_shard(target, lines)
     return target
 
 

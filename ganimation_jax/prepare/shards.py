@@ -10,7 +10,7 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,7 +57,7 @@ def run_shards(shards: Sequence[Shard], plan: Plan, crops: Path, workers: int) -
     Raises:
       OSError: a file cannot be written; shards that are complete stay so.
     """
-    todo = [shard for shard in shards if not _complete(shard.path, crops)]
+    todo = [shard for shard in shards if not complete(shard.path, crops)]
     if done := len(shards) - len(todo):
         print(f"{done} of {len(shards)} shards are done already")
     items = [item for shard in todo for item in shard.items]
@@ -70,10 +70,15 @@ def run_shards(shards: Sequence[Shard], plan: Plan, crops: Path, workers: int) -
     mapped = parallel_map(work, items, workers, chunk, apart, Rescue(_name_of, _lost))
     results = progress(mapped, len(items), "crops")
     for shard in todo:
-        lines = list(itertools.chain.from_iterable(itertools.islice(results, len(shard.items))))
-        text = "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
-        seal = json.dumps({SEAL: hashlib.sha256(text.encode()).hexdigest()})
-        write_atomically(shard.path, f"{text}{seal}\n".encode())
+        lines = itertools.chain.from_iterable(itertools.islice(results, len(shard.items)))
+        write_shard(shard.path, lines)
+
+
+def write_shard(path: Path, lines: Iterable[Record | Skip]) -> None:
+    """Write a shard's file: the lines, and a digest of them."""
+    text = "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
+    seal = json.dumps({SEAL: hashlib.sha256(text.encode()).hexdigest()})
+    write_atomically(path, f"{text}{seal}\n".encode())
 
 
 def read_shards(paths: Sequence[Path]) -> Iterator[Record | Skip]:
@@ -98,7 +103,7 @@ def sweep(folder: Path, crops: Path, current: Sequence[Shard]) -> None:
             path.unlink()
 
 
-def _complete(path: Path, crops: Path) -> bool:
+def complete(path: Path, crops: Path) -> bool:
     """Whether the shard's file and each of its crops are as they were written."""
     try:
         *lines, seal = path.read_bytes().splitlines(keepends=True)
