@@ -255,3 +255,18 @@ def test_few_frames_are_held_however_many_there_are(tmp_path, suffix):
     # In whatever form: 48 frames more have 48 * 57,600 bytes. Of a GIF's frames a few pixels are
     # kept for its palette.
     assert more < less + 5 * 57_600
+
+
+def test_a_webp_film_keeps_transparency(tmp_path):
+    frames = [np.full((20, 30, 4), shade, np.uint8) for shade in (40, 90)]
+    for frame in frames:
+        frame[:8, :, 3], frame[8:, :, 3] = 0, 200
+    write_moving(tmp_path / "a.webp", iter(frames), fps=10, tags={"notice": "edited"})
+    with Image.open(tmp_path / "a.webp") as film:
+        assert film.mode == "RGBA"
+        for number, frame in enumerate(frames):
+            film.seek(number)
+            np.testing.assert_array_equal(np.asarray(film), frame)
+    with pytest.raises(TypeError, match="uint8 h w 3"):
+        write_moving(tmp_path / "a.gif", iter(frames), fps=10, tags={})
+    assert not (tmp_path / "a.gif").exists()
