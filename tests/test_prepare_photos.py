@@ -335,7 +335,7 @@ def test_emotionet_is_cut_by_mediapipe_and_labelled_by_its_pickle(tmp_path, caps
     assert dataset[0]["transform"][0, 0] > 128 / 400  # cut closer than the picture
     assert skipped(tmp_path / "out") == {
         "unlabelled.jpg": "picture without annotation",
-        "list.txt:N_02": "listed picture is not there",
+        "list.txt:N_02": "listed picture is missing",
     }
     assert "annotator | OpenFace" in (tmp_path / "out/README.md").read_text()
 
