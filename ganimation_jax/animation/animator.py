@@ -45,14 +45,14 @@ class Animator:
 
     Example:
       >>> from ganimation_jax import Animator
+      >>> photo = "ganimation_jax/pretrained/portrait.jpg"
       >>> with Animator.load("lfw-64") as animator:
-      ...     smile = animator.edit("docs/portrait.png", {"AU12": 0.8, "AU06": 0.5})
-      ...     happy = animator.edit("docs/portrait.png", "happy")
-      ...     before, after = (animator.read(image)["AU12"] for image in (
-      ...         "docs/portrait.png", smile))
-      >>> smile.shape, smile.dtype
-      ((480, 400, 3), dtype('uint8'))
-      >>> after > before + 0.2
+      ...     brows_up = animator.edit(photo, {"AU01": 0.8, "AU02": 0.8})
+      ...     sad = animator.edit(photo, "sad")
+      ...     smile_before, smile_after = (animator.read(x)["AU12"] for x in (photo, sad))
+      >>> sad.shape, sad.dtype
+      ((256, 256, 3), dtype('uint8'))
+      >>> smile_after < smile_before - 0.3
       True
 
     Raises:
