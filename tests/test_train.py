@@ -319,7 +319,6 @@ def test_a_user_without_a_home_can_train(tmp_path):
     if not shutil.which("unshare") or subprocess.run([*alone, "true"], check=False).returncode:
         pytest.skip("user namespaces are needed")
     known = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME")}
-    known.pop("JAX_COMPILATION_CACHE_DIR", None)
     known["WANDB_SILENT"] = "true"
     flags = [flag for flag in TINY if "wandb" not in flag]
     few = ["--config.epochs=0.0625", "--config.wandb.mode=offline"]
@@ -330,9 +329,8 @@ def test_a_user_without_a_home_can_train(tmp_path):
         env=known | devices(1),
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("no cache: neither XDG_CACHE_HOME nor HOME names a folder") == 1
     assert saved_steps(tmp_path / "run") == [1]
     assert list(tmp_path.glob("run/wandb/offline-run-*/*.wandb"))

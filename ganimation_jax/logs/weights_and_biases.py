@@ -24,6 +24,7 @@ OLD_MODES = {"dryrun": "offline", "run": "online"}  # W&B's former names
 LOOK = 4.0  # seconds in which W&B's server must answer
 INIT = 20.0  # seconds in which an online run must have begun
 FINISH = 60.0  # seconds that a finished run may still send; the rest stays on disk
+FOLDERS = ("WANDB_CONFIG_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR")
 RUN_ID = re.compile(r"[\w-]{1,64}")
 
 
@@ -79,6 +80,7 @@ class WandbSink:
         if mode == "disabled":
             return
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        _settle_in(workdir / "wandb")
         import wandb
 
         self._failures = _failures()
@@ -168,6 +170,15 @@ class WandbSink:
     def _give_up(self, error: BaseException) -> None:
         log.warning("W&B failed (%s): training continues without it", _first_line(error))
         self._run = None
+
+
+def _settle_in(folder: Path) -> None:
+    """Give W&B's own files a place where the user has no home: it would not begin without."""
+    try:
+        Path.home()
+    except RuntimeError:
+        for name in FOLDERS:
+            os.environ.setdefault(name, str(folder))
 
 
 def _failures() -> tuple[type[Exception], ...]:
