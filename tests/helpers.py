@@ -33,6 +33,15 @@ def assert_trees_close(actual, expected, **tolerance):
         )
 
 
+def flat(scores):
+    """Values of scores by key; below it, ``/se``, their standard errors."""
+    found = {}
+    for score in scores:
+        assert score.key not in found
+        found |= {score.key: score.value, f"{score.key}/se": score.se}
+    return found
+
+
 # Small networks
 
 

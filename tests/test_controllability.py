@@ -1,6 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import flat
 
 from ganimation_jax.evaluation import controllability
 from ganimation_jax.evaluation.controllability import LEVELS, Readings, read_levels, response
@@ -40,16 +41,16 @@ def pixels(name="pixels", quality=GOOD):
 
 def measure(edit, judge):
     readings = read_levels(painted(OWN), OWN, edit, [judge], batch_size=4)
-    return readings[0], dict(controllability.scores(readings[0], UNITS))
+    return readings[0], flat(controllability.scores(readings[0], UNITS))
 
 
 @pytest.mark.parametrize("strength", [1, 0.5, 0])
 def test_the_slope_is_the_strength_of_the_edit(strength):
     readings, scores = measure(editor(strength), pixels())
-    assert scores["controllability_pixels"] == pytest.approx(strength, abs=1e-6)
+    assert scores["controllability_pixels/slope"] == pytest.approx(strength, abs=1e-6)
     for unit in UNITS:
-        assert scores[f"controllability_pixels/{unit}"] == pytest.approx(strength, abs=1e-6)
-        assert scores[f"controllability_pixels/{unit}/se"] == pytest.approx(0, abs=1e-6)
+        assert scores[f"controllability_pixels/slope/{unit}"] == pytest.approx(strength, abs=1e-6)
+        assert scores[f"controllability_pixels/slope/{unit}/se"] == pytest.approx(0, abs=1e-6)
     assert scores["controllability_pixels/unread"] == 0
     curves = response(readings)
     want = OWN.mean(axis=0)[:, None] * (1 - strength) + strength * np.array(LEVELS)
@@ -79,9 +80,9 @@ def test_edits_are_made_once_and_judges_differ():
     )
     assert len(seen) == 3 * 5
     np.testing.assert_array_equal(found[0].intensity, found[2].intensity)
-    scores = dict(controllability.scores(found[1], UNITS))
+    scores = flat(controllability.scores(found[1], UNITS))
     assert scores["controllability_blind/unread"] == 1
-    assert np.isnan(scores["controllability_blind"])
+    assert np.isnan(scores["controllability_blind/slope"])
     assert np.isnan(response(found[1]).measured).all()
 
 
@@ -91,10 +92,10 @@ def test_lost_faces_are_counted_and_do_not_bend_the_slope():
     intensity[1, :, 1:] = np.nan  # a face seen once has no slope
     intensity[:, 2] = np.nan  # not served
     readings = Readings("x", GOOD | {"AU25": "none"}, np.array(LEVELS), intensity)
-    scores = dict(controllability.scores(readings, UNITS))
-    assert scores["controllability_x"] == pytest.approx(0.8)
+    scores = flat(controllability.scores(readings, UNITS))
+    assert scores["controllability_x/slope"] == pytest.approx(0.8)
     assert scores["controllability_x/unread"] == pytest.approx(5 / 30)
-    assert np.isnan(scores["controllability_x/AU25"])
+    assert np.isnan(scores["controllability_x/slope/AU25"])
 
 
 def test_low_confidence_is_averaged_apart_and_the_error_is_that_of_the_mean():
@@ -102,12 +103,12 @@ def test_low_confidence_is_averaged_apart_and_the_error_is_that_of_the_mean():
     readings = Readings(
         "x", GOOD | {"AU25": "low"}, np.array(LEVELS), slopes[..., None] * np.array(LEVELS)
     )
-    scores = dict(controllability.scores(readings, UNITS))
-    assert scores["controllability_x"] == pytest.approx(slopes[:, :2].mean())
-    assert scores["controllability_x/low_confidence"] == pytest.approx(slopes[:, 2].mean())
+    scores = flat(controllability.scores(readings, UNITS))
+    assert scores["controllability_x/slope"] == pytest.approx(slopes[:, :2].mean())
+    assert scores["controllability_x/slope/low_confidence"] == pytest.approx(slopes[:, 2].mean())
     want = slopes[:, :2].mean(axis=1).std(ddof=1) / np.sqrt(200)
-    assert scores["controllability_x/se"] == pytest.approx(want)
-    assert scores["controllability_x/AU12/se"] == pytest.approx(
+    assert scores["controllability_x/slope/se"] == pytest.approx(want)
+    assert scores["controllability_x/slope/AU12/se"] == pytest.approx(
         slopes[:, 1].std(ddof=1) / np.sqrt(200)
     )
 
@@ -115,9 +116,9 @@ def test_low_confidence_is_averaged_apart_and_the_error_is_that_of_the_mean():
 def test_slopes_are_numpys():
     intensity = RNG.random((5, 3, 4))
     levels = np.array([0, 0.1, 0.7, 1])
-    scores = dict(controllability.scores(Readings("x", GOOD, levels, intensity), UNITS))
+    scores = flat(controllability.scores(Readings("x", GOOD, levels, intensity), UNITS))
     want = [np.polyfit(levels, intensity[f, 1], 1)[0] for f in range(5)]
-    assert scores["controllability_x/AU12"] == pytest.approx(np.mean(want))
+    assert scores["controllability_x/slope/AU12"] == pytest.approx(np.mean(want))
 
 
 def test_too_little_to_measure_is_refused():

@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers import flat
 
 from ganimation_jax.evaluation import distances
 
@@ -117,11 +118,12 @@ def test_kid_says_what_it_needs(subsets, size):
 def test_the_network_is_in_the_name():
     rng = np.random.default_rng(10)
     a, b = gaussians(rng, 30, 4), gaussians(rng, 40, 4, 1)
-    scores = dict(distances.compare("VGG16", a, b))
-    assert list(scores) == ["KID-VGG16", "KID-VGG16/se", "Frechet-VGG16", "Frechet-VGG16/bias"]
-    assert scores == dict(distances.compare("VGG16", a, b))  # the seed decides
-    assert scores["Frechet-VGG16"] == distances.frechet(a, b)
-    assert "FID" in dict(distances.compare("Inception", a, b))
+    scores = list(distances.compare("VGG16", a, b))
+    assert [score.key for score in scores] == ["KID-VGG16", "Frechet-VGG16", "Frechet-VGG16/bias"]
+    assert scores[0].se > 0
+    assert flat(scores)["KID-VGG16"] == flat(distances.compare("VGG16", a, b))["KID-VGG16"]
+    assert scores[1].value == distances.frechet(a, b)
+    assert "FID" in flat(distances.compare("Inception", a, b))
 
 
 def test_a_set_against_itself_needs_no_warning():

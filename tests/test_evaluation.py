@@ -1,8 +1,10 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import flat
 
-from ganimation_jax.evaluation import attention, aus, held_out, quality
+from ganimation_jax.evaluation import agreement as aus
+from ganimation_jax.evaluation import attention_mask, held_out, quality, suite
 from ganimation_jax.types import Edit
 
 RNG = np.random.default_rng(0)
@@ -12,21 +14,21 @@ PHOTOS: list = []  # faces without a true edit
 
 def test_agreement_with_itself_and_with_noise():
     truth = RNG.random((200, 2))
-    perfect = dict(aus.agreement("x", UNITS, truth, truth))
+    perfect = flat(aus.agreement("x", UNITS, truth, truth))
     assert perfect["x/mae"] == 0
     assert perfect["x/r"] == pytest.approx(1)
-    shifted = dict(aus.agreement("x", UNITS, truth + np.array([0.1, 0.3]), truth))
+    shifted = flat(aus.agreement("x", UNITS, truth + np.array([0.1, 0.3]), truth))
     assert shifted["x/mae/AU01"] == pytest.approx(0.1)
     assert shifted["x/mae"] == pytest.approx(0.2)
     assert shifted["x/r/AU12"] == pytest.approx(1)
-    chance = dict(aus.agreement("x", UNITS, RNG.permutation(truth), truth))
+    chance = flat(aus.agreement("x", UNITS, RNG.permutation(truth), truth))
     assert abs(chance["x/r"]) < 0.15
 
 
 def test_a_constant_unit_has_no_correlation_and_does_not_spoil_the_average():
     truth = RNG.random((50, 2))
     truth[:, 0] = 0.3
-    scores = dict(aus.agreement("x", UNITS, truth, truth))
+    scores = flat(aus.agreement("x", UNITS, truth, truth))
     assert np.isnan(scores["x/r/AU01"])
     assert scores["x/r"] == pytest.approx(1)
 
@@ -63,16 +65,16 @@ def test_icc_is_shrout_and_fleisses():
 def test_icc_of_two_judges_forgives_a_shift_and_no_scale():
     truth = RNG.random((60, 2))
     noisy = truth + RNG.normal(0, 0.2, truth.shape)
-    scores = dict(aus.agreement("x", UNITS, noisy, truth))
+    scores = flat(aus.agreement("x", UNITS, noisy, truth))
     for i, unit in enumerate(UNITS):
         pair = np.stack([noisy[:, i], truth[:, i]], axis=1)
         assert scores[f"x/icc/{unit}"] == pytest.approx(icc_by_analysis_of_variance(pair))
-    shifted = dict(aus.agreement("x", UNITS, noisy + 0.3, truth))
+    shifted = flat(aus.agreement("x", UNITS, noisy + 0.3, truth))
     assert shifted["x/icc"] == pytest.approx(scores["x/icc"])
-    scaled = dict(aus.agreement("x", UNITS, truth / 3, truth))
+    scaled = flat(aus.agreement("x", UNITS, truth / 3, truth))
     assert scaled["x/r"] == pytest.approx(1)
     assert scaled["x/icc"] == pytest.approx(2 * (1 / 3) / (1 + 1 / 9))
-    constant = dict(aus.agreement("x", UNITS, np.full_like(truth, 0.3), truth))
+    constant = flat(aus.agreement("x", UNITS, np.full_like(truth, 0.3), truth))
     assert constant["x/icc"] == pytest.approx(0)
     assert np.isnan(constant["x/r"])
 
@@ -82,14 +84,14 @@ def test_standard_errors_are_those_of_normal_theory_and_of_resampling():
     truth = RNG.normal(size=(n, 2))
     truth[:, 1] = 0.9 * truth[:, 0] + 0.4 * truth[:, 1]  # the mean over units must know of this
     read = 0.6 * truth + 0.8 * RNG.normal(size=truth.shape)
-    scores = dict(aus.agreement("x", UNITS, read, truth))
+    scores = flat(aus.agreement("x", UNITS, read, truth))
     fisher = (1 - scores["x/r/AU01"] ** 2) / np.sqrt(n - 3)  # of z, carried over to r
     assert scores["x/r/AU01/se"] == pytest.approx(fisher, rel=0.1)
     errors = np.abs(read - truth)
     assert scores["x/mae/AU12/se"] == pytest.approx(errors[:, 1].std(ddof=1) / n**0.5)
     assert scores["x/mae/se"] == pytest.approx(errors.mean(axis=1).std(ddof=1) / n**0.5)
     draws = [RNG.integers(n, size=n) for _ in range(300)]
-    resampled = [dict(aus.agreement("x", UNITS, read[i], truth[i])) for i in draws]
+    resampled = [flat(aus.agreement("x", UNITS, read[i], truth[i])) for i in draws]
     for name in ("x/r", "x/icc"):
         spread = np.std([scores[name] for scores in resampled])
         assert scores[f"{name}/se"] == pytest.approx(spread, rel=0.15)
@@ -99,12 +101,12 @@ def test_faces_not_read_are_counted_and_enter_nothing():
     truth = RNG.random((40, 2))
     read = truth + RNG.normal(0, 0.1, truth.shape)
     read[:10] = np.nan
-    scores = dict(aus.agreement("x", UNITS, read, truth))
+    scores = flat(aus.agreement("x", UNITS, read, truth))
     assert scores.pop("x/unread") == 0.25
-    rest = dict(aus.agreement("x", UNITS, read[10:], truth[10:]))
+    rest = flat(aus.agreement("x", UNITS, read[10:], truth[10:]))
     assert rest.pop("x/unread") == 0
-    assert scores == pytest.approx(rest)
-    nothing = dict(aus.agreement("x", UNITS, np.full_like(truth, np.nan), truth))
+    assert scores == pytest.approx(rest, nan_ok=True)
+    nothing = flat(aus.agreement("x", UNITS, np.full_like(truth, np.nan), truth))
     assert nothing.pop("x/unread") == 1
     assert np.isnan(list(nothing.values())).all()
 
@@ -114,17 +116,17 @@ def test_units_read_badly_or_not_at_all_are_averaged_apart():
     truth = RNG.random((50, 4))
     read = truth + np.array([0.1, np.nan, 0.3, 0.5])
     quality = {"AU09": "none", "AU14": "low"}
-    scores = dict(aus.agreement("x", units, read, truth, quality))
+    scores = flat(aus.agreement("x", units, read, truth, quality))
     assert scores["x/mae"] == pytest.approx(0.2)
     assert scores["x/mae/low_confidence"] == pytest.approx(0.5)
     assert scores["x/unread"] == 0
     for measure in ("mae", "r", "icc"):
         assert np.isnan(scores[f"x/{measure}/AU09"])
-    assert "x/mae/low_confidence" not in dict(aus.agreement("x", units, read, truth))
+    assert "x/mae/low_confidence" not in flat(aus.agreement("x", units, read, truth))
 
 
 def test_few_faces_have_no_error():
-    one = dict(aus.agreement("x", UNITS, np.zeros((1, 2)), np.ones((1, 2))))
+    one = flat(aus.agreement("x", UNITS, np.zeros((1, 2)), np.ones((1, 2))))
     assert one["x/mae"] == 1
     assert np.isnan([one["x/mae/se"], one["x/r"], one["x/icc"]]).all()
     with pytest.raises(ValueError, match="differ in shape"):
@@ -132,19 +134,17 @@ def test_few_faces_have_no_error():
 
 
 def test_attention_of_known_masks():
+    def health(mask):
+        return {score.name: score.value for score in attention_mask.health(mask)}
+
     mask = np.zeros((1, 2, 2, 1))
     mask[0, 0] = 1
-    assert dict(attention.health(mask)) == {
-        "attention/mean": 0.5,
-        "attention/near_0": 0.5,
-        "attention/near_1": 0.5,
-        "attention/tv": 0.5,  # two steps of 1 in four pixels
-        "attention/touched": 0.5,
-    }
-    flat = dict(attention.health(np.full((2, 8, 8, 1), 0.85)))
-    assert (flat["attention/tv"], flat["attention/touched"]) == (0, 1)
+    # The variation: two steps of 1 in four pixels.
+    assert health(mask) == dict.fromkeys(("mean", "near_0", "near_1", "tv", "touched"), 0.5)
+    flat_mask = health(np.full((2, 8, 8, 1), 0.85))
+    assert (flat_mask["tv"], flat_mask["touched"]) == (0, 1)
     checkerboard = np.indices((50, 50)).sum(axis=0)[None, ..., None] % 2
-    assert dict(attention.health(checkerboard))["attention/tv"] == pytest.approx(2, rel=0.03)
+    assert health(checkerboard)["tv"] == pytest.approx(2, rel=0.03)
 
 
 def test_psnr_in_closed_form():
@@ -204,6 +204,11 @@ def look(edit, read):
     return held_out.look(batches, edit, read)
 
 
+def quick(seen, edit):
+    sections = suite.quick(held_out.Subject(seen, PHOTOS, UNITS, edit, None))
+    return flat(score for section in sections for score in section.scores)
+
+
 def no_edit(image, want, have):
     return Edit(image, jnp.ones((*image.shape[:3], 1)), jnp.zeros_like(image))
 
@@ -211,14 +216,14 @@ def no_edit(image, want, have):
 def test_no_edit_scores_as_no_edit():
     seen = look(no_edit, lambda image: jnp.asarray(image)[:, 0, 0, :2])
     assert len(seen.image) == 5
-    scores = dict(held_out.evaluate(seen, PHOTOS, UNITS))
+    scores = quick(seen, no_edit)
     assert scores["edit_response/pixels"] == 0
     assert scores["reconstruction/psnr"] == 100
     assert scores["attention/near_1"] == 1
     assert np.isnan(scores["edit_response/r"])  # nothing moved
 
 
-def test_an_oracle_that_paints_its_target_is_obeyed_and_undone():
+def test_an_oracle_that_paints_its_target_follows_and_is_undone():
     def show(image, aus):
         return jnp.asarray(image).at[:, 0, 0, :2].set(aus)
 
@@ -231,8 +236,8 @@ def test_an_oracle_that_paints_its_target_is_obeyed_and_undone():
     image = np.asarray(show(RNG.uniform(-1, 1, (30, 4, 4, 3)), have))  # they show `have`
     batches = [{"image": image, "have": have, "want": want}]
     seen = held_out.look(batches, paint, lambda image: jnp.asarray(image)[:, 0, 0, :2])
-    scores = dict(held_out.evaluate(seen, PHOTOS, UNITS))
-    assert scores["critic_on_real/mae"] == pytest.approx(0, abs=1e-6)
-    assert scores["critic_on_edits/mae"] == pytest.approx(0, abs=1e-6)
+    scores = quick(seen, paint)
+    assert scores["own_on_real/mae"] == pytest.approx(0, abs=1e-6)
+    assert scores["own_on_edits/mae"] == pytest.approx(0, abs=1e-6)
     assert scores["edit_response/r"] == pytest.approx(1)
     assert scores["reconstruction/psnr"] > 99

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers import flat
 
 from ganimation_jax.evaluation import identity_distance
 
@@ -20,7 +21,7 @@ def embed(images):
 
 
 def scores(images, edited, names, **options):
-    return dict(identity_distance.evaluate(images, edited, names, embed, threshold=0.6, **options))
+    return flat(identity_distance.evaluate(images, edited, names, embed, threshold=0.6, **options))
 
 
 def test_no_edit_keeps_everybody():
@@ -29,12 +30,12 @@ def test_no_edit_keeps_everybody():
     assert got["identity/distance"] == 0
     assert got["identity/distance/se"] == 0
     assert got["identity/verified"] == 1
-    assert got["identity/same_person"] == pytest.approx(0.1, rel=0.1)
-    assert got["identity/other_person"] > 1
+    assert got["identity/distance/same_person"] == pytest.approx(0.1, rel=0.1)
+    assert got["identity/distance/other_person"] > 1
     assert got["identity/verified/same_person"] == 1
     assert got["identity/verified/other_person"] < 0.1
     assert got["identity/auc"] == 1
-    assert (got["identity/same_person/pairs"], got["identity/other_person/pairs"]) == (60, 30)
+    assert (got["identity/pairs/same_person"], got["identity/pairs/other_person"]) == (60, 30)
 
 
 def test_shuffled_faces_are_other_people():
@@ -42,8 +43,8 @@ def test_shuffled_faces_are_other_people():
     images, names = people(rng, 200, 2)
     # The next person's picture as the edit.
     got = scores(images, np.roll(images, 2, axis=0), names)
-    error = np.hypot(got["identity/distance/se"], got["identity/other_person/se"])
-    assert abs(got["identity/distance"] - got["identity/other_person"]) < 3 * error
+    error = np.hypot(got["identity/distance/se"], got["identity/distance/other_person/se"])
+    assert abs(got["identity/distance"] - got["identity/distance/other_person"]) < 3 * error
     assert got["identity/verified"] < 0.1
 
 
@@ -51,7 +52,7 @@ def test_another_picture_of_the_person_is_at_the_level_of_same_person():
     images, names = people(np.random.default_rng(2), 200, 2)
     swapped = images.reshape(200, 2, 1, 1, D)[:, ::-1].reshape(images.shape)
     got = scores(images, swapped, names)
-    assert got["identity/distance"] == pytest.approx(got["identity/same_person"])
+    assert got["identity/distance"] == pytest.approx(got["identity/distance/same_person"])
 
 
 def test_a_known_distance_and_its_error():
@@ -67,20 +68,26 @@ def test_a_known_distance_and_its_error():
 def test_nobody_twice_is_said():
     images, names = people(np.random.default_rng(4), 6, 1)
     got = scores(images, images, names)
-    assert got["identity/same_person/pairs"] == 0
-    assert got["identity/other_person/pairs"] == 3
-    for name in ("same_person", "same_person/se", "verified/same_person", "auc", "auc/se"):
+    assert got["identity/pairs/same_person"] == 0
+    assert got["identity/pairs/other_person"] == 3
+    for name in (
+        "distance/same_person",
+        "distance/same_person/se",
+        "verified/same_person",
+        "auc",
+        "auc/se",
+    ):
         assert np.isnan(got[f"identity/{name}"]), name
-    assert np.isfinite(got["identity/other_person"])
+    assert np.isfinite(got["identity/distance/other_person"])
 
 
 def test_one_person_only_is_said():
     images, _ = people(np.random.default_rng(5), 1, 6)
     got = scores(images, images, ["she"] * 6)
-    assert got["identity/same_person/pairs"] == 1
-    assert np.isnan(got["identity/same_person/se"])
-    assert got["identity/other_person/pairs"] == 0
-    assert np.isnan(got["identity/other_person"])
+    assert got["identity/pairs/same_person"] == 1
+    assert np.isnan(got["identity/distance/same_person/se"])
+    assert got["identity/pairs/other_person"] == 0
+    assert np.isnan(got["identity/distance/other_person"])
 
 
 def test_pairs_are_what_they_are_called():

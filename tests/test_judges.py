@@ -8,8 +8,9 @@ import pytest
 from helpers import ROOT, mediapipe_missing
 from PIL import Image
 
+from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.evaluation import judges
-from ganimation_jax.evaluation.aus import correlation
+from ganimation_jax.evaluation.agreement import correlation
 
 RNG = np.random.default_rng(0)
 UNITS = ("AU12", "AU04")
@@ -56,11 +57,11 @@ def test_the_critic_reads_any_number_of_images_with_one_compilation():
         traces.append(image.shape)
         return image[:, 0, 0, :2]
 
-    judge = judges.critic(read, UNITS)
+    judge = judges.own_reader(read, UNITS)
     for count in (5, 3):
         np.testing.assert_array_equal(judge.read(IMAGES[:count]), IMAGES[:count, 0, 0, :2])
     assert traces == [(32, 8, 8, 3)]
-    assert judge.name == "critic"
+    assert judge.name == "own"
     assert judge.quality == {"AU12": "good", "AU04": "good"}
 
 
@@ -113,6 +114,39 @@ def test_openface_that_fails_is_quoted(tmp_path, text, message):
     judge = judges.openface_binary(program(tmp_path, text), UNITS)
     with pytest.raises(RuntimeError, match=message):
         judge.read(coloured((255, 0, 255)))
+
+
+def test_openface_that_hangs_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(judges, "OPENFACE_SECONDS", (0.2, 0.05))
+    judge = judges.openface_binary(program(tmp_path, "#!/bin/sh\nexec sleep 60\n"), UNITS)
+    with pytest.raises(judges.OpenFaceError, match="did not end within 0 s"):
+        judge.read(coloured((255, 0, 255)))
+
+
+def test_who_is_believed_follows_from_human_coders():
+    mediapipe, openface = (judges.graded(place, ACTION_UNITS) for place in (1, 0))
+    assert mediapipe["AU06"] == mediapipe["AU09"] == "none"  # at chance
+    assert openface["AU09"] == openface["AU04"] == "good"
+    assert {openface[unit] for unit in ("AU06", "AU07", "AU10", "AU20")} == {"low"}
+    for unit in ("AU14", "AU23", "AU45"):  # nobody has compared them
+        assert (mediapipe[unit], openface[unit]) == ("low", "low")
+    both = [u for u in ACTION_UNITS if mediapipe[u] == openface[u] == "good"]
+    assert list(judges.WELL_JUDGED) == both
+
+
+def test_a_picture_is_read_once():
+    seen = []
+
+    def read(images):
+        seen.append(len(images))
+        return images[:, 0, 0, :2]
+
+    remembering = judges.remembering(read)
+    images = IMAGES[[0, 1, 0, 2]]
+    for _ in range(2):
+        np.testing.assert_array_equal(remembering(images), images[:, 0, 0, :2])
+    remembering(IMAGES)
+    assert seen == [3, 2]
 
 
 def write_csv(path, confidence=0.9, **intensities):
@@ -176,5 +210,9 @@ def test_mediapipe_reads_small_crops_of_real_faces():
     assert np.isfinite(read[:, 0]).mean() > 0.95
     labels = np.array([[openface_label(stem, "AU12")] for stem in stems])
     assert correlation(read[:, :1], labels) > 0.7
-    with pytest.raises(ValueError, match="AU99"), judges.mediapipe(("AU99",)):
-        pass
+    # What is not an action unit is not judged.
+    with judges.mediapipe(("Smiling", "AU12"), threads=1) as judge:
+        assert judge.quality == {"Smiling": "none", "AU12": "good"}
+        one = judge.read(images[:3])
+    assert np.isnan(one[:, 0]).all()
+    np.testing.assert_array_equal(one[:, 1], read[:3, 0])  # whatever the number of threads

@@ -95,7 +95,10 @@ def test_a_card_says_what_it_is_and_names_no_folder_of_its_maker(workdir, packed
 
 def test_scores_are_added_to_a_model_that_keeps_its_bytes(packed, tmp_path):
     before = packed.read_bytes()
-    report = {"facts": {"step": 0}, "sections": [{"name": "a", "scores": {"a/r": 0.5}}]}
+    report = {
+        "facts": {"step": 0},
+        "sections": [{"name": "a", "scores": [{"key": "a/r", "value": 0.5}]}],
+    }
     (tmp_path / "report.json").write_text(json.dumps(report))
     flags = ["--format", "safetensors", "--report", str(tmp_path / "report.json")]
     assert export.main(["--workdir", str(packed), "--out", str(packed), *flags]) == 0

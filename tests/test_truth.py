@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers import flat
 
 from ganimation_jax.action_units import ACTION_UNITS, positions
 from ganimation_jax.data.pipeline import evaluation_batches
@@ -53,7 +54,7 @@ def test_the_target_is_the_same_person_with_only_the_wanted_units_changed(batch,
 
 
 def test_the_oracle_is_perfect(found):
-    scores = dict(truth.evaluate(found, found.image, found.target, kept(found.changed)))
+    scores = flat(truth.evaluate(found, found.image, found.target, kept(found.changed)))
     assert scores["truth/psnr"] == scores["truth/psnr_changed"] == 100
     assert scores["truth/ssim"] == pytest.approx(1)
     assert scores["truth/attention_iou"] == 1
@@ -64,7 +65,7 @@ def test_the_oracle_is_perfect(found):
 def test_no_edit_and_copy_score_as_their_baselines(found):
     nothing = np.ones((6, 32, 32, 1), np.float32)
     for edited, baseline in ((found.image, "no_edit"), (found.copy, "copy_target")):
-        scores = dict(truth.evaluate(found, found.image, edited, nothing))
+        scores = flat(truth.evaluate(found, found.image, edited, nothing))
         for name in ("psnr", "psnr_changed", "ssim"):
             assert scores[f"truth/{name}"] == scores[f"truth/{name}/{baseline}"]
             assert scores[f"truth/{name}/se"] == scores[f"truth/{name}/{baseline}/se"]
@@ -75,7 +76,7 @@ def test_no_edit_and_copy_score_as_their_baselines(found):
 
 def test_a_constant_image_in_closed_form(found):
     grey = np.zeros_like(found.image)
-    scores = dict(truth.evaluate(found, found.image, grey, kept(found.changed)))
+    scores = flat(truth.evaluate(found, found.image, grey, kept(found.changed)))
     error = np.square(found.target.astype(np.float64)).mean(axis=(1, 2, 3))
     psnr = 10 * np.log10(4 / error)
     assert scores["truth/psnr"] == pytest.approx(psnr.mean())
@@ -92,7 +93,7 @@ def test_where_nothing_is_to_change_there_is_no_score():
     own = np.stack([FACES[i]["aus"] for i in range(2)])[:, positions(UNITS)] / 5
     still = truth.of(FACES, UNITS, own)
     nothing = np.ones((2, 32, 32, 1), np.float32)
-    scores = dict(truth.evaluate(still, still.image, still.image, nothing))
+    scores = flat(truth.evaluate(still, still.image, still.image, nothing))
     assert np.isnan(scores["truth/psnr_changed"])
     assert np.isnan(scores["truth/attention_iou"])
     assert scores["truth/ssim"] == quality.ssim(still.image, still.target).mean()
@@ -143,13 +144,13 @@ def test_the_fit_stays_at_the_truth_and_in_the_box():
 
 
 def test_edits_read_by_fit(batch, found):
-    oracle = dict(truth.evaluate_aus(found, found.target, UNITS, fitted=3))
+    oracle = flat(truth.evaluate_aus(found, found.target, UNITS, fitted=3))
     assert oracle["truth_on_edits/mae"] < 0.03
     assert oracle["truth_on_edits/icc"] > 0.9
     assert oracle["truth_on_edits/unread"] == 0
     assert oracle["truth_on_edits/mae/copy_target"] == 0
     assert oracle["truth_on_edits/icc/copy_target"] == pytest.approx(1)
-    nothing = dict(truth.evaluate_aus(found, found.image, UNITS, fitted=3))
+    nothing = flat(truth.evaluate_aus(found, found.image, UNITS, fitted=3))
     no_edit = np.abs(batch["have"] - batch["want"])[:3].mean()
     assert nothing["truth_on_edits/mae/no_edit"] == pytest.approx(no_edit, abs=1e-6)
     # The fit starts there and finds it exactly; 0-5 and back costs an ulp.

@@ -23,8 +23,8 @@ import numpy as np
 
 from configs import lfw_openface
 from ganimation_jax.data.pipeline import build_source, held_out_batches
-from ganimation_jax.evaluation import attention, held_out, identity_distance, judges, quality, suite
-from ganimation_jax.evaluation.aus import correlation
+from ganimation_jax.evaluation import attention_mask, held_out, identity_distance, judges, quality
+from ganimation_jax.evaluation.agreement import correlation
 from ganimation_jax.features import face_resnet
 from ganimation_jax.features.batches import in_batches
 from ganimation_jax.runs.load import load_run
@@ -80,20 +80,21 @@ def measure(args, cfg, workdir, panel, embed):
     read = functools.partial(jax.jit(run.model.read), run.used)
     seen = held_out.look(held_out_batches(cfg, faces), edit, read)
     columns = [run.names.index(unit) for unit in judges.WELL_JUDGED]
-    asked = (seen.target_aus - seen.aus)[:, columns]
+    asked = (seen.want - seen.have)[:, columns]
 
     def response(before, after):
         return float(np.nanmean(correlation((after - before)[:, columns], asked)))
 
-    persons = suite.persons_of(faces, len(seen.image))
-    found = dict(quality.change(seen.edited, seen.image))
-    found |= dict(quality.reconstruction(seen.reconstructed, seen.image))
-    found |= dict(attention.health(seen.attention))
-    found |= dict(
-        identity_distance.evaluate(seen.image, seen.edited, persons, embed, face_resnet.THRESHOLD)
-    )
+    persons = held_out.Subject(seen, faces, run.names, edit, read).persons
+    scores = [
+        *quality.change(seen.edited, seen.image),
+        *quality.reconstruction(seen.reconstructed, seen.image),
+        *attention_mask.health(seen.attention),
+        *identity_distance.evaluate(seen.image, seen.edited, persons, embed, face_resnet.THRESHOLD),
+    ]
+    found = {score.key: score.value for score in scores}
     return {
-        "own": response(seen.aus_read, seen.edited_aus_read),
+        "own": response(seen.read, seen.edited_read),
         **{one.name: response(one.read(seen.image), one.read(seen.edited)) for one in panel},
         "identity": found["identity/distance"],
         "pixels": found["edit_response/pixels"],
@@ -182,7 +183,7 @@ def main():
 
     stranger = load_run("lfw-64")
     read = functools.partial(jax.jit(stranger.model.read), stranger.used)
-    judge = judges.critic(read, stranger.names)._replace(name="judge")
+    judge = judges.own_reader(read, stranger.names)._replace(name="judge")
     embed = functools.partial(in_batches, face_resnet.load())
     results, curves = args.out / "results.csv", args.out / "curves.csv"
     rows, points = read_rows(results), read_rows(curves)

@@ -24,7 +24,7 @@ from ganimation_jax import Animator
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.data.dataset import FaceDataset
 from ganimation_jax.evaluation import judges
-from ganimation_jax.evaluation.aus import correlation
+from ganimation_jax.evaluation.agreement import correlation
 from ganimation_jax.features import face_resnet
 from ganimation_jax.features.batches import in_batches
 from ganimation_jax.types import to_float
@@ -120,7 +120,7 @@ def main():
     rows = []
     with animator, judges.mediapipe(units) as mediapipe:
         readers = {
-            "critic": judges.critic(animator.model.read_aus, units).read,
+            "critic": judges.own_reader(animator.model.read_aus, units).read,
             "mediapipe": mediapipe.read,
         }
         for sheet, names in args.sheet:

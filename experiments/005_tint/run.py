@@ -23,7 +23,7 @@ from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.animation.loading import in_colour
 from ganimation_jax.data.dataset import FaceDataset
 from ganimation_jax.evaluation import judges
-from ganimation_jax.evaluation.aus import correlation
+from ganimation_jax.evaluation.agreement import correlation
 from ganimation_jax.reports.picture_grid import grid
 from ganimation_jax.runs import pretrained
 from ganimation_jax.runs.load import load_run

@@ -12,7 +12,16 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
-from ganimation_jax.evaluation.report import PANELS
+PANELS = {
+    "critic: edited - real score": ("critic/wasserstein",),
+    "critic: input gradient norm": ("critic/gradient_norm",),
+    "AU loss": ("critic/aus", "generator/aus"),
+    "cycle loss": ("generator/cycle",),
+    "attention (share kept)": ("generator/attention_mean",),
+    "held-out: requested vs read change, r": ("edit_response/r",),
+    "held-out: reading of real faces, r": ("own_on_real/r",),
+    "held-out: mean pixel change of an edit (0-255)": ("edit_response/pixels",),
+}
 
 
 def main():

@@ -318,7 +318,9 @@ def evaluation_batches(
             .map(Mirror())
         )
     dataset = dataset.batch(batch_size, drop_remainder=False)
-    return iter(dataset)
+    # By default 500 batches are read ahead.
+    ahead = grain.ReadOptions(num_threads=2, prefetch_buffer_size=READ_AHEAD)
+    return iter(dataset.to_iter_dataset(ahead))
 
 
 def held_out_batches(cfg: ConfigDict, faces: Source) -> grain.DatasetIterator:

@@ -1,7 +1,7 @@
-"""Evaluated runs next to each other: ``ganimation compare RUN1 RUN2``.
+"""Evaluated runs side by side: ``ganimation compare RUN1 RUN2``.
 
 Prints the scores that the runs share, the best one marked, and writes ``compare.html``. The
-runs must have been evaluated (``python -m ganimation_jax.main --mode=eval``).
+runs must have been evaluated (``ganimation eval``).
 """
 
 import argparse
@@ -9,13 +9,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ganimation_jax.evaluation.comparison_page import Rows, write_page
 from ganimation_jax.evaluation.results import Result, from_json
-from ganimation_jax.evaluation.scores import Score, better, read, verdicts
-from ganimation_jax.evaluation.side_by_side import write_page
+from ganimation_jax.evaluation.scores import Score, by_unit, totals, verdicts
 
 LEGEND = (
-    "* is better than all others by more than two standard errors, = is the best or within two of "
-    "it, ? is the best but no standard error tells whether that means anything."
+    "* is better than all others by more than two standard errors; = is the best, or within two "
+    "standard errors of it; ? is the best, but without standard errors that may mean nothing."
 )
 
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def load(folders: Sequence[Path]) -> dict[str, tuple[Path, Result]]:
-    """Short name -> folder and result of each run.
+    """Short name -> folder of the report, and result, of each run.
 
     Raises:
       FileNotFoundError: a run was not evaluated.
@@ -57,34 +57,38 @@ def load(folders: Sequence[Path]) -> dict[str, tuple[Path, Result]]:
     names = tails if len(set(tails)) == len(tails) else [str(folder) for folder in folders]
     runs = {}
     for name, folder in zip(names, folders, strict=True):
-        path = folder / "report" / "report.json"
+        # Of a run, or itself a report, as that of a model that is not a run.
+        report = folder if (folder / "report.json").is_file() else folder / "report"
+        path = report / "report.json"
         if not path.is_file():
             raise FileNotFoundError(
-                f"{folder} was not evaluated (no {path}): run python -m ganimation_jax.main "
-                f"--mode=eval --config=... --workdir={folder}"
+                f"{folder} was not evaluated (no {path}): run ganimation eval --config=... "
+                f"--workdir={folder}"
             )
         try:
-            runs[name] = folder, from_json(path.read_text(encoding="utf-8"))
+            runs[name] = report, from_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     return runs
 
 
 def differences(results: Mapping[str, Result]) -> list[str]:
-    """Why figures of these runs may not compare, for people."""
-    told = []
+    """Why scores of these runs may not be comparable, in sentences."""
+    found = []
     for fact in ("data", "examples"):
-        values = {name: result.facts.get(fact, "not told") for name, result in results.items()}
+        values = {name: result.facts.get(fact, "unknown") for name, result in results.items()}
         if len(set(values.values())) > 1:
             consequence = (
-                "no figure is called better" if fact == "data" else "only KID and means compare"
+                "no score is called better"
+                if fact == "data"
+                else "only KID and means are comparable"
             )
-            told.append(f"evaluated on different {fact} ({_each(values)}): {consequence}")
+            found.append(f"evaluated on different {fact} ({_each(values)}): {consequence}")
     if not same_units(results):
         units = {name: " ".join(result.action_units) for name, result in results.items()}
-        told.append(
-            f"different action units ({_each(units)}): their averages do not compare, and only "
-            "single units that all have are drawn"
+        found.append(
+            f"different action units ({_each(units)}): their averages are not comparable, and only "
+            "single units that all runs have are drawn"
         )
     measured = {
         name: {one.name for one in result.sections if not one.missing}
@@ -95,8 +99,8 @@ def differences(results: Mapping[str, Result]) -> list[str]:
         if lacks := sorted(everything - have):
             reasons = {one.name: one.missing for one in results[name].sections}
             each = (f"{one} ({reasons[one]})" if reasons.get(one) else one for one in lacks)
-            told.append(f"{name} lacks what another has: {', '.join(each)}")
-    return told
+            found.append(f"{name} lacks what another run has: {', '.join(each)}")
+    return found
 
 
 def same_units(results: Mapping[str, Result]) -> bool:
@@ -104,43 +108,42 @@ def same_units(results: Mapping[str, Result]) -> bool:
     return len({frozenset(result.action_units) for result in results.values()}) == 1
 
 
-Rows = dict[str, tuple[list[Score | None], list[str]]]
-
-
 def table(results: Mapping[str, Result]) -> Rows:
-    """Score that two runs or more have -> its value in each run, and its mark.
+    """Key of each score that two or more runs have -> its value in each run, and its mark.
 
     Nothing is marked if the runs were evaluated on different data, nor averages over
     different action units, nor Frechet distances of different numbers of examples.
     """
-    totals: list[dict[str, Score]] = []
-    averaged: set[str] = set()
+    found: list[dict[str, Score]] = []
+    averaged: set[tuple[str, str]] = set()
     for result in results.values():
-        found: dict[str, Score] = {}
+        of_run: dict[str, Score] = {}
         for section in result.sections:
-            overall, units = read(section, result.action_units)
-            found.update({score.name: score for score in overall})
-            averaged |= set(units)
-        totals.append(found)
+            of_run.update({score.key: score for score in totals(section.scores)})
+            averaged |= set(by_unit(section.scores))
+        found.append(of_run)
     rows: Rows = {}
-    for name in dict.fromkeys(name for found in totals for name in found):
-        scores: list[Score | None] = [found.get(name) for found in totals]
+    for key in dict.fromkeys(key for of_run in found for key in of_run):
+        scores = [of_run.get(key) for of_run in found]
         if sum(score is not None for score in scores) > 1:
-            judged = _comparable(name, results, averaged)
-            rows[name] = scores, verdicts(name, scores) if judged else [""] * len(scores)
+            one = next(score for score in scores if score is not None)
+            judged = _comparable(one, results, averaged)
+            rows[key] = scores, verdicts(scores) if judged else [""] * len(scores)
     return rows
 
 
-def _comparable(name: str, results: Mapping[str, Result], averaged: set[str]) -> bool:
+def _comparable(
+    score: Score, results: Mapping[str, Result], averaged: set[tuple[str, str]]
+) -> bool:
     def same(fact: str) -> bool:
         return len({result.facts.get(fact) for result in results.values()}) == 1
 
     # Frechet distances shrink with the number of samples.
-    sample_bound = name.rpartition("/")[2].startswith(("Frechet", "FID"))
+    sample_bound = score.name.startswith(("Frechet", "FID"))
     return (
         same("data")
         and (same("examples") or not sample_bound)
-        and (same_units(results) or name not in averaged)
+        and (same_units(results) or (score.group, score.name) not in averaged)
     )
 
 
@@ -151,7 +154,7 @@ def as_text(names: Sequence[str], rows: Rows) -> str:
         cells = [
             f"{_plain(score)} {mark or ' '}" for score, mark in zip(scores, marks, strict=True)
         ]
-        lines.append([name, *cells, better(name)])
+        lines.append([name, *cells, next(score.better for score in scores if score)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = []
     for first, *middle, last in lines:
@@ -163,7 +166,7 @@ def as_text(names: Sequence[str], rows: Rows) -> str:
 def _plain(score: Score | None) -> str:
     if score is None or score.value != score.value:
         return "-"
-    error = f" ± {score.error:.2g}" if score.error == score.error else ""
+    error = f" ± {score.se:.2g}" if score.se == score.se else ""
     return f"{score.value:.4g}{error}"
 
 

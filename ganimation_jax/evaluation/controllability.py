@@ -1,4 +1,4 @@
-"""Does each action unit obey on its own? Ask for it from 0 to 1, read what comes."""
+"""Whether each condition can be controlled alone: request it from 0 to 1, read the edits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -9,13 +9,13 @@ import numpy as np
 from ganimation_jax.evaluation.judges import Judge
 from ganimation_jax.evaluation.means import (
     Figures,
-    Values,
     by_unit,
     defined_mean,
     error,
     over_faces,
 )
 from ganimation_jax.evaluation.results import Response
+from ganimation_jax.evaluation.scores import LOWER, ONE, Score, Scores
 from ganimation_jax.features.batches import in_batches
 from ganimation_jax.types import Edit
 
@@ -39,11 +39,10 @@ def read_levels(
     levels: Sequence[float] = LEVELS,
     batch_size: int = 32,
 ) -> list[Readings]:
-    """Ask for each action unit alone at every level, the others as they are in the face.
+    """Request each condition alone at every level; the others keep the face's own intensity.
 
-    Every edit is made once and shown to all judges; those of one unit and level are held at
-    a time. That is faces x units x levels edits: 32 faces with 17 units make 2,720, some
-    40 seconds for MediaPipe.
+    Every edit is made once and shown to all judges; those of one condition and level are held
+    at a time. That is faces x conditions x levels edits: 32 faces with 17 units make 2,720.
 
     Args:
       image: ``f h w 3`` in [-1, 1].
@@ -89,21 +88,21 @@ def response(readings: Readings) -> Response:
     )
 
 
-def scores(readings: Readings, action_units: Sequence[str]) -> Values:
-    """``controllability_<judge>``: the slope of measured against requested intensity.
+def scores(readings: Readings, units: Sequence[str]) -> Scores:
+    """``controllability_<judge>``: the slope of the read against the requested intensity.
 
-    By least squares in each face, averaged: 1 obeys, 0 ignores. A judge that reads too
-    little or too much even in real faces scales it; compare runs under one judge.
+    By least squares in each face, averaged: 1 is perfect control, 0 none. A judge that reads too
+    little or too much even in real faces scales it; compare runs by one judge.
 
     Yields:
-      See ``means.by_unit``; and ``/unread``, the share of edits in which the judge found no
-      face. A face counts in the units in which it was read at two levels.
+      ``unread``, the share of edits in which the judge found no face; ``slope``, as
+      ``means.by_unit``. A face counts in the units in which it was read at two levels.
     """
-    name = f"controllability_{readings.judge}"
+    group = f"controllability_{readings.judge}"
     served = np.isfinite(readings.intensity).any(axis=(0, 2))
     lost = ~np.isfinite(readings.intensity[:, served])
-    yield f"{name}/unread", float(lost.mean()) if lost.size else 1.0
-    yield from by_unit(name, action_units, _slopes(readings), readings.quality)
+    yield Score(group, "unread", float(lost.mean()) if lost.size else 1.0, better=LOWER)
+    yield from by_unit(group, "slope", units, _slopes(readings), readings.quality, ONE)
 
 
 def _slopes(readings: Readings) -> Figures:

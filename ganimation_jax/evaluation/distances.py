@@ -5,12 +5,11 @@ The network belongs in the name of the figure: figures on different networks, im
 """
 
 import warnings
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-Values = Iterator[tuple[str, float]]
+from ganimation_jax.evaluation.scores import LOWER, Score, Scores
 
 
 class Estimate(NamedTuple):
@@ -20,7 +19,7 @@ class Estimate(NamedTuple):
     error: float
 
 
-def compare(network: str, a: np.ndarray, b: np.ndarray, seed: int = 0) -> Values:
+def compare(network: str, a: np.ndarray, b: np.ndarray, seed: int = 0) -> Scores:
     """Both distances of two sets, named after the network.
 
     Args:
@@ -29,17 +28,20 @@ def compare(network: str, a: np.ndarray, b: np.ndarray, seed: int = 0) -> Values
       seed: of the subsets.
 
     Yields:
-      ``KID-<network>`` with its standard error ``/se``, ``Frechet-<network>`` (or ``FID``)
-      with its small-sample ``/bias``.
+      ``KID-<network>`` with its standard error, ``Frechet-<network>`` (or ``FID``) with its
+      small-sample bias as the baseline "bias".
+
+    >>> features = np.random.default_rng(0).normal(size=(40, 3))
+    >>> [score.key for score in compare("VGG16", features, features)]
+    ['KID-VGG16', 'Frechet-VGG16', 'Frechet-VGG16/bias']
     """
     rng = np.random.default_rng(seed)
     size = min(1000, min(len(a), len(b)) // 2)
     estimate = kid(a, b, subsets=100, subset_size=size, rng=rng)
-    yield f"KID-{network}", estimate.value
-    yield f"KID-{network}/se", estimate.error
+    yield Score("", f"KID-{network}", estimate.value, estimate.error, better=LOWER)
     name = "FID" if network == "Inception" else f"Frechet-{network}"
-    yield name, frechet(a, b)
-    yield f"{name}/bias", frechet_bias(a, b, rng)
+    yield Score("", name, frechet(a, b), better=LOWER)
+    yield Score("", name, frechet_bias(a, b, rng), baseline="bias")
 
 
 def kid(

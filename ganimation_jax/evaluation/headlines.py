@@ -1,16 +1,16 @@
-"""The few numbers that tell how well a run works, and a line on how to read each."""
+"""The few scores that show how well a model works, with a line on how to read each."""
 
-import fnmatch
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from ganimation_jax.evaluation.results import Result
-from ganimation_jax.evaluation.scores import Score, read
+from ganimation_jax.evaluation.judges import OWN
+from ganimation_jax.evaluation.results import Result, Section
+from ganimation_jax.evaluation.scores import Score, baselines, totals
 
 
 class Headline(NamedTuple):
-    """A number with what to hold it against."""
+    """A score with what to compare it with."""
 
     title: str
     score: Score
@@ -19,45 +19,41 @@ class Headline(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    pattern: str  # of the score's name
-    title: str  # {judge}: the first word of the name; {name}: its last
+    where: str  # kind of a section, or group of a score
+    name: str  # of the score; "" for all
+    title: str  # {judge}: who read; {name}: the score's name
     read: Callable[[float, Mapping[str, float]], str]
-    siblings: tuple[str, ...] = ()  # baselines that stand beside the score, not below it
+    judge: str = ""  # only if this one read
 
 
 def headlines(result: Result) -> Iterator[Headline]:
-    """Those of a result that are known, the most telling first."""
-    found = {
-        score.name: score
-        for section in result.sections
-        for score in read(section, result.action_units)[0]
-    }
+    """The headlines of a result, the most telling first."""
     for rule in _RULES:
-        for name in fnmatch.filter(found, rule.pattern):
-            yield _headline(rule, found[name], found)
+        for section in result.sections:
+            if not rule.judge or rule.judge == section.judge:
+                for score in totals(section.scores):
+                    # A score of another group in a section is not of its kind.
+                    kind = section.kind if score.group in ("", section.name) else ""
+                    here = rule.where in (kind, score.group)
+                    if here and rule.name in ("", score.name):
+                        yield _headline(rule, score, section)
 
 
-def _headline(rule: _Rule, score: Score, found: Mapping[str, Score]) -> Headline:
-    folder, _, last = score.name.rpartition("/")
-    head = score.name.partition("/")[0].removeprefix("controllability_")
-    title = rule.title.format(judge=head.partition("_on_")[0], name=last)
-    beside = {
-        word: found[f"{folder}/{word}"] for word in rule.siblings if f"{folder}/{word}" in found
-    }
-    baselines = beside | score.notes
-    if "unread" in baselines and not baselines["unread"].value:
-        del baselines["unread"]  # the judge found every face
-    values = {word: baseline.value for word, baseline in baselines.items()}
+def _headline(rule: _Rule, score: Score, section: Section) -> Headline:
+    judge = "The model itself" if section.judge == OWN else section.judge
+    title = rule.title.format(judge=judge, name=score.name)
+    beside = baselines(score, section.scores)
+    values = {name: baseline.value for name, baseline in beside.items()}
     known = math.isfinite(score.value)
-    return Headline(title, score, baselines, rule.read(score.value, values) if known else "")
+    return Headline(title, score, beside, rule.read(score.value, values) if known else "")
 
 
-def _obeys(slope: float, baselines: Mapping[str, float]) -> str:
-    scale = "(1: exactly as asked, 0: not at all)"
+def _follows(slope: float, baselines: Mapping[str, float]) -> str:
+    scale = "(1: exactly as requested, 0: not at all)"
     if slope > 1.3:
         return f"Edits overshoot {scale}."
     if slope > 0.7:
-        return f"Edits do what is asked for {scale}."
+        return f"Edits follow the request {scale}."
     return f"Edits fall short {scale}." if slope > 0.3 else f"Edits hardly follow {scale}."
 
 
@@ -70,15 +66,15 @@ def _agrees(r: float, baselines: Mapping[str, float]) -> str:
 def _off(mae: float, baselines: Mapping[str, float]) -> str:
     rival = baselines.get("no_edit", math.nan)
     if math.isnan(rival):
-        return "Mean distance from what was asked for; intensities run from 0 to 1."
+        return "Mean distance from the request; intensities run from 0 to 1."
     verb = "Nearer to" if mae < rival else "No nearer to"
-    return f"{verb} what was asked for than the unedited picture."
+    return f"{verb} the request than the unedited picture."
 
 
 def _same_person(distance: float, baselines: Mapping[str, float]) -> str:
     same, other = baselines.get("same_person", math.nan), baselines.get("other_person", math.nan)
     if math.isnan(same):
-        return "Euclidean; below 0.6 the network takes two pictures for one person."
+        return "Euclidean; below 0.6 the network assigns two pictures to one person."
     if distance < same:
         return "Closer to its source than another picture of the same person is."
     if distance < other:
@@ -96,15 +92,15 @@ def _set_distance(value: float, baselines: Mapping[str, float]) -> str:
 def _fidelity(psnr: float, baselines: Mapping[str, float]) -> str:
     rival = baselines.get("no_edit", math.nan)
     if math.isnan(rival):
-        return "dB; higher is nearer, 100: the very picture."
+        return "dB; higher is nearer, 100 is equality."
     verb = "Nearer to" if psnr > rival else "No nearer to"
     return f"dB; {verb.lower()} the true picture than the unedited one."
 
 
 def _overlaps(iou: float, baselines: Mapping[str, float]) -> str:
     if iou <= baselines.get("everything", 0):
-        return "The mask finds what must change no better than painting everything."
-    return "The mask finds what must change (1: exactly)."
+        return "The mask finds the changing pixels no better than painting everything."
+    return "The mask finds the changing pixels (1: exactly)."
 
 
 def _keeps(share: float, baselines: Mapping[str, float]) -> str:
@@ -116,21 +112,16 @@ def _keeps(share: float, baselines: Mapping[str, float]) -> str:
 
 
 _RULES = (
-    _Rule("controllability_*", "{judge}: slope of read against asked intensity", _obeys),
-    _Rule("*_on_edits/r", "{judge}: requested and read intensities correlate", _agrees),
-    _Rule("*_on_edits/mae", "{judge}: mean error of edits", _off),
-    _Rule("edit_response/r", "Critic: requested and read changes correlate", _agrees),
-    _Rule("truth/psnr", "PSNR to the true edit", _fidelity),
-    _Rule("truth/attention_iou", "Painted against truly changed, IoU", _overlaps),
-    _Rule("reconstruction/psnr", "PSNR, there and back again", _fidelity),
-    _Rule(
-        "identity/distance",
-        "Distance of faces, source to edit",
-        _same_person,
-        ("same_person", "other_person"),
-    ),
-    _Rule("*KID-*", "{name}", _set_distance),
-    _Rule("*FID", "{name}", _set_distance),
-    _Rule("attention/mean", "Attention: share kept", _keeps),
-    _Rule("critic_on_real/r", "Critic as a reader of real faces: correlation", _agrees),
+    _Rule("control", "slope", "{judge}: slope of read against requested intensity", _follows),
+    _Rule("true_edit", "psnr", "PSNR to the true edit of the person", _fidelity),
+    _Rule("edits", "r", "{judge}: requested and read intensities correlate", _agrees),
+    _Rule("edits", "mae", "{judge}: mean error of edits", _off),
+    _Rule("edit_response", "r", "The model itself: requested and read changes correlate", _agrees),
+    _Rule("truth", "psnr", "PSNR to the true edit", _fidelity),
+    _Rule("truth", "attention_iou", "Painted against truly changed, IoU", _overlaps),
+    _Rule("reconstruction", "psnr", "PSNR of edits undone", _fidelity),
+    _Rule("identity", "distance", "Distance of faces, source to edit", _same_person),
+    _Rule("sets", "", "{name}", _set_distance),
+    _Rule("attention", "mean", "Attention: share kept", _keeps),
+    _Rule("real", "r", "The model as a reader of real faces: correlation", _agrees, OWN),
 )

@@ -1,6 +1,6 @@
-"""What evaluators look at: held-out faces, their edits, and what the critic reads in both."""
+"""What evaluators look at: held-out faces, their edits, and what the model reads in both."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -8,76 +8,80 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganimation_jax.data.pipeline import Source
-from ganimation_jax.evaluation import attention, aus, quality, truth
 from ganimation_jax.synthetic.faces import SyntheticFaces
-from ganimation_jax.types import Batch, Edit, to_float
+from ganimation_jax.types import Edit, to_float
+
+EditFaces = Callable[[jax.Array, jax.Array, jax.Array], Edit]  # image, want, have; compiled
+ReadFaces = Callable[[jax.Array], jax.Array]  # image -> conditions; compiled
 
 
 class HeldOut(NamedTuple):
     """Arrays over the held-out faces; images float32 in [-1, 1]."""
 
     image: np.ndarray  # b h w 3
-    aus: np.ndarray  # b n, annotated
-    target_aus: np.ndarray  # b n, asked for
+    have: np.ndarray  # b n, annotated
+    want: np.ndarray  # b n, requested
     edited: np.ndarray  # b h w 3
-    attention: np.ndarray | None  # b h w 1; None where the model has none
-    reconstructed: np.ndarray  # b h w 3, the edit edited back to `aus`
-    aus_read: np.ndarray | None  # b n, the model's own reading of `image`, if it reads
-    edited_aus_read: np.ndarray | None  # b n, its reading of `edited`
+    reconstructed: np.ndarray  # b h w 3, the edit edited back to ``have``
+    attention: np.ndarray | None = None  # b h w 1; None where the model has none
+    read: np.ndarray | None = None  # b n, the model's own reading of ``image``, if it reads
+    edited_read: np.ndarray | None = None  # b n, its reading of ``edited``
+    other: np.ndarray | None = None  # b h w 3, a face with ``want``, where the data have it
+    paired: np.ndarray | None = None  # b, where ``other`` is the same person's; None: everywhere
+
+
+class Subject(NamedTuple):
+    """What is evaluated: a model and faces that it was not trained on."""
+
+    held_out: HeldOut
+    faces: Source  # the source of ``held_out``: its first faces, in order
+    names: tuple[str, ...]  # of the n conditions
+    edit: EditFaces
+    read: ReadFaces | None  # the model's own reader, if it has one
+
+    @property
+    def persons(self) -> list[str]:
+        """Who each face is; faces whose person is not known count as persons of their own."""
+        count = len(self.held_out.image)
+        if isinstance(self.faces, SyntheticFaces):
+            return [str(i) for i in range(count)]
+        return [self.faces[i].get("person") or f"unknown {i}" for i in range(count)]
 
 
 def look(
-    batches: Iterable[dict[str, np.ndarray]],
-    edit: Callable[[jax.Array, jax.Array, jax.Array], Edit],
-    read_aus: Callable[[jax.Array], jax.Array] | None,
+    batches: Iterable[dict[str, np.ndarray]], edit: EditFaces, read: ReadFaces | None
 ) -> HeldOut:
     """Edit held-out faces there and back.
 
     Args:
-      batches: of ``data.pipeline.evaluation_batches``.
-      edit: image, want, have -> Edit; compiled.
-      read_aus: image -> conditions; compiled; None if the model reads none.
+      batches: of ``data.pipeline.evaluation_batches``; closed at the end, if it can be.
+      edit: image, want, have -> Edit.
+      read: image -> conditions; None if the model reads none.
     """
-    parts = []
-    for arrays in batches:
-        batch = Batch(**{name: jnp.asarray(array) for name, array in arrays.items()})
-        batch = batch._replace(image=to_float(batch.image))
-        there = edit(batch.image, batch.want, batch.have)
-        back = edit(there.image, batch.have, batch.want)
-        part = {
-            "image": batch.image,
-            "aus": batch.have,
-            "target_aus": batch.want,
-            "edited": there.image,
-            "attention": there.attention,
-            "reconstructed": back.image,
-            "aus_read": read_aus(batch.image) if read_aus else None,
-            "edited_aus_read": read_aus(there.image) if read_aus else None,
-        }
-        parts.append(HeldOut(**jax.device_get(part)))
+    try:
+        parts = [_look(arrays, edit, read) for arrays in batches]
+    finally:
+        if close := getattr(batches, "close", None):
+            close()
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-def evaluate(
-    held_out: HeldOut, faces: Source, action_units: tuple[str, ...]
-) -> Iterator[tuple[str, float]]:
-    """The evaluators that are quick enough to run during training: ``(name, value)``.
-
-    Args:
-      held_out: what was seen.
-      faces: where it comes from: drawn ones have a true edit.
-      action_units: names of the n action units.
-    """
-    h = held_out
-    if h.aus_read is not None and h.edited_aus_read is not None:
-        yield from aus.agreement("critic_on_real", action_units, h.aus_read, h.aus)
-        yield from aus.agreement("critic_on_edits", action_units, h.edited_aus_read, h.target_aus)
-        yield from aus.change_correlation(h.edited_aus_read - h.aus_read, h.target_aus - h.aus)
-    if h.attention is not None:
-        yield from attention.health(h.attention)
-    yield from quality.reconstruction(h.reconstructed, h.image)
-    yield from quality.change(h.edited, h.image)
-    if isinstance(faces, SyntheticFaces):
-        yield from truth.evaluate(
-            truth.of(faces, action_units, h.target_aus), h.image, h.edited, h.attention
-        )
+def _look(arrays: dict[str, np.ndarray], edit: EditFaces, read: ReadFaces | None) -> HeldOut:
+    image, have, want = (jnp.asarray(arrays[name]) for name in ("image", "have", "want"))
+    image = to_float(image)
+    there = edit(image, want, have)
+    back = edit(there.image, have, want)
+    other = arrays.get("other")
+    found = {
+        "image": image,
+        "have": have,
+        "want": want,
+        "edited": there.image,
+        "reconstructed": back.image,
+        "attention": there.attention,
+        "read": read(image) if read else None,
+        "edited_read": read(there.image) if read else None,
+        "other": None if other is None else to_float(jnp.asarray(other)),
+        "paired": arrays.get("paired"),
+    }
+    return HeldOut(**jax.device_get(found))

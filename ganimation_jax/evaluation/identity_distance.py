@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ganimation_jax.evaluation.means import Values, mean
+from ganimation_jax.evaluation.means import mean
+from ganimation_jax.evaluation.scores import HIGHER, LOWER, Score, Scores
 
 
 def evaluate(
@@ -14,7 +15,7 @@ def evaluate(
     embed: Callable[[np.ndarray], np.ndarray],
     threshold: float,
     seed: int = 0,
-) -> Values:
+) -> Scores:
     """How far edits move a face, between 'same person' and 'another person' of the same set.
 
     Args:
@@ -25,33 +26,35 @@ def evaluate(
       seed: of the pairs.
 
     Yields:
-      ``identity/distance`` of source and edit; ``identity/same_person`` and
-      ``identity/other_person``, between different pictures of the set; their ``/pairs``;
-      ``identity/verified``, the share below the threshold, also for both baselines; and
-      ``identity/auc``, how well distance tells same from other pairs (0.5: not at all). Each
-      with its standard error ``/se``. What there are no pairs for is NaN, with pairs 0.
+      ``distance`` of source and edit; ``verified``, the share below the threshold; the same of
+      different pictures of the set, as the baselines "same_person" and "other_person", and their
+      number of ``pairs``; and ``auc``, how well distance tells same from other pairs (0.5: not
+      at all). Without pairs a score is NaN.
 
     Raises:
-      ValueError: the arrays do not have one length, or are empty.
+      ValueError: the arrays differ in length, or are empty.
+
+    >>> faces = np.array([[0.0, 0.0], [0.0, 0.3], [2.0, 0.0], [2.0, 0.3]])
+    >>> found = evaluate(faces, faces + 0.1, ["a", "a", "b", "b"], lambda x: x, threshold=0.6)
+    >>> {score.baseline: round(score.value, 2) for score in found if score.name == "distance"}
+    {'': 0.14, 'same_person': 0.3, 'other_person': 2.0}
     """
     if not len(image) == len(edited) == len(persons) or not len(image):
         raise ValueError(
-            f"need one edit and one name an image: {len(image)}, {len(edited)}, {len(persons)}"
+            f"need one edit and one name for each image: {len(image)}, {len(edited)}, "
+            f"{len(persons)}"
         )
     source = np.asarray(embed(image), np.float64)
     moved = np.linalg.norm(source - np.asarray(embed(edited), np.float64), axis=1)
     same, other = (_distances(source, pairs) for pairs in sample_pairs(persons, seed))
-    yield from mean("identity/distance", moved)
-    yield from mean("identity/same_person", same)
-    yield "identity/same_person/pairs", len(same)
-    yield from mean("identity/other_person", other)
-    yield "identity/other_person/pairs", len(other)
-    yield from mean("identity/verified", moved < threshold)
-    yield from mean("identity/verified/same_person", same < threshold)
-    yield from mean("identity/verified/other_person", other < threshold)
-    area, error = auc(same, other)
-    yield "identity/auc", area
-    yield "identity/auc/se", error
+    for baseline, found in (("", moved), ("same_person", same), ("other_person", other)):
+        whose = persons if not baseline else None  # baselines have one pair a person
+        yield mean("identity", "distance", found, baseline=baseline, better=LOWER, persons=whose)
+        near = found < threshold
+        yield mean("identity", "verified", near, baseline=baseline, better=HIGHER, persons=whose)
+    yield Score("identity", "pairs", float(len(same)), baseline="same_person")
+    yield Score("identity", "pairs", float(len(other)), baseline="other_person")
+    yield Score("identity", "auc", *auc(same, other), better=HIGHER)
 
 
 def sample_pairs(persons: Sequence[str], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

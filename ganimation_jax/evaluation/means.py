@@ -1,10 +1,11 @@
-"""Means over faces with their standard errors, one or one for each action unit.
+"""Means over faces with their standard errors, over all or for each condition.
 
 A figure over faces is a value and an ``influence``: by how much each face pulls it, to first
 order (Hampel 1974). For a mean that is the face's own value minus the mean; correlations have
-theirs. The standard error of any such figure, and of an average of several that were measured
+their own. The standard error of any such figure, and of an average of several that were measured
 in the same faces, is the spread of the summed influences over the root of their number
-(the infinitesimal jackknife). Nothing need be normal; below some 20 faces it is too small.
+(the infinitesimal jackknife). Nothing need be normal; below about 20 faces it is too small.
+Faces of one person are not independent: with ``persons`` their influences are summed first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-Values = Iterator[tuple[str, float]]
+from ganimation_jax.evaluation.scores import Better, Score
 
 
 class Figures(NamedTuple):
@@ -30,52 +31,87 @@ def defined_mean(x: np.ndarray) -> np.ndarray:
 
 
 def over_faces(values: np.ndarray) -> Figures:
-    """The mean of each column of ``b n``; NaNs are left out."""
+    """The mean of each column of ``b n``; NaNs are ignored."""
     values = np.asarray(values, np.float64)
     value = defined_mean(values)
     return Figures(value, values - value)
 
 
-def mean(name: str, values: np.ndarray) -> Values:
-    """``name`` and its standard error ``name/se``, over the b values that are not NaN."""
+def mean(
+    group: str,
+    name: str,
+    values: np.ndarray,
+    *,
+    baseline: str = "",
+    better: Better = "",
+    persons: Sequence[str] | None = None,
+) -> Score:
+    """The mean over the b values that are not NaN, as a score.
+
+    Args:
+      group, name, baseline, better: of the score.
+      values: ``b``.
+      persons: b names, for a standard error over persons; by default each value is one.
+
+    >>> mean("x", "distance", np.array([1.0, 3.0]))[:4]
+    ('x', 'distance', 2.0, 1.0)
+    """
     figures = over_faces(np.asarray(values)[:, None])
-    yield name, float(figures.value[0])
-    yield f"{name}/se", error(figures.influence)
+    se = error(figures.influence, persons)
+    return Score(group, name, float(figures.value[0]), se, baseline=baseline, better=better)
 
 
 def by_unit(
-    name: str, action_units: Sequence[str], figures: Figures, quality: Mapping[str, str]
-) -> Values:
-    """Each action unit's figure, and the mean over those that the judge reads well.
+    group: str,
+    name: str,
+    units: Sequence[str],
+    figures: Figures,
+    quality: Mapping[str, str],
+    better: Better = "",
+) -> Iterator[Score]:
+    """The figure of each unit, and the mean over those that the judge reads well.
 
     Args:
-      name: of the mean; an action unit's is ``name/AU12``.
-      action_units: names of the n columns.
+      group, name, better: of the scores.
+      units: names of the n columns.
       figures: of a judge.
-      quality: how far it can be trusted with each, "good", "low" or "none"; what is not
-        in it is good.
+      quality: how far the judge can be trusted with each unit, "good", "low" or "none"; units
+        that are not in it are good.
 
     Yields:
-      ``name`` over good units; ``name/low_confidence`` over low ones if there are any; each
-      unit. All with ``/se``. A unit that has no figure is NaN and in no mean.
+      The mean over good units; that over low ones, if there are any, as the baseline
+      "low_confidence"; each unit. A unit that has no figure is NaN and in no mean.
     """
-    grades = np.array([quality.get(code, "good") for code in action_units])
-    for suffix, grade in (("", "good"), ("/low_confidence", "low")):
+    grades = np.array([quality.get(unit, "good") for unit in units])
+    for baseline, grade in (("", "good"), ("low_confidence", "low")):
         members = (grades == grade) & np.isfinite(figures.value)
         if grade == "good" or (grades == grade).any():
-            yield f"{name}{suffix}", float(defined_mean(figures.value[members]))
-            yield f"{name}{suffix}/se", error(figures.influence[:, members])
-    for i, code in enumerate(action_units):
-        yield f"{name}/{code}", float(figures.value[i])
-        yield f"{name}/{code}/se", error(figures.influence[:, [i]])
+            value, se = (
+                float(defined_mean(figures.value[members])),
+                error(figures.influence[:, members]),
+            )
+            yield Score(group, name, value, se, baseline=baseline, better=better)
+    for i, unit in enumerate(units):
+        value, se = float(figures.value[i]), error(figures.influence[:, [i]])
+        yield Score(group, name, value, se, unit=unit, better=better)
 
 
-def error(influence: np.ndarray) -> float:
-    """Standard error of the average of m figures. b m -> scalar; NaN below two faces."""
+def error(influence: np.ndarray, persons: Sequence[str] | None = None) -> float:
+    """Standard error of the average of m figures; NaN below two faces, or two persons.
+
+    Args:
+      influence: ``b m``.
+      persons: b names; the influences of one person are summed.
+    """
     present = np.isfinite(influence)
-    faces = int(present.any(axis=1).sum())
-    if faces < 2:
+    if not present.any():
         return float("nan")
     share = np.where(present, influence, 0) / np.maximum(present.sum(axis=0), 1)
-    pull = share.mean(axis=1)  # of each face on the average
-    return float(np.sqrt(np.square(pull).sum() * faces / (faces - 1)))
+    pull = share.mean(axis=1)[present.any(axis=1)]  # of each face on the average
+    if persons is not None:
+        names = np.asarray(persons)[present.any(axis=1)]
+        _, whose = np.unique(names, return_inverse=True)
+        pull = np.bincount(whose, pull)
+    if len(pull) < 2:
+        return float("nan")
+    return float(np.sqrt(np.square(pull).sum() * len(pull) / (len(pull) - 1)))

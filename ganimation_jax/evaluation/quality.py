@@ -1,18 +1,35 @@
 """Quality of images, by comparison of pixels."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
+from ganimation_jax.evaluation.scores import HIGHER, Score, Scores
 
-def reconstruction(reconstructed: np.ndarray, image: np.ndarray) -> Iterator[tuple[str, float]]:
-    """There and back again: ``reconstruction/psnr`` in dB, ``b h w 3`` in [-1, 1] both."""
-    yield "reconstruction/psnr", float(psnr(reconstructed, image).mean())
+CHANGED = 8 / 127.5  # of a colour, 8 levels of 255: a change that the eye sees
 
 
-def change(edited: np.ndarray, image: np.ndarray) -> Iterator[tuple[str, float]]:
+def reconstruction(reconstructed: np.ndarray, image: np.ndarray) -> Scores:
+    """``reconstruction/psnr`` in dB of edits undone, ``b h w 3`` in [-1, 1] both."""
+    value = float(psnr(reconstructed, image).mean())
+    yield Score("reconstruction", "psnr", value, better=HIGHER)
+
+
+def change(edited: np.ndarray, image: np.ndarray) -> Scores:
     """``edit_response/pixels``: mean absolute change on the 0-255 scale; 0 is no edit."""
-    yield "edit_response/pixels", float(np.abs(edited - image).mean() * 127.5)
+    yield Score("edit_response", "pixels", float(np.abs(edited - image).mean() * 127.5))
+
+
+def visible_change(image: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Where two images differ visibly. b h w 3, b h w 3 -> b h w."""
+    return np.abs(target - image).max(axis=-1) > CHANGED
+
+
+def psnr_within(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """As ``psnr``, over the pixels of a mask ``b h w``; NaN where it is empty. -> b."""
+    error = np.square(a.astype(np.float64) - b).mean(axis=-1)
+    total = np.where(mask, error, 0).sum(axis=(1, 2))
+    count = mask.sum(axis=(1, 2))
+    error = np.divide(total, count, out=np.full(len(a), np.nan), where=count > 0)
+    return 10 * np.log10(4 / np.maximum(error, 4e-10))
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,35 +1,34 @@
-"""What an evaluation found, and ``report.json``, in which it is kept."""
+"""The result of an evaluation, and ``report.json``, which keeps it."""
 
 import json
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-SCHEMA = 1  # of report.json: counts up when older readers would read it wrongly
+from ganimation_jax.evaluation.scores import Score
+
+SCHEMA = 2  # of report.json: incremented when older readers would misread it
+Kind = Literal["", "edits", "real", "control", "sets"]
 
 
 class Section(NamedTuple):
-    """One thing that was measured, or the reason why it was not.
-
-    Names of scores are paths. The first word of what a judge has read is
-    ``<judge>_on_<images>`` or ``controllability_<judge>``. Below a score
-    ``identity/verified`` stand its standard error ``identity/verified/se``, its value for each
-    action unit ``.../AU12``, and figures to hold it against, such as
-    ``identity/verified/same_person``.
-    """
+    """One thing that was measured, or the reason why it was not."""
 
     name: str
     title: str
     about: str  # what is measured, how to read it, its baselines
-    scores: dict[str, float]  # NaN: not defined
+    scores: list[Score]
     missing: str = ""  # why it was not measured; then there are no scores
+    kind: Kind = ""  # a judge read "edits", "real" faces, tried "control"; distances of "sets"
+    judge: str = ""  # who read, for the first three kinds
+    quality: dict[str, str] = {}  # noqa: RUF012 - of the judge; units not in it are good
 
 
 class Response(NamedTuple):
-    """Controllability: each action unit alone asked for from 0 to 1, and what a judge read."""
+    """Controllability: each action unit alone requested from 0 to 1, and what a judge read."""
 
-    judge: str  # as in the names of its scores
+    judge: str
     levels: np.ndarray  # l, requested intensities in [0, 1]
     measured: np.ndarray  # n l, mean reading of each action unit; NaN: not judged
     error: np.ndarray  # n l, its standard error
@@ -45,13 +44,6 @@ class Result(NamedTuple):
     sections: list[Section]
     responses: list[Response]
 
-    def quality(self, name: str) -> dict[str, str]:
-        """How far a score's judge can be trusted: action unit -> "good", "low" or "none"."""
-        head = name.partition("/")[0].removeprefix("controllability_")
-        judge = head.partition("_on_")[0]
-        said = next((one.quality for one in self.responses if one.judge == judge), {})
-        return {unit: said.get(unit, "good") for unit in self.action_units}
-
 
 def to_json(result: Result) -> str:
     """The text of ``report.json``; NaN becomes null.
@@ -62,7 +54,10 @@ def to_json(result: Result) -> str:
     """
     _check(result)
     record = result._asdict() | {
-        "sections": [section._asdict() for section in result.sections],
+        "sections": [
+            section._asdict() | {"scores": [_record(score) for score in section.scores]}
+            for section in result.sections
+        ],
         "responses": [response._asdict() for response in result.responses],
     }
     text = json.dumps({"schema": SCHEMA} | _plain(record), indent=1, allow_nan=False)
@@ -85,7 +80,7 @@ def from_json(text: str) -> Result:
         )
     try:
         sections = [
-            Section(**item | {"scores": {k: _number(v) for k, v in item["scores"].items()}})
+            Section(**item | {"scores": [_score(score) for score in item["scores"]]})
             for item in record["sections"]
         ]
         responses = [
@@ -100,6 +95,16 @@ def from_json(text: str) -> Result:
         raise ValueError(f"a damaged report: {type(error).__name__} {error}") from error
     _check(result)
     return result
+
+
+def _record(score: Score) -> dict[str, Any]:
+    """With its key, for people and programs that look for one score."""
+    return {"key": score.key} | score._asdict()
+
+
+def _score(item: dict[str, Any]) -> Score:
+    fields = {name: value for name, value in item.items() if name != "key"}
+    return Score(**fields | {name: _number(item[name]) for name in ("value", "se")})
 
 
 _ARRAYS = ("levels", "measured", "error")

@@ -1,84 +1,77 @@
-"""Reading a section's flat scores: their errors, action units, and which way is better."""
+"""A score: a figure with its standard error, what it is of, and which way is better."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
-from ganimation_jax.evaluation.results import Section
-
-LOWER, HIGHER, ONE = "lower is better", "higher is better", "1 is best"
-_BETTER = {
-    **dict.fromkeys(("mae", "rmse", "distance", "fid", "lpips", "unread"), LOWER),
-    **dict.fromkeys(
-        ("r", "icc", "psnr", "psnr_changed", "ssim", "verified", "attention_iou"), HIGHER
-    ),
-}
+Better = Literal["", "lower is better", "higher is better", "1 is best"]
+LOWER: Better = "lower is better"
+HIGHER: Better = "higher is better"
+ONE: Better = "1 is best"
 
 
 class Score(NamedTuple):
-    """A figure with all that stands below it."""
+    """One figure that an evaluator found.
 
-    name: str
-    value: float
-    error: float  # standard error; NaN: not known
-    notes: dict[str, "Score"]  # baselines, counts, ..., by their last word
-
-
-Units = dict[str, dict[str, Score]]  # name of the score over all units -> action unit -> score
-
-
-def better(name: str) -> str:
-    """Which way a score is better; "" if that is no question, as for a baseline.
-
-    The last word of the name decides, and of that what is before a network's or
-    version's name: ``KID-VGG16``, ``LPIPS-Alex``, ``ICC(3,1)``.
+    >>> Score("truth", "psnr", 27.5, se=0.2, baseline="no_edit").key
+    'truth/psnr/no_edit'
+    >>> Score("mediapipe_on_edits", "mae", 0.1, unit="AU12").key
+    'mediapipe_on_edits/mae/AU12'
     """
-    word = name.rpartition("/")[2].lower()
-    if name.startswith("controllability_") and "/" not in name:
-        return ONE  # a slope
-    family = word.partition("-")[0].partition("(")[0]
-    return LOWER if family in ("kid", "frechet") else _BETTER.get(family, "")
+
+    group: str  # what was compared: "mediapipe_on_edits", "truth"; "" if the name says it all
+    name: str  # of the measure: "psnr"
+    value: float  # NaN: not defined
+    se: float = math.nan  # standard error; NaN: not known
+    unit: str = ""  # the condition that it is of: "AU12"; "" for the mean over all
+    baseline: str = ""  # of what else the same measure is: "no_edit"; or a remark on it: "bias"
+    better: Better = ""  # "" where neither way is
+
+    @property
+    def key(self) -> str:
+        """The name under which it is logged: ``group/name/baseline/unit``, empty parts left out."""
+        return "/".join(filter(None, (self.group, self.name, self.baseline, self.unit)))
 
 
-def read(section: Section, action_units: Sequence[str]) -> tuple[list[Score], Units]:
-    """The scores of a section over all action units, and those of each.
-
-    Returns:
-      In the order of the section. A name whose parent is also a score is a note of that.
-    """
-    totals: list[Score] = []
-    units: Units = {}
-    for name in section.scores:
-        parent, _, word = name.rpartition("/")
-        if word in action_units:
-            units.setdefault(parent, {})[word] = _score(section, name, action_units)
-        elif word != "se" and parent not in section.scores:
-            totals.append(_score(section, name, action_units))
-    return totals, units
+Scores = Iterator[Score]
+Units = dict[tuple[str, str], dict[str, Score]]  # (group, name) -> unit -> score
 
 
-def _score(section: Section, name: str, action_units: Sequence[str]) -> Score:
-    below = [
-        other.rpartition("/")[2] for other in section.scores if other.rpartition("/")[0] == name
-    ]
-    notes = {
-        word: _score(section, f"{name}/{word}", action_units)
-        for word in below
-        if word != "se" and word not in action_units
+def totals(scores: Iterable[Score]) -> list[Score]:
+    """The scores over all units that are not baselines, in order."""
+    return [score for score in scores if not score.unit and not score.baseline]
+
+
+def baselines(score: Score, scores: Iterable[Score]) -> dict[str, Score]:
+    """The baselines of a score, by name."""
+    return {
+        other.baseline: other
+        for other in scores
+        if other.baseline and not other.unit and (other.group, other.name) == score[:2]
     }
-    error = section.scores.get(f"{name}/se", math.nan)
-    return Score(name, section.scores[name], error, notes)
 
 
-def verdicts(name: str, scores: Sequence[Score | None]) -> list[str]:
+def by_unit(scores: Iterable[Score]) -> Units:
+    """The scores of single units, in order."""
+    units: Units = {}
+    for score in scores:
+        if score.unit and not score.baseline:
+            units.setdefault((score.group, score.name), {})[score.unit] = score
+    return units
+
+
+def verdicts(scores: Sequence[Score | None]) -> list[str]:
     """Marks of one score over several runs.
 
     Returns:
       For each "" or: "*" better than all others by more than two standard errors of the
       difference; "=" the best figure, or within two standard errors of it; "?" the best figure,
-      but without the errors nobody knows whether that means anything.
+      but without standard errors nobody knows whether that means anything.
+
+    >>> verdicts([Score("x", "r", 0.5, 0.01, better=HIGHER), Score("x", "r", 0.6, 0.01)])
+    ['', '*']
     """
-    direction = better(name)
+    direction: Better = next((score.better for score in scores if score is not None), "")
     marks = [""] * len(scores)
     known = {i: s for i, s in enumerate(scores) if s is not None and math.isfinite(s.value)}
     if not direction or len(known) < 2:
@@ -94,7 +87,7 @@ def verdicts(name: str, scores: Sequence[Score | None]) -> list[str]:
     return marks
 
 
-def _badness(value: float, direction: str) -> float:
+def _badness(value: float, direction: Better) -> float:
     return abs(value - 1) if direction == ONE else value if direction == LOWER else -value
 
 
@@ -102,5 +95,5 @@ def _gap(difference: float, one: Score, other: Score) -> float:
     """In standard errors of the difference, as of independent samples; NaN if not known."""
     if difference == 0:
         return 0
-    error = math.hypot(one.error, other.error)
+    error = math.hypot(one.se, other.se)
     return difference / error if error else math.inf

@@ -1,8 +1,8 @@
-"""Edits of synthetic faces against the true edit: the same person, drawn with the target.
+"""Edits of drawn faces against the true edit: the same person, drawn with the target.
 
-Each figure stands next to what two do-nothings score: 'no edit' returns the source, 'copy
-target' the target expression on somebody else's face. An edit worth having is nearer to the
-truth than both.
+Each figure stands beside those of two trivial editors: 'no edit' returns the source, 'copy
+target' the target expression on another person's face. A useful edit is nearer to the truth
+than both.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ import numpy as np
 
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.evaluation import quality
-from ganimation_jax.evaluation.aus import agreement
+from ganimation_jax.evaluation.agreement import agreement
 from ganimation_jax.evaluation.fit import fit_aus
 from ganimation_jax.evaluation.judges import Judge
-from ganimation_jax.evaluation.means import Values, mean
+from ganimation_jax.evaluation.means import mean
+from ganimation_jax.evaluation.scores import HIGHER, Scores
 from ganimation_jax.synthetic.drawn_face import render
 from ganimation_jax.synthetic.drawn_person import Identity
 from ganimation_jax.synthetic.faces import SyntheticFaces
 
-CHANGED = 8 / 127.5  # of a colour, 8 levels of 255: what the eye sees of a change
 FITTED = 32  # faces whose action units are fitted: 0.65 s each at 64 pixels, 1.2 s at 128
 
 
@@ -62,69 +62,73 @@ def of(faces: SyntheticFaces, action_units: Sequence[str], target_aus: np.ndarra
         return _floats([render(who, expression, faces.image_size) for who, expression in pairs])
 
     image, target = _floats([face["image"] for face in shown]), drawn(identities)
-    changed = np.abs(target - image).max(axis=-1) > CHANGED
+    changed = quality.visible_change(image, target)
     return Truth(identities, aus, wanted, image, target, drawn(others), changed)
 
 
 def evaluate(
     truth: Truth, image: np.ndarray, edited: np.ndarray, attention: np.ndarray | None
-) -> Values:
+) -> Scores:
     """How near edits come to the truth in pixels, and whether attention is where it should be.
 
     Args:
       image: ``b h h 3``, what was edited: the faces of ``truth``.
       edited: ``b h h 3``.
-      attention: ``b h h 1`` in [0, 1], the share of the source that is kept, if there is one.
+      attention: ``b h h 1`` in [0, 1], the share of the source that is kept; None if the
+        model has none.
 
     Yields:
-      ``truth/psnr`` and ``truth/ssim`` to the true edit; ``truth/psnr_changed``, over the pixels
-      that truly change; each also of the baselines, ``/no_edit`` and ``/copy_target``.
-      ``truth/attention_iou``, of the pixels that are mostly painted anew with those that change,
-      and if ``/everything`` were painted. All are means over faces with ``/se``; a face in
-      which nothing is to change has no ``psnr_changed``, and no IoU where nothing is painted.
+      ``truth/psnr`` and ``ssim`` to the true edit; ``psnr_changed``, over the pixels that truly
+      change; each also for the baselines "no_edit" and "copy_target". ``attention_iou``, of
+      the pixels that are mostly painted anew with those that change, with the baseline
+      "everything". All are means over faces; a face in which nothing is to change has no
+      ``psnr_changed``, and no IoU where nothing is painted.
 
     Raises:
       ValueError: ``image`` is not that of ``truth``.
     """
     if image.shape != truth.image.shape or np.abs(image - truth.image).max() > 1e-3:
         raise ValueError("the edited faces are not those whose true edits were drawn")
-    pictures = {"": edited, "/no_edit": image, "/copy_target": truth.copy}
-    for suffix, picture in pictures.items():
-        yield from mean(f"truth/psnr{suffix}", quality.psnr(picture, truth.target))
-        yield from mean(f"truth/psnr_changed{suffix}", _psnr_changed(picture, truth))
-        yield from mean(f"truth/ssim{suffix}", quality.ssim(picture, truth.target))
+    pictures = {"": edited, "no_edit": image, "copy_target": truth.copy}
+    for baseline, picture in pictures.items():
+        measures = {
+            "psnr": quality.psnr(picture, truth.target),
+            "psnr_changed": quality.psnr_within(picture, truth.target, truth.changed),
+            "ssim": quality.ssim(picture, truth.target),
+        }
+        for name, values in measures.items():
+            yield mean("truth", name, values, baseline=baseline, better=HIGHER)
     if attention is None:
         return
     painted = 1 - attention[..., 0] > 0.5
-    yield from mean("truth/attention_iou", _iou(painted, truth.changed))
-    everything = np.ones_like(truth.changed)
-    yield from mean("truth/attention_iou/everything", _iou(everything, truth.changed))
+    masks = {"": painted, "everything": np.ones_like(truth.changed)}
+    for baseline, mask in masks.items():
+        overlap = _iou(mask, truth.changed)
+        yield mean("truth", "attention_iou", overlap, baseline=baseline, better=HIGHER)
 
 
 def evaluate_aus(
     truth: Truth, edited: np.ndarray, action_units: Sequence[str], fitted: int = FITTED
-) -> Values:
+) -> Scores:
     """``truth_on_edits``: the action units that edits show, by exact fit, against the target.
 
     Args:
       edited: ``b h h 3``.
       action_units: of the run.
-      fitted: the first so many faces are looked at; a fit draws some 250 faces.
+      fitted: how many faces are fitted, the first ones; a fit draws some 250 faces.
 
     Yields:
-      As ``aus.agreement``; and the means of ``mae``, ``r`` and ``icc`` of the baselines, which
-      need no fit: ``/no_edit`` shows the face's own, ``/copy_target`` exactly the target.
+      As ``agreement``; and the means of ``mae``, ``r`` and ``icc`` of the baselines, which
+      need no fit: "no_edit" shows the face's own units, "copy_target" exactly the target.
     """
     columns, fitted = positions(action_units), min(fitted, len(edited))
     own, wanted = truth.aus[:fitted, columns], truth.target_aus[:fitted, columns]
     read = judge(truth, action_units).read(edited[:fitted])
     yield from agreement("truth_on_edits", action_units, read, wanted)
     for baseline, shown in (("no_edit", own), ("copy_target", wanted)):
-        scores = dict(agreement("baseline", action_units, shown, wanted))
-        for measure in ("mae", "r", "icc"):
-            for suffix in ("", "/se"):
-                value = scores[f"baseline/{measure}{suffix}"]
-                yield f"truth_on_edits/{measure}/{baseline}{suffix}", value
+        for score in agreement("truth_on_edits", action_units, shown, wanted):
+            if not score.unit and score.name != "unread":
+                yield score._replace(baseline=baseline)
 
 
 def judge(truth: Truth, action_units: Sequence[str]) -> Judge:
@@ -141,15 +145,6 @@ def judge(truth: Truth, action_units: Sequence[str]) -> Judge:
 
 def _floats(images: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(images).astype(np.float32) / 127.5 - 1
-
-
-def _psnr_changed(picture: np.ndarray, truth: Truth) -> np.ndarray:
-    """As ``quality.psnr``, over the pixels that truly change; NaN if none does. -> b."""
-    error = np.square(picture.astype(np.float64) - truth.target).mean(axis=-1)
-    total = np.where(truth.changed, error, 0).sum(axis=(1, 2))
-    count = truth.changed.sum(axis=(1, 2))
-    error = np.divide(total, count, out=np.full(len(picture), np.nan), where=count > 0)
-    return 10 * np.log10(4 / np.maximum(error, 4e-10))
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -84,7 +84,11 @@ def card_of(run: Run, about: Path | None = None, report: Path | None = None) -> 
         found = model_files.read_object(report)
         if "sections" not in found:
             raise ValueError(f"{report} is not a report of 'ganimation eval'")
-        scores = {k: v for section in found["sections"] for k, v in section["scores"].items()}
+        scores = {
+            score["key"]: score["value"]
+            for section in found["sections"]
+            for score in section["scores"]
+        }
         card["evaluation"] = {"facts": found["facts"], "scores": scores}
     return {**card, "step": run.step, "config": config}
 

@@ -1,16 +1,17 @@
-"""Line charts as inline SVG, readable without colour: lines also differ in dash and marker."""
+"""Charts as inline SVG, readable without colour: lines also differ in dash and marker."""
 
-import html
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from markupsafe import Markup, escape
 
 # Of different lightness, for greyscale.
 STROKES = (("#1c5d99", ""), ("#d9772b", "7 3"), ("#2b2b2b", "2 3"), ("#7aa874", "10 3 2 3"))
 MOST = 300  # points of a line: a screen shows no more
-GRID, INK = "#dfe4e9", "#52606d"
+GRID = "#dfe4e9"
+DARK, BLUE, RED = "#1f2933", "#2f6f9f", "#c0503a"
 
 
 class Line(NamedTuple):
@@ -43,7 +44,7 @@ def chart(
     y_range: tuple[float, float] | None = None,
     identity: bool = False,
     markers: bool = False,
-) -> str:
+) -> Markup:
     """Lines over a grid.
 
     Args:
@@ -69,7 +70,8 @@ def chart(
             f' stroke="#7b8794" stroke-dasharray="1 3"/>'
         )
     parts += [_line(line, x, y, markers) for line in lines]
-    return f'<svg viewBox="0 0 {width} {height}" role="img" fill="none">{"".join(parts)}</svg>'
+    drawing = "".join(parts)  # numbers only: nothing to escape
+    return Markup(f'<svg viewBox="0 0 {width} {height}" role="img" fill="none">{drawing}</svg>')
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
@@ -83,14 +85,67 @@ def ticks(low: float, high: float, about: int) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-def key(names: Sequence[tuple[str, int]]) -> str:
-    """What the lines of a chart are: names with their styles, as HTML."""
-    items = [
-        f'<span><svg width="30" height="12" fill="none"><path d="M1 6H29"{_stroke(style)}/>'
-        f"{_marker(style, 15, 6)}</svg>{html.escape(name)}</span>"
-        for name, style in names
-    ]
-    return f'<p class="key">{"".join(items)}</p>'
+def swatch(style: int) -> Markup:
+    """A sample of a line's style, for a key."""
+    return Markup('<svg width="30" height="12" fill="none"><path d="M1 6H29"{}/>{}</svg>').format(
+        Markup(_stroke(style)),
+        Markup(_marker(style, 15, 6)),
+    )
+
+
+def histogram(counts: np.ndarray) -> Markup:
+    """Shares of the faces over 0-5; heights are square roots, because most faces are at 0."""
+    shares = (counts / max(counts.sum(), 1)).tolist()
+    width, height = 230, 64  # pixels, without the ticks
+    tall = height / max(max(shares), 1e-9) ** 0.5
+    wide, step = width / len(shares), 5 / len(shares)
+    bars = "".join(
+        f'<rect x="{place * wide:.1f}" y="{height - tall * share**0.5:.1f}" width="{wide - 1:.1f}"'
+        f' height="{tall * share**0.5:.1f}"><title>{place * step:.1f}-{(place + 1) * step:.1f}:'
+        f" {share:.1%}</title></rect>"
+        for place, share in enumerate(shares)
+    )
+    anchors = ("start", "middle", "middle", "middle", "middle", "end")
+    ticks = "".join(
+        f'<text x="{value * width / 5:.0f}" y="{height + 13}" text-anchor="{anchor}">{value}</text>'
+        for value, anchor in enumerate(anchors)
+    )
+    return Markup(
+        f'<svg viewBox="0 0 {width} {height + 16}" width="{width}" height="{height + 16}">'
+        f'<g fill="{BLUE}">{bars}</g>'
+        f'<path d="M0 {height}H{width}" stroke="#9aa5b1"/><g class="tick">{ticks}</g></svg>'
+    )
+
+
+def heat_map(matrix: np.ndarray, names: Sequence[str]) -> Markup:
+    """A square matrix of numbers in [-1, 1]: red above 0, blue below, NaN blank."""
+    cell, edge = 36, 48
+    side = edge + cell * len(names)
+    parts = []
+    for row, name in enumerate(map(escape, names)):
+        middle = edge + cell * (row + 0.5)
+        parts.append(f'<text x="{edge - 6}" y="{middle + 4}" text-anchor="end">{name}</text>')
+        parts.append(f'<text x="{middle}" y="{edge - 8}" text-anchor="middle">{name}</text>')
+        for column, value in enumerate(matrix[row].tolist()):
+            x, y = edge + cell * column, edge + cell * row
+            if row == column:
+                continue
+            known = value == value
+            parts.append(
+                f'<rect x="{x}" y="{y}" width="{cell - 1}" height="{cell - 1}" rx="3"'
+                f' fill="{_shade(value) if known else "#f0f2f4"}"/>'
+            )
+            if known:
+                ink = "#fff" if abs(value) > 0.55 else DARK
+                text = f"{value:.2f}".replace("0.", ".").replace("-.00", ".00")
+                parts.append(
+                    f'<text x="{x + cell / 2 - 0.5}" y="{y + cell / 2 + 3.5}" text-anchor="middle"'
+                    f' fill="{ink}" class="value">{text}</text>'
+                )
+    drawing = "".join(parts)
+    return Markup(
+        f'<svg viewBox="0 0 {side} {side}" width="{side}" height="{side}">{drawing}</svg>'
+    )
 
 
 def _span(values: np.ndarray) -> tuple[float, float]:
@@ -166,3 +221,12 @@ def _short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:g}{unit}"
     return f"{value:g}"
+
+
+def _shade(value: float) -> str:
+    """White at 0, red at 1, blue at -1."""
+    strength = min(abs(value), 1.0)
+    end = RED if value > 0 else BLUE
+    channels = (int(end[place : place + 2], 16) for place in (1, 3, 5))
+    mixed = (round(250 + (channel - 250) * strength) for channel in channels)
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)

@@ -9,7 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from ganimation_jax.data.pipeline import evaluation_batches, held_out_batches
-from ganimation_jax.evaluation import held_out
+from ganimation_jax.evaluation import held_out, suite
 from ganimation_jax.parallel import processes, sharding
 from ganimation_jax.reports import samples
 from ganimation_jax.training.guard import Guard
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 SAMPLE_FACES = 3
 CONSOLE_SCORES = (
-    "critic_on_real/mae",
-    "critic_on_edits/mae",
+    "own_on_real/mae",
+    "own_on_edits/mae",
     "edit_response/r",
     "edit_response/pixels",
     "reconstruction/psnr",
@@ -137,8 +137,8 @@ class Look:
         edit = functools.partial(self._edit, nets)
         read = None if self._read is None else functools.partial(self._read, nets)
         seen = held_out.look(held_out_batches(self._cfg, parts.held_out), edit, read)
-        found = held_out.evaluate(seen, parts.held_out, parts.model.names)
-        scores = {name: value for name, value in found if not name.endswith("/se")}
+        subject = held_out.Subject(seen, parts.held_out, parts.model.names, edit, read)
+        scores = {one.key: one.value for part in suite.quick(subject) for one in part.scores}
         parts.records.write(images, scores, CONSOLE_SCORES)
         return scores
 

@@ -1,59 +1,62 @@
-"""How well action units are read, and how well edits obey.
+"""How well conditions are read, and how well edits follow the request.
 
-The run's own critic is a judge that the generator was trained to please: use it to see
-whether training works, and the others in ``judges`` to compare methods.
+The model's own reader is a judge that the edits may have been trained to please: use it to see
+whether training works, and the judges in ``judges`` to compare methods.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ganimation_jax.evaluation.means import Figures, Values, by_unit, defined_mean, over_faces
+from ganimation_jax.evaluation.means import Figures, by_unit, defined_mean, over_faces
+from ganimation_jax.evaluation.scores import HIGHER, LOWER, Score, Scores
 
 
 def agreement(
-    name: str,
-    action_units: Sequence[str],
+    group: str,
+    units: Sequence[str],
     read: np.ndarray,
     wanted: np.ndarray,
     quality: Mapping[str, str] | None = None,
-) -> Values:
-    """Mean absolute error, Pearson correlation and ICC(3,1), per action unit and on average.
+) -> Scores:
+    """Mean absolute error, Pearson correlation and ICC(3,1), for each unit and on average.
 
     Args:
-      name: of the comparison; metrics are ``name/mae``, ``name/mae/AU12``, ...
-      action_units: names of the n columns.
-      read, wanted: ``b n``, in [0, 1]. A row of NaN is a face that was not read, a column an
-        action unit that is not served; neither enters any figure.
-      quality: of the judge in each action unit, see ``means.by_unit``; by default all good.
+      group: of the scores.
+      units: names of the n columns.
+      read, wanted: ``b n``, in [0, 1]. A row of NaN is a face that was not read, a column a
+        unit that is not served; neither enters any figure.
+      quality: of the judge in each unit, see ``means.by_unit``; by default all good.
 
     Yields:
-      ``name/unread``, the share of faces not read. Then ``name/mae``, ``name/r`` and
-      ``name/icc``: the mean over good units, ``/low_confidence`` over low ones, each unit,
-      each with ``/se``. An action unit that does not vary in ``read`` or ``wanted`` has no
-      correlation: it is NaN, and the average is over the others.
+      ``unread``, the share of faces not read. Then ``mae``, ``r`` and ``icc``, as ``by_unit``. A
+      unit that does not vary in ``read`` or ``wanted`` has no correlation: it is NaN, and the
+      average is over the others.
 
     Raises:
-      ValueError: ``read`` and ``wanted`` are not of one shape.
+      ValueError: ``read`` and ``wanted`` differ in shape.
+
+    >>> wanted = np.array([[0.0], [0.5], [1.0]])
+    >>> scores = {score.key: score.value for score in agreement("x", ["AU12"], wanted / 2, wanted)}
+    >>> scores["x/unread"], scores["x/mae"], round(scores["x/r"], 6)
+    (0.0, 0.25, 1.0)
     """
     if read.shape != wanted.shape:
         raise ValueError(f"read {read.shape} and wanted {wanted.shape} differ in shape")
     pairs = np.stack([read, wanted]).astype(np.float64)
     pairs[:, ~np.isfinite(pairs).all(axis=0)] = np.nan
-    yield f"{name}/unread", float((~np.isfinite(read)).all(axis=1).mean())
-    figures = {
-        "mae": over_faces(np.abs(pairs[0] - pairs[1])),
-        "r": _pearson(pairs),
-        "icc": consistency(pairs),
-    }
-    for measure, by in figures.items():
-        yield from by_unit(f"{name}/{measure}", action_units, by, quality or {})
+    yield Score(group, "unread", float((~np.isfinite(read)).all(axis=1).mean()), better=LOWER)
+    grades = quality or {}
+    absolute = over_faces(np.abs(pairs[0] - pairs[1]))
+    yield from by_unit(group, "mae", units, absolute, grades, LOWER)
+    yield from by_unit(group, "r", units, _pearson(pairs), grades, HIGHER)
+    yield from by_unit(group, "icc", units, consistency(pairs), grades, HIGHER)
 
 
-def change_correlation(read_change: np.ndarray, wanted_change: np.ndarray) -> Values:
-    """``edit_response/r``: requested against read change of intensity, all units together."""
+def change_correlation(read_change: np.ndarray, wanted_change: np.ndarray) -> Scores:
+    """``edit_response/r``: requested against read change, all units together."""
     pooled = correlation(read_change.reshape(-1, 1), wanted_change.reshape(-1, 1))
-    yield "edit_response/r", float(pooled[0])
+    yield Score("edit_response", "r", float(pooled[0]), better=HIGHER)
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -96,7 +99,7 @@ def _pearson(pairs: np.ndarray) -> Figures:
 
 
 def _varies(ratings: np.ndarray) -> np.ndarray:
-    """Asked of the values, for the variance of equal ones is only nearly 0. k b n -> k n."""
+    """Whether values differ; the variance of equal ones is only nearly 0. k b n -> k n."""
     present = np.isfinite(ratings)
     highest = np.where(present, ratings, -np.inf).max(axis=1)
     return highest > np.where(present, ratings, np.inf).min(axis=1)
@@ -107,5 +110,5 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray, where: np.ndarray) ->
 
 
 def _positive(x: np.ndarray) -> np.ndarray:
-    """Divisors: what is 0 or NaN is so where the value is NaN anyway."""
+    """Divisors; where one is 0 or NaN the value is NaN anyway."""
     return np.where(x > 0, x, np.nan)
