@@ -303,7 +303,7 @@ def test_smoke_config_end_to_end(tmp_path):
     records = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     losses = [record["critic/aus"] for record in records if "critic/aus" in record]
     assert losses[-1] < losses[0]  # the critic learns to read action units
-    assert any("critic_on_edits/mae" in record for record in records)
+    assert any("own_on_edits/mae" in record for record in records)
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"8", "16"}
     for images in (128, 256):
         grid = np.asarray(Image.open(tmp_path / "samples" / f"samples-{images:08d}.png"))
