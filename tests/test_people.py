@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import io
 
 import numpy as np
 import pytest
@@ -159,6 +160,8 @@ def test_directions_survive_saving(tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"no")
     with pytest.raises(ValueError, match=r"bad.npz holds no directions of style"):
         Directions.load(tmp_path / "bad.npz")
+    with pytest.raises(FileNotFoundError, match=r"none.npz: fit them with .* fit-directions"):
+        Directions.load(tmp_path / "none.npz")
 
 
 def test_expressions_are_different_and_each_as_often():
@@ -294,7 +297,7 @@ def test_the_command_draws_a_dataset_of_pairs(tmp_path, capsys):
     groups = dataset.pair_groups()
     for record, group in zip(dataset, groups, strict=True):
         assert record["person"] == f"p{group:05d}"
-        assert Image.open(tmp_path / "once" / "crops" / f"{record['id']}.jpg").size == (64, 64)
+        assert Image.open(io.BytesIO(record["jpeg"])).size == (64, 64)
     assert (tmp_path / "once" / "pairs.jpg").exists()
 
     # More people: those who are drawn stay as they are. Another folder: the same bytes.

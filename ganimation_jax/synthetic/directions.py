@@ -52,8 +52,14 @@ class Directions(NamedTuple):
         """Read what ``save`` wrote.
 
         Raises:
+          FileNotFoundError: there is no such file.
           ValueError: it is something else.
         """
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no directions of style at {path}: fit them with `ganimation prepare"
+                " fit-directions --out FILE`, and give --directions FILE"
+            )
         try:
             with np.load(path) as file:
                 about = json.loads(str(file["about"]))
