@@ -117,9 +117,15 @@ def look(
         shown = crop(image, transform_of(face, VIEW), VIEW)
         rows.append((change, aus, describe(shown), np.array(face.pose)))
     columns = [np.array(column, np.float32) for column in zip(*rows, strict=True)]
-    columns = columns or [np.zeros((0, 1), np.float32)] * 4
+    seen = Seen(*(columns or [np.zeros((0, 1), np.float32)] * len(Seen._fields)))
     with path.with_suffix(".partial").open("wb") as file:
-        np.savez(file, **dict(zip(Seen._fields, columns, strict=True)))
+        np.savez(
+            file,
+            change=seen.change,
+            aus=seen.aus,
+            descriptor=seen.descriptor,
+            pose=seen.pose,
+        )
     path.with_suffix(".partial").rename(path)
     return path
 

@@ -5,7 +5,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -221,4 +221,4 @@ def describer() -> Callable[[np.ndarray], np.ndarray]:
     from ganimation_jax.features import face_resnet
 
     embed = face_resnet.load()
-    return lambda image: np.asarray(embed(image[None])[0])
+    return lambda image: np.asarray(embed(cast(Any, image[None]))[0])
