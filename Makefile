@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := runs/demo
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-rest test-all lint clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/ganimation train --config=configs/synthetic.py --workdir=$(RUN) \
@@ -16,8 +16,11 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-test lint
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-all: $(VENV)/installed-test-all lint
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --ignore=tests/test_distributed.py
+test-all: test test-rest
+
+# What `make test` leaves out: slow tests, and those that compare with PyTorch.
+test-rest: $(VENV)/installed-test-all
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "slow or torch" --ignore=tests/test_distributed.py
 	@# Alone, because its processes wait for one another.
 	$(VENV)/bin/python -m pytest tests/test_distributed.py
 

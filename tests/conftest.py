@@ -40,6 +40,12 @@ from ganimation_jax.types import Batch, Model, Optimizer, State
 NETWORKS = Generator(width=4, residual_blocks=1), Critic(UNITS, width=4)
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if {"torch", "torch_ganimation"} & set(item.fixturenames):
+            item.add_marker("torch")
+
+
 def pytest_configure():
     flags.FLAGS.mark_as_parsed()  # Grain's worker processes read absl flags
 

@@ -101,6 +101,7 @@ def torch_images(images):
 IMAGENET_SHIFT, IMAGENET_SCALE = (0.030, 0.088, 0.188), (0.458, 0.448, 0.450)  # LPIPS, in [-1, 1]
 
 
+@pytest.mark.torch
 def test_vgg16_against_torch():
     torch = pytest.importorskip("torch")
     sizes = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
@@ -121,6 +122,7 @@ def random_lpips():
     return lpips.Params(tuple(random_layer(*size) for size in sizes), heads)
 
 
+@pytest.mark.torch
 def test_lpips_against_torch():
     torch = pytest.importorskip("torch")
     params = random_lpips()
@@ -150,6 +152,7 @@ def random_resnet():
     return face_resnet.Params((stem, *blocks), projection)
 
 
+@pytest.mark.torch
 def test_face_resnet_against_torch():
     torch = pytest.importorskip("torch")
     pool, pad = torch.nn.functional.avg_pool2d, torch.nn.functional.pad

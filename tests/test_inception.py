@@ -8,6 +8,7 @@ from ganimation_jax.features import inception
 
 torch = pytest.importorskip("torch", reason="the second route is PyTorch's: pip install torch")
 F = torch.nn.functional
+pytestmark = pytest.mark.torch
 
 
 class Net:
