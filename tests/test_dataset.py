@@ -115,7 +115,7 @@ def test_index_out_of_range(packed, index):
 
 
 def test_no_dataset_says_how_to_make_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"python -m ganimation_jax\.prepare"):
+    with pytest.raises(FileNotFoundError, match=r"ganimation prepare photos"):
         FaceDataset(tmp_path, "train")
 
 

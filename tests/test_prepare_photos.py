@@ -134,7 +134,7 @@ def test_what_is_not_measured_is_absent(prepared):
     card = (out / "README.md").read_text()
     assert "Not in the dataset: AU09." in card
     assert "| AU14 | dimpler |" in card
-    assert "low (r 0.08 with OpenFace)" in card
+    assert "low: not compared with people; r 0.08 with OpenFace" in card
 
 
 @needs_mediapipe

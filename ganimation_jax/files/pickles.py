@@ -6,6 +6,7 @@ never sees what the file says, except bytes and one of the plain number types. W
 make it allocate is bounded by the file's own size.
 """
 
+import io
 import pickle
 import re
 import struct
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def read(path: Path) -> Any:
 class _Bounded:
     """A file that is not asked for more than it has."""
 
-    def __init__(self, file: BinaryIO, size: int):
+    def __init__(self, file: io.BufferedIOBase, size: int):
         self._file, self._size = file, size
         self.readline = file.readline
 
@@ -163,7 +164,7 @@ class PlainUnpickler(_Unpickler):
     names = _ALLOWED
     allowed = "NumPy arrays"
 
-    def __init__(self, file: BinaryIO, size: int):
+    def __init__(self, file: io.BufferedIOBase, size: int):
         super().__init__(_Bounded(file, size), encoding="latin1")
         self.containers = 0
         # Text that is encoded, and pairs that are copied: honest data has less than its file

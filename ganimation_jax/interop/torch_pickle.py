@@ -11,7 +11,7 @@ import pickle
 import zipfile
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class Archive(NamedTuple):
     order: str  # "<" or ">"
 
 
-def open_archive(file: BinaryIO, size: int) -> Archive:
+def open_archive(file: io.BufferedIOBase, size: int) -> Archive:
     """Read all but the storages.
 
     Args:
@@ -156,7 +156,7 @@ _TorchUnpickler.dispatch = type(PlainUnpickler.dispatch)(
 )
 
 
-def _load(file: BinaryIO, size: int) -> Any:
+def _load(file: io.BufferedIOBase, size: int) -> Any:
     return _TorchUnpickler(file, size).load()
 
 
@@ -181,7 +181,7 @@ def _open_zip(file: zipfile.ZipFile, size: int) -> Archive:
     )
 
 
-def _open_old(file: BinaryIO, size: int) -> Archive:
+def _open_old(file: io.BufferedIOBase, size: int) -> Archive:
     if _load(file, size) != MAGIC:
         raise ValueError("it is no PyTorch file")
     _load(file, size)  # the version of the protocol
