@@ -7,6 +7,7 @@ Presets, as ``--config=configs/emotionet.py:NAME``:
     paper        Pumarola et al., ECCV 2018 (the default)
     official     the authors' code, albertpumarola/GANimation
     replicate    donydchen/ganimation_replicate
+    people       colour, from pairs of generated people (`ganimation prepare people`), then a critic
     recommended  the paper with what experiments/001_control found to be obeyed sooner
 
 docs/methods.md sets them side by side.
@@ -57,12 +58,30 @@ def recommended(cfg: ConfigDict) -> None:
     cfg.n_critic = 2
 
 
+def people(cfg: ConfigDict) -> None:
+    """Pairs teach the motion; then a critic adds what pairs are too timid for."""
+    cfg.generator.update(width=24, residual_blocks=4)
+    cfg.generator.update(condition="difference", motion=8.0, upsample="resize", patch=2)
+    cfg.critic.update(width=24, init_std=0.02 * (64 / 24) ** 0.5)
+    cfg.data.paired = 0.5
+    cfg.pairs_first = 0.5
+    cfg.n_critic = 1
+    cfg.batch_size = 16
+    cfg.lr = 5e-4
+    cfg.clip_norm = 1.0
+    # Weights of an edit whose true error is some 0.03.
+    cfg.loss.update(paired=100.0, motion=0.1, adversarial=0.1, aus=16.0)
+    cfg.loss.update(cycle=0.0, attention=0.0, total_variation=0.0)
+    cfg.data.target_noise = 0.0
+
+
 # What each changes in the paper's config.
 PRESETS = {
     "paper": lambda cfg: None,
     "official": official,
     "replicate": replicate,
     "recommended": recommended,
+    "people": people,
 }
 
 
@@ -80,6 +99,7 @@ def paper() -> ConfigDict:
     cfg.decay = "smooth"  # by_epoch (official code), by_next_epoch (ganimation_replicate), cosine
     cfg.batch_size = 25  # over all devices
     cfg.n_critic = 5  # critic updates to a generator update
+    cfg.pairs_first = 0.0  # share of the images, the first ones, with no loss but that of pairs
     cfg.steps_per_call = 1  # training steps in one call of the device: more for small models
     cfg.lr = 1e-4
     cfg.lr_critic = 0.0  # the critic's own; 0: as lr
@@ -105,6 +125,9 @@ def paper() -> ConfigDict:
     cfg.loss.cycle = 10.0
     cfg.loss.attention = 0.1
     cfg.loss.total_variation = 1e-4
+    cfg.loss.adversarial = 1.0
+    cfg.loss.paired = 0.0  # difference from the true edit, for pairs: see data.paired
+    cfg.loss.motion = 0.0  # variation of the motion between neighbouring pixels
     cfg.loss.attention_norm = "l2"
     cfg.loss.separate_penalty = False
 

@@ -15,6 +15,7 @@ CONFIGS = {
     "emotionet": emotionet.get_config(),
     "emotionet:official": emotionet.get_config("official"),
     "emotionet:replicate": emotionet.get_config("replicate"),
+    "emotionet:people": emotionet.get_config("people"),
     "celeba": celeba.get_config(),
     "lfw_openface:cpu": lfw_openface.get_config("cpu"),
     "synthetic": synthetic.get_config(),
@@ -58,10 +59,11 @@ def test_every_config_makes_a_train_step(name):
     assert leading[0] == cfg.n_critic
     aus = jax.ShapeDtypeStruct((*leading, len(cfg.action_units)), np.float32)
     image = jax.ShapeDtypeStruct((*leading, cfg.image_size, cfg.image_size, 3), np.uint8)
+    batches = Batch(image, aus, aus)
+    if training.sampling.paired:
+        batches = batches._replace(other=image, paired=jax.ShapeDtypeStruct(leading, bool))
     for phase in training.phases:
-        after, metrics = jax.eval_shape(
-            phase.step, state, Batch(image, aus, aus), jax.random.key(0)
-        )
+        after, metrics = jax.eval_shape(phase.step, state, batches, jax.random.key(0))
         assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
             lambda x: (x.shape, x.dtype), state
         )
@@ -95,6 +97,12 @@ def test_the_default_is_the_paper():
         ({"generator.patch": 0}, "generator.patch is 0"),
         ({"generator.patch": 3}, "image_size 128 .* not a multiple of 12"),
         ({"generator.motion": -1.0}, "generator.motion is -1.0 pixels"),
+        ({"pairs_first": 0.5}, "pairs_first is 0.5, which needs loss.paired and data.paired"),
+        ({"pairs_first": 1.5}, "pairs_first is 1.5; it is a share"),
+        (
+            {"pairs_first": 0.5, "loss.paired": 1.0, "data.paired": 1.0},
+            "pairs_first is 0.5 and n_critic 5; it must be 1",
+        ),
         ({"decay": "step"}, "decay 'step' is not one of smooth"),
         ({"every.log": 0}, "every.log is 0"),
     ],

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from helpers import SIZE, UNITS
 
+from ganimation_jax.methods import ganimation
 from ganimation_jax.models.critic import Critic
+from ganimation_jax.models.generator import Generator
 from ganimation_jax.steps import losses
+from ganimation_jax.steps.updates import Given
+from ganimation_jax.types import Batch
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(-1, 1, (3, SIZE, SIZE, 3)).astype(np.float32)
@@ -127,3 +131,82 @@ def test_the_norms_gradient_reaches_parameters_and_images():
     for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         assert np.abs(other).max() > 0
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(other).max())
+
+
+def test_true_edit_error_from_loops():
+    edited, truth = RNG.normal(size=(2, 2, 8, 4, 3)).astype(np.float32)
+    want = np.zeros(2)
+    for side in (1, 2, 4):
+        blocks = [
+            (edited - truth)[:, y : y + side, x : x + side].mean(axis=(1, 2))
+            for y in range(0, 8, side)
+            for x in range(0, 4, side)
+        ]
+        want += np.abs(blocks).mean(axis=(0, 2)) / 3
+    np.testing.assert_allclose(losses.true_edit_error(edited, truth), want, rtol=1e-5)
+
+
+def test_a_lip_a_pixel_off_costs_less_than_none():
+    face, truth, moved = np.zeros((3, 1, 16, 16, 3), np.float32)
+    truth[:, 8], moved[:, 9] = 1, 1
+    assert losses.true_edit_error(moved, truth) < 1.2 * losses.true_edit_error(face, truth)
+    assert losses.cycle_error(moved, truth) == 2 * losses.cycle_error(face, truth)
+
+
+def test_motion_variation_is_zero_for_a_shift_and_the_slope_of_a_ramp():
+    motion = np.ones((2, 5, 4, 2), np.float32)
+    motion[1, ..., 0] = 0.5 * np.arange(5)[:, None]
+    np.testing.assert_allclose(losses.motion_variation(motion), [0, 0.25], rtol=1e-6)
+
+
+def test_mean_where_counts_the_chosen_only_and_is_zero_without_any():
+    values = np.array([1.0, 2.0, np.nan, 4.0])
+    assert losses.mean_where(values, np.array([True, False, False, True])) == 2.5
+    assert losses.mean_where(values, np.zeros(4, bool)) == 0
+
+
+PAIRED = Batch(
+    image=jnp.asarray(RNG.uniform(-1, 1, (2, 16, 16, 3)), jnp.float32),
+    have=jnp.asarray(RNG.random((2, UNITS)), jnp.float32),
+    want=jnp.asarray(RNG.random((2, UNITS)), jnp.float32),
+    other=jnp.asarray(RNG.uniform(-1, 1, (2, 16, 16, 3)), jnp.float32),
+    paired=jnp.array([True, False]),
+)
+GENERATOR = Generator(width=4, residual_blocks=1, condition="difference", motion=3.0, patch=2)
+
+
+def test_only_pairs_teach_by_their_true_edit():
+    params = GENERATOR.init(jax.random.key(0), PAIRED.image, PAIRED.want, PAIRED.have)["params"]
+    weights = ganimation.LossWeights(paired=10.0, motion=2.0)
+    aims = ganimation.objectives(GENERATOR, Critic(UNITS, width=4), weights)
+    given = Given({}, PAIRED, (), jax.random.key(1), (), ())
+    loss, aux = aims.pairs({"generator": params}, given)
+    edit = GENERATOR.apply({"params": params}, PAIRED.image, PAIRED.want, PAIRED.have)
+    paired = 10 * losses.true_edit_error(edit.image[:1], PAIRED.other[:1])[0]
+    motion = 2 * losses.motion_variation(edit.motion).mean()
+    np.testing.assert_allclose(aux.metrics["generator/paired"], paired, rtol=1e-5)
+    np.testing.assert_allclose(loss, paired + motion, rtol=1e-5)
+    alone = given._replace(batch=PAIRED._replace(other=None, paired=None))
+    with pytest.raises(ValueError, match="loss.paired needs pairs"):
+        aims.pairs({"generator": params}, alone)
+
+
+def test_without_a_cycle_the_way_back_is_not_computed():
+    critic = Critic(UNITS, width=4)
+    nets = {
+        "generator": GENERATOR.init(jax.random.key(0), PAIRED.image, PAIRED.want, PAIRED.have)[
+            "params"
+        ],
+        "critic": critic.init(jax.random.key(1), PAIRED.image)["params"],
+    }
+    weights = ganimation.LossWeights(
+        cycle=0.0, attention=0.0, total_variation=0.0, adversarial=0.5, aus=3.0
+    )
+    aims = ganimation.objectives(GENERATOR, critic, weights)
+    given = Given(nets, PAIRED, (), jax.random.key(2), (), ())
+    loss, aux = aims.generator(nets, given)
+    assert "generator/cycle" not in aux.metrics
+    edit = GENERATOR.apply({"params": nets["generator"]}, PAIRED.image, PAIRED.want, PAIRED.have)
+    score, read = critic.apply({"params": nets["critic"]}, edit.image)
+    want = -0.5 * score.mean() + 3 * jnp.square(read - PAIRED.want).mean()
+    np.testing.assert_allclose(loss, want, rtol=1e-4)

@@ -1,39 +1,41 @@
 """GANimation (Pumarola et al., ECCV 2018)."""
 
 import functools
-import operator
-from collections.abc import Callable
-from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from ml_collections import ConfigDict
 
+from ganimation_jax.methods.ganimation_losses import (
+    LossWeights,
+    Objectives,
+    edit,
+    judge,
+    objectives,
+)
 from ganimation_jax.models import layers
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import CONDITIONS, Generator
 from ganimation_jax.steps import augment as augmentation
-from ganimation_jax.steps import losses, monitors, optimizers
-from ganimation_jax.steps.augment import Augment
-from ganimation_jax.steps.updates import Aux, FakesFn, Given, LossFn, Update, alternating
+from ganimation_jax.steps import monitors, optimizers
+from ganimation_jax.steps.updates import (
+    Update,
+    alternating,
+    supervised,
+)
 from ganimation_jax.types import (
     Batch,
     Condition,
     DataFacts,
-    Edit,
-    Metrics,
     Model,
     Nets,
     Optimizer,
-    Params,
     Phase,
     Sampling,
     StepFn,
     Training,
 )
-
-Heads = tuple[Array, Array]  # what either network returns
 
 # Fields of the config that the networks follow from: a run must keep them to the end.
 MODEL_FIELDS = ("action_units", "image_size", "generator.", "critic.width", "critic.depth")
@@ -46,38 +48,9 @@ PANELS = {
     "critic: input gradient norm": ("critic/gradient_norm",),
     "AU loss": ("critic/aus", "generator/aus"),
     "cycle loss": ("generator/cycle",),
+    "difference from the true edit": ("generator/paired",),
     "attention (share kept)": ("generator/attention_mean",),
 }
-
-
-class LossWeights(NamedTuple):
-    """Weights of the loss terms; the defaults are the paper's (section 5).
-
-    The paper's 4000 multiplies a squared error that its code divides by the number of AUs
-    and once more by the batch of 25: on a mean squared error that is 160.
-    """
-
-    penalty: float = 10.0
-    aus: float = 160.0
-    cycle: float = 10.0
-    attention: float = 0.1
-    total_variation: float = 1e-4
-
-
-PAPER_WEIGHTS = LossWeights()
-
-
-class Objectives(NamedTuple):
-    """The losses of both networks, and the edits that the critic is trained against."""
-
-    fakes: FakesFn
-    critic: tuple[LossFn, ...]  # one optimiser update each: the published code has two
-    generator: LossFn
-
-
-def uniform_shares(key: Array, size: int) -> Array:
-    """How much of the real image each interpolate of the penalty holds: U(0, 1), ``b``."""
-    return jax.random.uniform(key, (size,))
 
 
 def networks(cfg: ConfigDict) -> tuple[Generator, Critic]:
@@ -122,110 +95,6 @@ def model_of(
     )
 
 
-def edit(generator: Generator, nets: Nets, image: Array, want: Array, have: Array) -> Edit:
-    """``Model.edit`` (paper, eq. 1)."""
-    return cast(Edit, generator.apply({"params": nets["generator"]}, image, want, have))
-
-
-def judge(critic: Critic, params: Params, image: Array) -> tuple[Array, Array]:
-    """Mean patch score ``b`` and action units ``b n``."""
-    patches, aus = cast(Heads, critic.apply({"params": params}, image))
-    return patches.mean(axis=(1, 2)), aus
-
-
-def objectives(
-    generator: Generator,
-    critic: Critic,
-    weights: LossWeights = PAPER_WEIGHTS,
-    *,
-    attention_norm: losses.Norm = "l2",
-    separate_penalty: bool = False,
-    draw_shares: Callable[[Array, int], Array] = uniform_shares,
-    augment: Augment | None = None,
-) -> Objectives:
-    """The losses (paper, section 4.2).
-
-    Args:
-      generator, critic: the networks.
-      weights: of the loss terms.
-      attention_norm: "l2" (paper) or "l1" (published code) for magnitude and smoothness.
-      separate_penalty: give the penalty an optimiser step of its own, after the one on
-        the Wasserstein and AU terms (published code).
-      draw_shares: key, batch size -> the penalty's mixing shares.
-      augment: of all that the critic is trained on or judges; None: it sees images as they are.
-    """
-
-    def fakes(nets: Nets, batch: Batch, key: Array) -> Array:
-        del key
-        return edit(generator, nets, batch.image, batch.want, batch.have).image
-
-    def penalised_score(params: Params, image: Array) -> Array:
-        # The paper penalises the gradient 'per image'; both published codes take the sum.
-        patches, _ = cast(Heads, critic.apply({"params": params}, image))
-        return patches.sum(axis=(1, 2))
-
-    def seen(given: Given) -> tuple[Array, Array, Array]:
-        """Real and edited images as the critic gets them, and a key for the rest."""
-        real, edited = given.batch.image, given.fakes
-        if augment is None:
-            return real, edited, given.key
-        # One draw for a face and its edit, and for both losses: they are given the same key.
-        key, augment_key = jax.random.split(given.key)
-        return augment(augment_key, real), augment(augment_key, edited), key
-
-    def realism_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
-        real, edited, _ = seen(given)
-        # Both at once: no image depends on another, and the kernels are read once. In pairs,
-        # so that an axis sharded over devices stays sharded.
-        pairs = jnp.stack([real, edited], axis=1)  # b 2 h w 3
-        scores, aus = judge(critic, moving["critic"], pairs.reshape(-1, *pairs.shape[2:]))
-        real_score, edited_score = scores[0::2], scores[1::2]
-        terms = {
-            "critic/real": -real_score.mean(),
-            "critic/edited": edited_score.mean(),
-            "critic/aus": weights.aus * losses.au_error(aus[0::2], given.batch.have).mean(),
-        }
-        return _total(terms), Aux(terms)
-
-    def penalty_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
-        real, edited, key = seen(given)
-        mixed = losses.interpolate(real, edited, draw_shares(key, len(edited)))
-        penalty, norm = losses.gradient_penalty(penalised_score, moving["critic"], mixed)
-        loss = weights.penalty * penalty.mean()
-        return loss, Aux({"critic/penalty": loss, "critic/gradient_norm": norm.mean()})
-
-    def whole_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
-        loss, aux = realism_loss(moving, given)
-        penalty, penalty_aux = penalty_loss(moving, given)
-        return loss + penalty, Aux(aux.metrics | penalty_aux.metrics)
-
-    def generator_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
-        batch, key = given.batch, given.key
-        there = edit(generator, moving, batch.image, batch.want, batch.have)
-        back = edit(generator, moving, there.image, batch.have, batch.want)
-        shown = augment(key, there.image) if augment else there.image
-        score, read = judge(critic, given.nets["critic"], shown)
-        attentions = [cast(Array, one.attention) for one in (there, back)]
-        magnitude = [losses.attention_magnitude(a, attention_norm).mean() for a in attentions]
-        variation = [losses.total_variation(a, attention_norm).mean() for a in attentions]
-        terms = {
-            "generator/adversarial": -score.mean(),
-            "generator/aus": weights.aus * losses.au_error(read, batch.want).mean(),
-            "generator/cycle": weights.cycle * losses.cycle_error(back.image, batch.image).mean(),
-            "generator/attention": weights.attention * (magnitude[0] + magnitude[1]),
-            "generator/total_variation": weights.total_variation * (variation[0] + variation[1]),
-        }
-        metrics = terms | {"generator/attention_mean": attentions[0].mean()}
-        return _total(terms), Aux(metrics)
-
-    critic_losses = (realism_loss, penalty_loss) if separate_penalty else (whole_loss,)
-    return Objectives(fakes, critic_losses, generator_loss)
-
-
-def _total(terms: Metrics) -> Array:
-    return functools.reduce(operator.add, terms.values())
-
-
 def step(
     aims: Objectives,
     by_name: dict[str, Optimizer],
@@ -247,19 +116,26 @@ def step(
 def training(cfg: ConfigDict, facts: DataFacts) -> Training:
     """GANimation as it is trained (configs/emotionet.py documents the fields)."""
     loss = cfg.loss.to_dict()
-    weights = LossWeights(*(loss.pop(name) for name in LossWeights._fields))
+    # Configs of runs from before some of these weights existed have the paper's.
+    weights = LossWeights(**{k: loss.pop(k) for k in LossWeights._fields if k in loss})
     augment = augmentation.build(cfg.augment)
     aims = objectives(*networks(cfg), weights, **loss, augment=augment)
     by_name = build_optimizers(cfg, facts.examples)
-    one_step = step(aims, by_name, ema_decay=cfg.ema_decay, unroll=layers.on_cpu())
+    unroll, first = layers.on_cpu(), cfg.get("pairs_first", 0.0)
+    adversarial = step(aims, by_name, ema_decay=cfg.ema_decay, unroll=unroll)
+    phases = [Phase("train", 1 - first, adversarial)]
+    if first:
+        updates = [Update("generator", aims.pairs), Update("critic", aims.reading)]
+        taught = supervised(by_name, updates, ema_decay=cfg.ema_decay, unroll=unroll)
+        phases.insert(0, Phase("pairs", first, taught))
     return Training(
-        phases=(Phase("train", 1.0, one_step),),
+        phases=tuple(phases),
         sampling=Sampling(
             batches=cfg.n_critic,
             noise=cfg.data.target_noise,
             clip=cfg.data.clip_targets,
             flip=cfg.data.flip,
-            paired=cfg.data.paired,
+            paired=cfg.data.get("paired", 0.0),
         ),
         optimizers=by_name,
         monitors=(
@@ -315,6 +191,15 @@ def check(cfg: ConfigDict) -> None:
         value = cfg.generator.get(field, next(iter(choices)))
         if value not in choices:
             raise ValueError(f"generator.{field} {value!r} is not one of {', '.join(choices)}")
+    if first := cfg.get("pairs_first", 0.0):
+        if not 0 < first < 1:
+            raise ValueError(f"pairs_first is {first}; it is a share of the images, below 1")
+        if not (cfg.loss.paired and cfg.data.paired):
+            raise ValueError(
+                f"pairs_first is {first}, which needs loss.paired and data.paired above 0"
+            )
+        if cfg.n_critic != 1:
+            raise ValueError(f"pairs_first is {first} and n_critic {cfg.n_critic}; it must be 1")
     for network in ("generator", "critic"):
         if cfg[network].width <= 0:
             raise ValueError(f"{network}.width is {cfg[network].width}; it must be above 0")

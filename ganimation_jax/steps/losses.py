@@ -44,6 +44,36 @@ def total_variation(attention: Array, norm: Norm = "l2") -> Array:
     return down.sum(axis=(1, 2, 3)) + right.sum(axis=(1, 2, 3))
 
 
+def true_edit_error(edited: Array, truth: Array) -> Array:
+    """Mean absolute difference from the true edit, averaged over scales. b h w c, b h w c -> b.
+
+    Besides the pixels themselves, means over 2x2 and 4x4 blocks are compared, so that a lip a
+    pixel off costs less than one that is missing. Sides must be divisible by 4.
+    """
+    difference = edited.astype(jnp.float32) - truth
+    b, height, width, c = difference.shape
+    errors = []
+    for side in (1, 2, 4):
+        blocks = difference.reshape(b, height // side, side, width // side, side, c)
+        errors.append(jnp.abs(blocks.mean(axis=(2, 4))).mean(axis=(1, 2, 3)))
+    return sum(errors[1:], errors[0]) / len(errors)
+
+
+def motion_variation(motion: Array) -> Array:
+    """Mean absolute difference between neighbours, in pixels. b h w 2 -> b.
+
+    With it a field that moves skin moves all of it together.
+    """
+    motion = motion.astype(jnp.float32)
+    down = jnp.abs(motion[:, 1:] - motion[:, :-1]).mean(axis=(1, 2, 3))
+    return down + jnp.abs(motion[:, :, 1:] - motion[:, :, :-1]).mean(axis=(1, 2, 3))
+
+
+def mean_where(values: Array, chosen: Array) -> Array:
+    """Mean over the chosen examples, 0 if there are none. b, b bool -> scalar."""
+    return jnp.where(chosen, values, 0).sum() / jnp.maximum(chosen.sum(), 1)
+
+
 def interpolate(real: Array, edited: Array, share: Array) -> Array:
     """Points between real and edited images; ``share`` (b) is the weight of the real one."""
     share = share.reshape(-1, 1, 1, 1)

@@ -1,0 +1,190 @@
+"""The losses of GANimation (Pumarola et al., ECCV 2018, section 4.2), and those of pairs.
+
+Pairs are pictures of one person that differ in the expression alone, so that the true edit is
+known: generated people, drawn faces. The paper has none.
+"""
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ganimation_jax.models.critic import Critic
+from ganimation_jax.models.generator import Generator
+from ganimation_jax.steps import losses
+from ganimation_jax.steps.augment import Augment
+from ganimation_jax.steps.updates import Aux, FakesFn, Given, LossFn
+from ganimation_jax.types import Batch, Edit, Metrics, Nets, Params
+
+Heads = tuple[Array, Array]  # what the critic returns
+
+
+class LossWeights(NamedTuple):
+    """Weights of the loss terms; the defaults are the paper's (section 5), which has no pairs.
+
+    The paper's 4000 multiplies a squared error that its code divides by the number of AUs
+    and once more by the batch of 25: on a mean squared error that is 160.
+    """
+
+    penalty: float = 10.0
+    aus: float = 160.0
+    cycle: float = 10.0
+    attention: float = 0.1
+    total_variation: float = 1e-4
+    adversarial: float = 1.0
+    paired: float = 0.0  # difference from the true edit, where a batch knows it
+    motion: float = 0.0  # variation of the motion between neighbouring pixels
+
+
+PAPER_WEIGHTS = LossWeights()
+
+
+class Objectives(NamedTuple):
+    """The losses of both networks, and the edits that the critic is trained against."""
+
+    fakes: FakesFn
+    critic: tuple[LossFn, ...]  # one optimiser update each: the published code has two
+    generator: LossFn
+    pairs: LossFn  # of the generator, from true edits alone
+    reading: LossFn  # of the critic, from the action units of real faces alone
+
+
+def uniform_shares(key: Array, size: int) -> Array:
+    """How much of the real image each interpolate of the penalty holds: U(0, 1), ``b``."""
+    return jax.random.uniform(key, (size,))
+
+
+def edit(generator: Generator, nets: Nets, image: Array, want: Array, have: Array) -> Edit:
+    """``Model.edit`` (paper, eq. 1)."""
+    return cast(Edit, generator.apply({"params": nets["generator"]}, image, want, have))
+
+
+def judge(critic: Critic, params: Params, image: Array) -> tuple[Array, Array]:
+    """Mean patch score ``b`` and action units ``b n``."""
+    patches, aus = cast(Heads, critic.apply({"params": params}, image))
+    return patches.mean(axis=(1, 2)), aus
+
+
+def objectives(
+    generator: Generator,
+    critic: Critic,
+    weights: LossWeights = PAPER_WEIGHTS,
+    *,
+    attention_norm: losses.Norm = "l2",
+    separate_penalty: bool = False,
+    draw_shares: Callable[[Array, int], Array] = uniform_shares,
+    augment: Augment | None = None,
+) -> Objectives:
+    """The losses (paper, section 4.2).
+
+    Args:
+      generator, critic: the networks.
+      weights: of the loss terms.
+      attention_norm: "l2" (paper) or "l1" (published code) for magnitude and smoothness.
+      separate_penalty: give the penalty an optimiser step of its own, after the one on
+        the Wasserstein and AU terms (published code).
+      draw_shares: key, batch size -> the penalty's mixing shares.
+      augment: of all that the critic is trained on or judges; None: it sees images as they are.
+    """
+
+    def fakes(nets: Nets, batch: Batch, key: Array) -> Array:
+        del key
+        return edit(generator, nets, batch.image, batch.want, batch.have).image
+
+    def penalised_score(params: Params, image: Array) -> Array:
+        # The paper penalises the gradient 'per image'; both published codes take the sum.
+        patches, _ = cast(Heads, critic.apply({"params": params}, image))
+        return patches.sum(axis=(1, 2))
+
+    def seen(given: Given) -> tuple[Array, Array, Array]:
+        """Real and edited images as the critic gets them, and a key for the rest."""
+        real, edited = given.batch.image, given.fakes
+        if augment is None:
+            return real, edited, given.key
+        # One draw for a face and its edit, and for both losses: they are given the same key.
+        key, augment_key = jax.random.split(given.key)
+        return augment(augment_key, real), augment(augment_key, edited), key
+
+    def realism_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        real, edited, _ = seen(given)
+        # Both at once: no image depends on another, and the kernels are read once. In pairs,
+        # so that an axis sharded over devices stays sharded.
+        pairs = jnp.stack([real, edited], axis=1)  # b 2 h w 3
+        scores, aus = judge(critic, moving["critic"], pairs.reshape(-1, *pairs.shape[2:]))
+        real_score, edited_score = scores[0::2], scores[1::2]
+        terms = {
+            "critic/real": -real_score.mean(),
+            "critic/edited": edited_score.mean(),
+            "critic/aus": weights.aus * losses.au_error(aus[0::2], given.batch.have).mean(),
+        }
+        return _total(terms), Aux(terms)
+
+    def penalty_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        real, edited, key = seen(given)
+        mixed = losses.interpolate(real, edited, draw_shares(key, len(edited)))
+        penalty, norm = losses.gradient_penalty(penalised_score, moving["critic"], mixed)
+        loss = weights.penalty * penalty.mean()
+        return loss, Aux({"critic/penalty": loss, "critic/gradient_norm": norm.mean()})
+
+    def whole_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        loss, aux = realism_loss(moving, given)
+        penalty, penalty_aux = penalty_loss(moving, given)
+        return loss + penalty, Aux(aux.metrics | penalty_aux.metrics)
+
+    def generator_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        batch, key = given.batch, given.key
+        there = edit(generator, moving, batch.image, batch.want, batch.have)
+        shown = augment(key, there.image) if augment else there.image
+        score, read = judge(critic, given.nets["critic"], shown)
+        terms = {
+            "generator/adversarial": -weights.adversarial * score.mean(),
+            "generator/aus": weights.aus * losses.au_error(read, batch.want).mean(),
+        }
+        attentions = [cast(Array, there.attention)]
+        if weights.cycle:
+            back = edit(generator, moving, there.image, batch.have, batch.want)
+            cycle = losses.cycle_error(back.image, batch.image).mean()
+            terms["generator/cycle"] = weights.cycle * cycle
+            attentions.append(cast(Array, back.attention))
+        magnitude = [losses.attention_magnitude(a, attention_norm).mean() for a in attentions]
+        variation = [losses.total_variation(a, attention_norm).mean() for a in attentions]
+        terms["generator/attention"] = weights.attention * sum(magnitude)
+        terms["generator/total_variation"] = weights.total_variation * sum(variation)
+        terms |= pair_terms(there, batch)
+        return _total(terms), Aux(terms | {"generator/attention_mean": attentions[0].mean()})
+
+    def pair_terms(there: Edit, batch: Batch) -> Metrics:
+        terms = Metrics()
+        if weights.paired:
+            if batch.other is None or batch.paired is None:
+                raise ValueError("loss.paired needs pairs; data.paired is the share of them")
+            error = losses.true_edit_error(there.image, batch.other)
+            terms["generator/paired"] = weights.paired * losses.mean_where(error, batch.paired)
+        if weights.motion and there.motion is not None:
+            variation = losses.motion_variation(there.motion).mean()
+            terms["generator/motion"] = weights.motion * variation
+        return terms
+
+    def pairs_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        batch = given.batch
+        there = edit(generator, moving, batch.image, batch.want, batch.have)
+        terms = pair_terms(there, batch)
+        kept = cast(Array, there.attention).mean()
+        return _total(terms), Aux(terms | {"generator/attention_mean": kept})
+
+    def reading_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        image = given.batch.image
+        _, read = judge(critic, moving["critic"], augment(given.key, image) if augment else image)
+        loss = weights.aus * losses.au_error(read, given.batch.have).mean()
+        return loss, Aux({"critic/aus": loss})
+
+    critic_losses = (realism_loss, penalty_loss) if separate_penalty else (whole_loss,)
+    return Objectives(fakes, critic_losses, generator_loss, pairs_loss, reading_loss)
+
+
+def _total(terms: Metrics) -> Array:
+    return functools.reduce(operator.add, terms.values())
