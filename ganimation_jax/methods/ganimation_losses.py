@@ -6,7 +6,7 @@ known: generated people, drawn faces. The paper has none.
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, cast
 
 import jax
@@ -152,8 +152,8 @@ def objectives(
             attentions.append(cast(Array, back.attention))
         magnitude = [losses.attention_magnitude(a, attention_norm).mean() for a in attentions]
         variation = [losses.total_variation(a, attention_norm).mean() for a in attentions]
-        terms["generator/attention"] = weights.attention * sum(magnitude)
-        terms["generator/total_variation"] = weights.total_variation * sum(variation)
+        terms["generator/attention"] = weights.attention * _added(magnitude)
+        terms["generator/total_variation"] = weights.total_variation * _added(variation)
         terms |= pair_terms(there, batch)
         return _total(terms), Aux(terms | {"generator/attention_mean": attentions[0].mean()})
 
@@ -187,4 +187,8 @@ def objectives(
 
 
 def _total(terms: Metrics) -> Array:
-    return functools.reduce(operator.add, terms.values())
+    return _added(terms.values())
+
+
+def _added(values: Iterable[Array]) -> Array:
+    return functools.reduce(operator.add, values)
