@@ -1,6 +1,5 @@
 """Moving an image's pixels by a field of displacements."""
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -28,13 +27,16 @@ def warp(image: Array, field: Array) -> Array:
     left, top = jnp.floor(columns), jnp.floor(rows)
     right_share, lower_share = (columns - left)[..., None], (rows - top)[..., None]
 
-    @jax.vmap
-    def read(image: Array, row: Array, column: Array) -> Array:
+    pixels = image.reshape(image.shape[0], height * width, -1)
+
+    def read(row: Array, column: Array) -> Array:
         row = jnp.clip(row.astype(jnp.int32), 0, height - 1)
-        return image[row, jnp.clip(column.astype(jnp.int32), 0, width - 1)]
+        place = row * width + jnp.clip(column.astype(jnp.int32), 0, width - 1)
+        found = jnp.take_along_axis(pixels, place.reshape(place.shape[0], -1, 1), axis=1)
+        return found.reshape(image.shape)
 
     def along_row(row: Array) -> Array:
-        here, beside = read(image, row, left), read(image, row, left + 1)
+        here, beside = read(row, left), read(row, left + 1)
         return (1 - right_share) * here + right_share * beside
 
     return (1 - lower_share) * along_row(top) + lower_share * along_row(top + 1)
