@@ -22,6 +22,7 @@ from ganimation_jax.prepare.__main__ import main
 from ganimation_jax.prepare.people_directions import Seen, fit
 from ganimation_jax.prepare.people_drawing import PeoplePlan, Tools, draw_person
 from ganimation_jax.prepare.problems import Skip, UsageError
+from ganimation_jax.prepare.readout import Fit, Readout
 from ganimation_jax.prepare.work import Record
 from ganimation_jax.synthetic import clean_pairs
 from ganimation_jax.synthetic.directions import Directions, solve
@@ -315,4 +316,12 @@ def test_the_command_draws_a_dataset_of_pairs(tmp_path, capsys):
     (tmp_path / "aus.csv").write_text(f"id,AU12\n{rows}")
     assert run("once", 3, "--aus", tmp_path / "aus.csv", "--test-fraction", 0) == 0
     assert FaceDataset(tmp_path / "once", "train").action_units == ("AU12",)
+    codes, quality = ("AU09", "AU12"), {"AU09": 0.5, "AU12": 0.9}
+    constant = Fit(np.zeros((52 + 2 * 478 + 5, 2)), np.array([1.0, 2.0]))
+    about = {"r": quality, "ccc": quality, "faces": 100}
+    Readout(codes, constant, about).save(tmp_path / "readout.npz")
+    assert run("once", 3, "--readout", tmp_path / "readout.npz", "--test-fraction", 0) == 0
+    again = FaceDataset(tmp_path / "once", "train")
+    assert again.action_units == codes
+    np.testing.assert_array_equal(again.aus_table(), [[1, 2]] * len(again))
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
