@@ -17,7 +17,7 @@ from jax import Array
 
 Params = Any  # a pytree of arrays
 Nets = dict[str, Params]  # parameters of a model's networks, by name
-Metrics = dict[str, Array]  # flat: "critic/penalty" -> float32 scalar
+Metrics = dict[str, Array]  # flat: "network/term" -> float32 scalar
 
 
 # Data

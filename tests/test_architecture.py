@@ -1,6 +1,7 @@
 """Which room may look into which: parsed from the imports (DESIGN: dependencies point one way)."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -99,6 +100,30 @@ def test_dependencies_point_one_way(path):
         if parts[0] in OPTIONAL:
             assert not top, f"{module} must be imported where it is used"
         assert parts[0] not in ("configs", "tests", "experiments")
+
+
+# Rooms that state methods, and files about one method: its benchmark, its published weights.
+KNOWING = {"methods", "models", "steps"}
+ABOUT_ONE = {
+    "bench/workload.py",
+    "bench/exact.py",
+    "interop/torch_import.py",
+    "interop/torch_export.py",
+}
+METHOD_WORDS = re.compile(
+    r"methods(\.| import )(?!load\b|METHODS\b)\w+"  # a method by name
+    r"|[\"'](critic|generator)/"  # a metric of one method's losses
+    r"|\bloss\.(aus|cycle|attention|penalty|total_variation)\b"  # their weights
+    r"|(cfg|config)\S*method\W* (==|!=|in) "  # a branch on the method
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_methods_know_methods(path):
+    if room_of(path) in KNOWING or path.relative_to(PACKAGE).as_posix() in ABOUT_ONE:
+        return
+    lines = path.read_text().splitlines()
+    assert not [line for line in lines if METHOD_WORDS.search(line)]
 
 
 def test_optional_packages_are_imported_in_one_file_each():

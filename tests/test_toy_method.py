@@ -111,7 +111,7 @@ def training(cfg, facts):
 def toy(monkeypatch):
     module = types.ModuleType("ganimation_jax.methods.toy")
     module.model, module.training, module.check = model, training, lambda cfg: None
-    module.MODEL_FIELDS, module.PANELS = ("image_size",), {"gap": ("critics/gap",)}
+    module.MODEL_FIELDS = ("image_size",)
     monkeypatch.setattr(methods, "METHODS", (*methods.METHODS, "toy"))
     monkeypatch.setitem(sys.modules, module.__name__, module)
 

@@ -6,7 +6,6 @@ A method's module has these, and nothing outside this room knows which method it
     training(cfg, facts) -> Training    all that training it needs
     check(cfg)                          raises ValueError for a config that cannot be trained
     MODEL_FIELDS                        config fields, or their prefixes, that fix the networks
-    PANELS                              charts of a report: title -> names of metrics
 """
 
 import importlib

@@ -42,17 +42,6 @@ MODEL_FIELDS = ("action_units", "image_size", "generator.", "critic.width", "cri
 CONSOLE = ("critic/loss", "critic/penalty", "critic/aus", "generator/loss", "generator/aus")
 
 
-# Charts of a report: titles and the metrics drawn in each.
-PANELS = {
-    "critic: score of real faces, and the negative one of edits": ("critic/real", "critic/edited"),
-    "critic: input gradient norm": ("critic/gradient_norm",),
-    "AU loss": ("critic/aus", "generator/aus"),
-    "cycle loss": ("generator/cycle",),
-    "difference from the true edit": ("generator/paired",),
-    "attention (share kept)": ("generator/attention_mean",),
-}
-
-
 def networks(cfg: ConfigDict) -> tuple[Generator, Critic]:
     """Generator and critic as ``cfg`` describes them."""
     dtype = jnp.dtype(cfg.dtype)
