@@ -19,6 +19,7 @@ from helpers import GOLDENS, ROOT, assert_trees_close, small_critic, small_gener
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.interop import export, torch_import
+from ganimation_jax.interop.onnx_files import save_onnx
 from ganimation_jax.interop.stablehlo import load_exported
 from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
 from ganimation_jax.interop.torch_files import read_state_dict, write_state_dict
@@ -29,8 +30,12 @@ from ganimation_jax.interop.torch_import import (
     import_run,
     write_run,
 )
+from ganimation_jax.methods import ganimation
 from ganimation_jax.models import layers
+from ganimation_jax.models.critic import Critic
+from ganimation_jax.models.generator import Generator
 from ganimation_jax.runs.load import load_run
+from ganimation_jax.types import Batch
 
 FILES = {
     "official": ("net_epoch_*_id_G.pth", "net_epoch_*_id_D.pth"),
@@ -618,3 +623,26 @@ def test_onnx_is_the_same_where_an_accelerator_is(small_run, tmp_path, monkeypat
         flags = ["--model", str(small_run), "--out", str(path), "--format", "onnx"]
         assert export.main(flags) == 0
     assert_onnx_equals_the_model(path, small_run)
+
+
+@pytest.mark.slow
+def test_onnx_of_motion_and_difference_equals_the_model(tmp_path):
+    pytest.importorskip("jax2onnx", reason="no ONNX converter: pip install '.[onnx]'")
+    options = {"condition": "difference", "motion": 3.0, "upsample": "resize", "patch": 2}
+    generator = Generator(width=4, residual_blocks=1, **options)
+    model = ganimation.model_of(generator, Critic(17, 4, 3), ACTION_UNITS, 16)
+    rng = np.random.default_rng(0)
+    image = rng.uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
+    want, have = rng.random((2, 2, 17), np.float32)
+    nets = model.init(jax.random.key(0), Batch(image, have, want))
+    nets = jax.tree.map(lambda x: 0.3 * rng.standard_normal(x.shape, np.float32), nets)
+    save_onnx(tmp_path / "model.onnx", model, nets)
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    names = ["edited", "attention", "color", "motion"]
+    edit = session.run(names, {"image": image, "aus": want, "have": have})
+    for got, value in zip(edit, model.edit(nets, image, want, have), strict=True):
+        np.testing.assert_allclose(got, value, atol=1e-3)
+    assert np.abs(edit[3]).max() > 1
