@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
-from ganimation_jax.data.pipeline import Source, decode
+from ganimation_jax.data.examples import Source, decode
 from ganimation_jax.parallel import sharding
 from ganimation_jax.types import Batch, Metrics, Params, ResidentBatch, State, StepFn
 
