@@ -69,8 +69,7 @@ def people(cfg: ConfigDict) -> None:
     cfg.batch_size = 16
     cfg.lr = 5e-4
     cfg.clip_norm = 1.0
-    # Weights of an edit whose true error is some 0.03.
-    cfg.loss.update(paired=100.0, motion=0.1, adversarial=0.1, aus=16.0)
+    cfg.loss.update(paired=30.0, motion=0.1, adversarial=0.1, aus=16.0)
     cfg.loss.update(cycle=0.0, attention=0.0, total_variation=0.0)
     cfg.data.target_noise = 0.0
 
