@@ -8,7 +8,7 @@ Presets, as ``--config=configs/emotionet.py:NAME``:
     official     the authors' code, albertpumarola/GANimation
     replicate    donydchen/ganimation_replicate
     people       colour, from pairs of generated people (`ganimation prepare people`), then a critic
-    recommended  the paper with what experiments/001_control found to be obeyed sooner
+    recommended  the paper with what experiments/001_control found to follow requests sooner
 
 docs/methods.md sets them side by side.
 ``DIR`` is what ``ganimation prepare`` wrote. Any field can be set on the command
@@ -53,7 +53,7 @@ def replicate(cfg: ConfigDict) -> None:
 
 
 def recommended(cfg: ConfigDict) -> None:
-    """What is obeyed sooner at equal images; of what else was tried nothing was clearly better."""
+    """Edits follow requests sooner; nothing else that was tried was clearly better."""
     cfg.lr = 3e-4
     cfg.n_critic = 2
 

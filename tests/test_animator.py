@@ -268,7 +268,7 @@ def test_a_crop_must_be_square_and_a_photo_a_photo(animator):
             animator.edit(wrong, {}, aligned=True)
 
 
-# A generator that can be calculated, and faces that are where a detector is told that they are
+# A generator that can be calculated, and faces where a stand-in detector reports them
 
 
 def calculable(size=32, eyes=CANONICAL_EYES, critic=True, units=UNITS, edit=None, needs_have=False):

@@ -16,7 +16,7 @@ SCRIPTS = sorted([*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch")])
 JOBSETS = sorted(LAUNCH.glob("*.yaml"))
 WAIT = 60  # seconds, on a busy machine
 
-# Tells its arguments; then does what its number is told to do.
+# Prints its arguments, then does what is set for its number.
 STUB = """\
 #!/usr/bin/env bash
 exec 2>>"$LOG.err"

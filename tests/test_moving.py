@@ -174,7 +174,7 @@ def test_an_error_amid_frames_leaves_nothing(tmp_path, suffix):
             yield scene(number)
         raise FileNotFoundError(2, "gone", "elsewhere")
 
-    # What went wrong elsewhere is told as it is.
+    # Other errors pass unchanged.
     with pytest.raises(FileNotFoundError, match="elsewhere"):
         write_moving(tmp_path / f"a{suffix}", breaking(), fps=10, tags={})
     assert os.listdir(tmp_path) == []

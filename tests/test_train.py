@@ -256,7 +256,7 @@ def test_a_full_disk_ends_the_run_and_spares_what_is_saved(unbroken, tmp_path):
         assert re.search(r"\berror: .*(\n.*)*No space left on device", output), output
         kept = saved_steps(workdir)
         assert kept
-        # With room again it goes on.
+        # With room again it resumes.
         subprocess.run(["mount", "-o", "remount,size=100m", workdir], check=True)
         output = run(workdir, *TINY)
         assert re.search(r"resuming after step (\d+)", output)[1] in map(str, kept)

@@ -615,7 +615,7 @@ def test_a_visitor_has_some_files_at_a_time(tmp_path):
 
 @pytest.fixture
 def command(monkeypatch, capsys):
-    """Run it; what to do while it serves, before it is told to end."""
+    """Run it; what to do while it serves, before it is asked to end."""
     handlers = [(one, signal.getsignal(one)) for one in (signal.SIGINT, signal.SIGTERM)]
 
     for name in (*app.PROXIES, *app.EXCEPTIONS):

@@ -196,7 +196,7 @@ def main():
                 folder = args.runs / f"{name.replace(' ', '_')}_{seed}"
                 cfg, start = config(args, VARIANTS[name], seed), time.monotonic()
                 if not loop.train(cfg, folder):
-                    return  # asked to stop: the same command goes on
+                    return  # asked to stop: rerun the command to resume
                 found = measure(args, cfg, folder, (judge, mediapipe), embed)
                 facts = {"images": args.images, "seconds": round(time.monotonic() - start)}
                 points = [point for point in points if point | run != point]

@@ -99,7 +99,10 @@ def _video(animator: Animator, wish: Wish, task: Task, progress: Progress | None
 
         tags = _tags(wish, _said(animator, aus))
         clips.edit_video(
-            *(animator, task.source, path, target),
+            animator,
+            task.source,
+            path,
+            target,
             faces=wish.faces,
             side=side,
             tags=tags,
@@ -118,7 +121,10 @@ def _driven(
 ) -> Done:
     out.parent.mkdir(parents=True, exist_ok=True)
     clips.drive(
-        *(animator, photo.image, driver, out),
+        animator,
+        photo.image,
+        driver,
+        out,
         by=wish.by,
         # A CSV file says what is wanted; how a driver's face looks at rest is its own.
         relative=not drivers.is_csv(driver) if wish.relative is None else wish.relative,

@@ -98,12 +98,20 @@ def judged(subject: Subject, judge: Judge) -> Iterator[Section]:
     """Edits as a judge reads them, and the held-out faces themselves."""
     seen = subject.held_out
     yield _judged_on(
-        *(subject, judge, "edits", seen.edited, seen.want),
+        subject,
+        judge,
+        "edits",
+        seen.edited,
+        seen.want,
         f"Edits, read by {judge.name}",
         "Requested intensities against those that the judge reads in the edits.",
     )
     yield _judged_on(
-        *(subject, judge, "real", seen.image, seen.have),
+        subject,
+        judge,
+        "real",
+        seen.image,
+        seen.have,
         f"Real faces, read by {judge.name}",
         "Annotated intensities against those that the judge reads in the held-out faces: the "
         "best that it could find in edits.",
@@ -116,7 +124,11 @@ def judged_from_files(subject: Subject, folder: Path) -> Section:
     seen = subject.held_out
     read = judge.read(seen.edited)  # files that cannot be used end the evaluation
     return _judged_on(
-        *(subject, judge._replace(read=lambda images: read), "edits", seen.edited, seen.want),
+        subject,
+        judge._replace(read=lambda images: read),
+        "edits",
+        seen.edited,
+        seen.want,
         "Edits, read by OpenFace",
         f"Requested intensities against those in the CSV files of {folder.name}.",
     )

@@ -62,7 +62,9 @@ def evaluate(pairs: Pairs) -> Scores:
         }
         for name, values in measures.items():
             yield mean(
-                *("true_edit", name, values),
+                "true_edit",
+                name,
+                values,
                 baseline=baseline,
                 better=HIGHER,
                 persons=pairs.persons,
@@ -89,7 +91,7 @@ def evaluate_perceived(
     for baseline, picture in pairs.pictures.items():
         values = distance(picture, pairs.target)
         yield mean(
-            *("true_edit", name, values), baseline=baseline, better=LOWER, persons=pairs.persons
+            "true_edit", name, values, baseline=baseline, better=LOWER, persons=pairs.persons
         )
 
 

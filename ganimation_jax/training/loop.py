@@ -53,7 +53,7 @@ def train(cfg: ConfigDict, workdir: Path) -> bool:
         preemption = stack.enter_context(processes.Preemption())
 
         while step < schedule.steps:
-            # One call of the device, which computes while the host goes on.
+            # One call of the device, which computes while the host prepares the next.
             batch = kind(**sharding.place_batch(parts.mesh, next(batches), leading=2))
             with jax.transfer_guard("disallow"):  # an implicit copy would wait for the device
                 state, metrics = parts.steps[schedule.phase(step)](state, batch, *parts.constants)
