@@ -118,7 +118,7 @@ def test_help_is_read_without_jax(words, capsys):
 
 def test_unknown_commands_are_refused(capsys):
     assert __main__.main(["teach"]) == 2
-    assert "no command 'teach'; choose from edit, web" in capsys.readouterr().err
+    assert "no command 'teach'; choose from edit, read, web" in capsys.readouterr().err
 
 
 # Large pages

@@ -219,7 +219,7 @@ def test_a_run_that_its_data_break_goes_back_and_goes_on_with_others(tmp_path, m
     assert "GOING BACK to step 6: not finite at 112 images: critic/" in caplog.text
     # The seventh and the eighth batch are passed over; the ninth breaks one step more.
     assert caplog.text.count("NOT FINITE") == 3
-    note, weights = load_weights(tmp_path / "checkpoints")
+    note, *weights = load_weights(tmp_path / "checkpoints")
     assert (note["step"], note["drawn"]) == (16, 18)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights))
     records = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]

@@ -27,6 +27,7 @@ from PIL import Image
 from ganimation_jax.action_units import ACTION_UNITS, EXPRESSIONS
 from ganimation_jax.animation.animator import Animator, Face
 from ganimation_jax.animation.provenance import NOTICE, read_provenance
+from ganimation_jax.faces import offline
 from ganimation_jax.faces.alignment import crop
 from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
 from ganimation_jax.interop.torch_import import import_run, write_run
@@ -618,7 +619,7 @@ def command(monkeypatch, capsys):
     """Run it; what to do while it serves, before it is asked to end."""
     handlers = [(one, signal.getsignal(one)) for one in (signal.SIGINT, signal.SIGTERM)]
 
-    for name in (*app.PROXIES, *app.EXCEPTIONS):
+    for name in (*offline.PROXIES, *offline.EXCEPTIONS):
         monkeypatch.setenv(name, "")  # to be as it was afterwards
 
     def run_it(*words, meanwhile=lambda: None):
@@ -643,7 +644,7 @@ def test_it_serves_until_it_is_ended(command, run, url, monkeypatch):
     def look():
         seen.append((answer(address)[0], os.environ["GRADIO_TEMP_DIR"]))
         # What MediaPipe sends goes nowhere.
-        assert {os.environ[name] for name in app.PROXIES} == {app.NOWHERE}
+        assert {os.environ[name] for name in offline.PROXIES} == {offline.NOWHERE}
         assert not {"no_proxy", "NO_PROXY"} & set(os.environ)
 
     port = urllib.parse.urlsplit(address).port
