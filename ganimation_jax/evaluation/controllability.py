@@ -1,4 +1,4 @@
-"""Whether each condition can be controlled alone: request it from 0 to 1, read the edits."""
+"""Tests whether each condition can be controlled alone, by requesting it from 0 to 1."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -23,12 +23,12 @@ LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 class Readings(NamedTuple):
-    """What one judge read in the edits."""
+    """One judge's readings of the edits."""
 
     judge: str
     quality: Mapping[str, str]
     levels: np.ndarray  # l, requested intensities
-    intensity: np.ndarray  # f n l: of unit n in face f, asked for level l; NaN: not read
+    intensity: np.ndarray  # f n l: reading of unit n in face f at level l; NaN if unread
 
 
 def read_levels(
@@ -41,19 +41,20 @@ def read_levels(
 ) -> list[Readings]:
     """Request each condition alone at every level; the others keep the face's own intensity.
 
-    Every edit is made once and shown to all judges; those of one condition and level are held
-    at a time. That is faces x conditions x levels edits: 32 faces with 17 units make 2,720.
+    Every edit is made once and read by all judges. Memory holds the edits of one condition and
+    level at a time. The number of edits is faces x conditions x levels: 32 faces with 17 units
+    make 2,720.
 
     Args:
       image: ``f h w 3`` in [-1, 1].
-      aus: ``f n``, the faces' own.
-      edit: image, want, have -> Edit; compiled.
-      judges: with n columns each.
-      levels: at least two, in [0, 1].
-      batch_size: of the edits; one shape is compiled.
+      aus: ``f n``, the faces' own action units.
+      edit: compiled function of image, want, have that returns an Edit.
+      judges: judges with n columns each.
+      levels: at least two intensities in [0, 1].
+      batch_size: number of edits per batch; only one shape is compiled.
 
     Raises:
-      ValueError: no faces, or no two levels.
+      ValueError: there are no faces, or fewer than two levels.
     """
     if len(set(levels)) < 2 or not len(image):
         raise ValueError(f"{len(image)} faces and levels {tuple(levels)}: need one and two")
@@ -75,7 +76,7 @@ def read_levels(
 
 
 def response(readings: Readings) -> Response:
-    """The curves to draw: mean reading at each level, with its standard error over faces."""
+    """Compute response curves: mean reading per level, with its standard error over faces."""
     _, units, levels = readings.intensity.shape
     figures = over_faces(readings.intensity.reshape(-1, units * levels))
     errors = [error(figures.influence[:, [i]]) for i in range(units * levels)]
@@ -89,14 +90,15 @@ def response(readings: Readings) -> Response:
 
 
 def scores(readings: Readings, units: Sequence[str]) -> Scores:
-    """``controllability_<judge>``: the slope of the read against the requested intensity.
+    """Score ``controllability_<judge>``: the slope of read against requested intensity.
 
-    By least squares in each face, averaged: 1 is perfect control, 0 none. A judge that reads too
-    little or too much even in real faces scales it; compare runs by one judge.
+    The slope is fitted by least squares in each face, then averaged: 1 is perfect control, 0 is
+    none. A judge that reads too low or too high even in real faces scales the slope, so compare
+    runs with the same judge.
 
     Yields:
-      ``unread``, the share of edits in which the judge found no face; ``slope``, as
-      ``means.by_unit``. A face counts in the units in which it was read at two levels.
+      ``unread``, the share of edits in which the judge found no face, and ``slope``, see
+      ``means.by_unit``. A face counts for the units that were read at two or more levels.
     """
     group = f"controllability_{readings.judge}"
     served = np.isfinite(readings.intensity).any(axis=(0, 2))
@@ -106,7 +108,7 @@ def scores(readings: Readings, units: Sequence[str]) -> Scores:
 
 
 def _slopes(readings: Readings) -> Figures:
-    """Of each face and unit, and their means."""
+    """Slopes of each face and unit, and their means."""
     measured = np.moveaxis(readings.intensity, -1, 0)  # l f n
     asked = np.broadcast_to(readings.levels[:, None, None], measured.shape)
     asked = np.where(np.isfinite(measured), asked, np.nan)

@@ -1,7 +1,7 @@
-"""Distances between two sets of images, from features of a pretrained network.
+"""Distances between two sets of images, computed from features of a pretrained network.
 
-The network belongs in the name of the figure: figures on different networks, image sizes or
-(for Frechet) numbers of samples do not compare.
+The name of each score includes the network. Scores from different networks, image sizes or
+(for Frechet) sample counts are not comparable.
 """
 
 import warnings
@@ -13,23 +13,23 @@ from ganimation_jax.evaluation.scores import LOWER, Score, Scores
 
 
 class Estimate(NamedTuple):
-    """A figure and the standard error of its estimation."""
+    """An estimate and its standard error."""
 
     value: float
     error: float
 
 
 def compare(network: str, a: np.ndarray, b: np.ndarray, seed: int = 0) -> Scores:
-    """Both distances of two sets, named after the network.
+    """Compute KID and the Frechet distance of two sets.
 
     Args:
-      network: name of the feature network. Frechet on 'Inception' is what is called FID.
-      a, b: ``n d`` and ``m d``, at least 4 samples each.
-      seed: of the subsets.
+      network: name of the feature network. The Frechet distance on 'Inception' is named FID.
+      a, b: features ``n d`` and ``m d``, at least 4 samples each.
+      seed: seed of the random subsets.
 
     Yields:
-      ``KID-<network>`` with its standard error, ``Frechet-<network>`` (or ``FID``) with its
-      small-sample bias as the baseline "bias".
+      ``KID-<network>`` with its standard error, and ``Frechet-<network>`` (or ``FID``) with its
+      estimated small-sample bias as the baseline "bias".
 
     >>> features = np.random.default_rng(0).normal(size=(40, 3))
     >>> [score.key for score in compare("VGG16", features, features)]
@@ -53,22 +53,23 @@ def kid(
 ) -> Estimate:
     """Squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (Binkowski et al. 2018).
 
-    The estimator is unbiased, whatever the sample size: for sets of one distribution it
+    The estimator is unbiased at every sample size. For two sets from the same distribution it
     scatters around 0 and may be negative.
 
     Args:
       features_a, features_b: ``n d`` and ``m d``.
-      subsets: how many pairs of random subsets are averaged.
-      subset_size: samples in each, drawn without replacement; at most half the smaller set.
-      rng: draws the subsets.
+      subsets: number of pairs of random subsets to average over.
+      subset_size: samples per subset, drawn without replacement; at most half the smaller set.
+      rng: random generator for the subsets.
 
     Returns:
-      The mean over subsets. Its error follows from their spread s: s^2 m / (n - m) for the
-      samples that happen to be in the sets (delete-d jackknife, Shao and Wu 1989; m of the n
-      of the smaller set), and s^2 / subsets for the draw. Near 0 it errs on the large side.
+      The mean over subsets and its standard error. With s the standard deviation over subsets,
+      the variance is s^2 m / (n - m) for the choice of samples (delete-d jackknife, Shao and Wu
+      1989; m of the n samples of the smaller set), plus s^2 / subsets for the random subsets.
+      Near 0 the error is overestimated.
 
     Raises:
-      ValueError: shapes do not fit, or there are too few samples for two disjoint subsets.
+      ValueError: the shapes do not match, or there are too few samples for two disjoint subsets.
     """
     smaller = _check(features_a, features_b)
     if not 2 <= subset_size <= smaller // 2 or subsets < 2:
@@ -89,21 +90,21 @@ def frechet(features_a: np.ndarray, features_b: np.ndarray) -> float:
     """Frechet distance of Gaussians fitted to two sets (Heusel et al. 2017).
 
     ``|mean_a - mean_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))``. With ``C = X'X`` the last term
-    is the sum of the singular values of ``X_a X_b'``: no root of a covariance is taken, so
-    singular ones do no harm.
+    is the sum of the singular values of ``X_a X_b'``. This needs no matrix square root, so
+    singular covariances are fine.
 
-    It is biased: too large by about a constant over the number of samples (``frechet_bias``),
-    so it compares only between sets of equal size.
+    The estimate is biased upwards, by about a constant divided by the number of samples (see
+    ``frechet_bias``). Compare it only between sets of equal size.
 
     Args:
       features_a, features_b: ``n d`` and ``m d``.
 
     Warns:
-      RuntimeWarning: a set has no more samples than dimensions: its covariance is singular,
-        the value mostly tells how few samples there are.
+      RuntimeWarning: a set has no more samples than dimensions. Its covariance is then
+        singular, and the value mostly reflects the small sample.
 
     Raises:
-      ValueError: shapes do not fit, or a set has fewer than two samples.
+      ValueError: the shapes do not match, or a set has fewer than two samples.
     """
     smaller, dimensions = _check(features_a, features_b), features_a.shape[1]
     if smaller <= dimensions:
@@ -117,14 +118,15 @@ def frechet(features_a: np.ndarray, features_b: np.ndarray) -> float:
 
 
 def frechet_bias(features_a: np.ndarray, features_b: np.ndarray, rng: np.random.Generator) -> float:
-    """By how much ``frechet`` is likely too large, for want of samples.
+    """Estimate the small-sample bias of ``frechet``.
 
-    The bias falls as one over the number of samples (Chong and Forsyth 2020): halving the
-    sets doubles it, so it is what random halves (the mean over both) have more than the
-    whole. With fewer samples than dimensions it falls more slowly, and this is too little.
+    The bias is inversely proportional to the number of samples (Chong and Forsyth 2020), so
+    halving the sets doubles it. The estimate is therefore the mean distance over two random
+    halves minus the distance of the whole sets. With fewer samples than dimensions the bias
+    falls more slowly, and this estimate is too small.
 
     Raises:
-      ValueError: shapes do not fit, or a set has fewer than four samples.
+      ValueError: the shapes do not match, or a set has fewer than four samples.
     """
     if _check(features_a, features_b) < 4:
         raise ValueError(f"too few samples to halve: {len(features_a)} and {len(features_b)}")
@@ -135,12 +137,12 @@ def frechet_bias(features_a: np.ndarray, features_b: np.ndarray, rng: np.random.
 
 
 def _mmd2(a: np.ndarray, b: np.ndarray) -> float:
-    """Unbiased: no sample is compared with itself."""
+    """Unbiased estimate: no sample is compared with itself."""
     a, b, size = a.astype(np.float64), b.astype(np.float64), len(a)
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         base = x @ y.T / x.shape[1] + 1
-        return base * base * base  # ** 3 is many times slower
+        return base * base * base  # much faster than ** 3
 
     def among(x: np.ndarray) -> float:
         k = kernel(x, x)
@@ -155,11 +157,11 @@ def _frechet(a: np.ndarray, b: np.ndarray) -> float:
     root_a, root_b = _root(a), _root(b)
     overlap = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
     spread = np.square(root_a).sum() + np.square(root_b).sum()
-    return float(max(shift @ shift + spread - 2 * overlap, 0))  # rounding may end below 0
+    return float(max(shift @ shift + spread - 2 * overlap, 0))  # rounding may give less than 0
 
 
 def _root(x: np.ndarray) -> np.ndarray:
-    """R with R'R the covariance, and no more rows than needed. n d -> min(n, d) d."""
+    """Return R such that R'R is the covariance. n d -> min(n, d) d."""
     centred = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
     return np.asarray(np.linalg.qr(centred, mode="r"))
 

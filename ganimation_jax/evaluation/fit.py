@@ -1,4 +1,4 @@
-"""Action units of a synthetic face by exact fit: which of its renderings is this picture?"""
+"""Fits the action units of a synthetic face by matching its rendering to a picture."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,10 @@ import numpy as np
 from ganimation_jax.synthetic.drawn_face import render
 from ganimation_jax.synthetic.drawn_person import Identity
 
-STEP = 0.05  # to either side, of the numeric derivatives: bytes are too coarse for much less
-DONE = 0.01  # a step below which the fit has converged: its error is then half as large
+STEP = 0.05  # of the numeric derivatives, to either side; 8-bit pixels are too coarse for much less
+DONE = 0.01  # the fit has converged below this step size; its error is then half as large
 ITERATIONS = 12
-DAMPING = (1e-4, 1e4)  # of the normal equations: first, and when there is nothing left to try
+DAMPING = (1e-4, 1e4)  # of the normal equations: initial value, and where the fit gives up
 
 
 class _Point(NamedTuple):
@@ -20,19 +20,19 @@ class _Point(NamedTuple):
 
 
 def fit_aus(image: np.ndarray, identity: Identity, start: np.ndarray) -> np.ndarray:
-    """The action units whose rendering is nearest to a picture.
+    """Find the action units whose rendering is nearest to a picture.
 
-    Least squares over pixels by Levenberg and Marquardt's method, projected onto the box [0, 1]
-    (Kanzow, Yamashita and Fukushima 2004). What a picture does not show, such as a lifted lid
-    when eyes are shut, stays near ``start``.
+    Solves least squares over pixels with a Levenberg-Marquardt method projected onto the box
+    [0, 1] (Kanzow, Yamashita and Fukushima 2004). Units that are invisible in the picture, such
+    as a raised lid when the eyes are shut, stay near ``start``.
 
     Args:
       image: ``h h 3`` in [-1, 1].
-      identity: who it is.
-      start: 17 in [0, 1], where to begin; a face's own action units favour no edit.
+      identity: the person in the picture.
+      start: 17 initial values in [0, 1]. The face's own action units favour no edit.
 
     Returns:
-      17 in [0, 1].
+      17 values in [0, 1].
     """
 
     def at(aus: np.ndarray) -> _Point:
@@ -42,7 +42,7 @@ def fit_aus(image: np.ndarray, identity: Identity, start: np.ndarray) -> np.ndar
     here, damping = at(np.clip(start, 0, 1).astype(np.float64)), DAMPING[0]
     for _ in range(ITERATIONS):
         slope = _derivatives(identity, here.aus, len(image))
-        # Not `@`: for products this small, starting the threads of BLAS takes longer.
+        # Not `@`, because starting BLAS threads takes longer than such small products.
         gradient = np.einsum("up,p->u", slope, here.residual)
         curvature = np.einsum("up,vp->uv", slope, slope)
         while damping < DAMPING[1]:
@@ -62,10 +62,10 @@ def fit_aus(image: np.ndarray, identity: Identity, start: np.ndarray) -> np.ndar
 def _step(
     aus: np.ndarray, gradient: np.ndarray, curvature: np.ndarray, damping: float
 ) -> np.ndarray:
-    """Damped Gauss-Newton in the units that are free to move; the others are at a bound."""
+    """Take a damped Gauss-Newton step in the free units; the others are at a bound."""
     free = ~((aus <= 0) & (gradient > 0) | (aus >= 1) & (gradient < 0))
     system = curvature[np.ix_(free, free)]
-    # Marquardt's scaling, with a floor for units that the picture does not show.
+    # Marquardt's scaling, with a floor for units that are invisible in the picture.
     system = system + damping * np.diag(np.diag(system) + 1e-3 * np.trace(curvature) / len(aus))
     moved = aus.copy()
     moved[free] -= np.linalg.solve(system, gradient[free])
@@ -73,7 +73,7 @@ def _step(
 
 
 def _derivatives(identity: Identity, aus: np.ndarray, size: int) -> np.ndarray:
-    """Of all pixels by each action unit: central differences, within the bounds. 17 pixels."""
+    """Derivatives of all pixels by central differences within the bounds: 17 pixels."""
     rows = []
     for unit, value in enumerate(aus):
         ends = max(value - STEP, 0), min(value + STEP, 1)

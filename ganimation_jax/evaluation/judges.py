@@ -1,7 +1,7 @@
-"""Who reads action units in pictures: the model's own reader, MediaPipe, OpenFace.
+"""Judges, which measure action units in images: the model's own reader, MediaPipe, OpenFace.
 
 MediaPipe and OpenFace have seen neither the model nor its edits. OpenFace also annotates most
-training sets; MediaPipe is independent of those.
+training sets; MediaPipe is independent of them.
 """
 
 import contextlib
@@ -42,13 +42,13 @@ HUMAN_AGREEMENT = {
     "AU25": (0.90, 0.87),
     "AU26": (0.91, 0.89),
 }
-GOOD, CHANCE = 0.75, 0.55  # areas: from the first upwards well judged, up to the second not at all
+GOOD, CHANCE = 0.75, 0.55  # areas: at least GOOD is well judged, at most CHANCE not at all
 OWN = "own"  # the name of the model's own reader
-OPENFACE_SIDE = 256  # pixels: smaller crops are enlarged, because its detector misses small faces
-OPENFACE_CONFIDENCE = 0.7  # below it landmarks are off; preparing a dataset uses the same
-OPENFACE_SECONDS = (120.0, 10.0)  # that it may take: to start, and for each picture
+OPENFACE_SIDE = 256  # pixels; smaller crops are enlarged because its detector misses small faces
+OPENFACE_CONFIDENCE = 0.7  # landmarks are unreliable below it; `prepare` uses the same limit
+OPENFACE_SECONDS = (120.0, 10.0)  # time limits: to start, and per picture
 NO_FACE = ("no face in CSV", "OpenFace found no face", "low confidence")
-REMEMBERED = 100_000  # readings of a judge kept in memory
+REMEMBERED = 100_000  # readings per judge kept in memory
 
 
 class OpenFaceError(RuntimeError):
@@ -56,23 +56,23 @@ class OpenFaceError(RuntimeError):
 
 
 class Judge(NamedTuple):
-    """Reads the action units of faces."""
+    """A reader of action units, with its reliability for each."""
 
     name: str
     read: Callable[[np.ndarray], np.ndarray]
     """Float images ``b h w 3`` in [-1, 1] -> ``b n``, [0, 1] or a little beyond for a model's own
     reader: a row of NaN where no face was found, a column of NaN for a unit that is not judged."""
-    quality: Mapping[str, str]  # action unit -> "good", "low" or "none": how far to trust it
+    quality: Mapping[str, str]  # action unit -> reliability: "good", "low" or "none"
 
 
 def graded(place: int, action_units: Sequence[str]) -> dict[str, str]:
-    """How far a judge can be trusted with each unit, by its agreement with human coders.
+    """Grade a judge's reliability for each unit by its agreement with human coders.
 
-    Units without human coding are of low confidence; what is not an action unit is not judged.
+    Units without human coding have low confidence. Other conditions are not judged.
 
     Args:
-      place: of the judge in ``HUMAN_AGREEMENT``: 0 is OpenFace, 1 MediaPipe.
-      action_units: names.
+      place: index of the judge in ``HUMAN_AGREEMENT``: 0 is OpenFace, 1 is MediaPipe.
+      action_units: names of the units.
 
     >>> graded(1, ["AU12", "AU06", "AU10", "AU45"])
     {'AU12': 'good', 'AU06': 'none', 'AU10': 'low', 'AU45': 'low'}
@@ -87,12 +87,12 @@ def graded(place: int, action_units: Sequence[str]) -> dict[str, str]:
     return {unit: grade(unit) for unit in action_units}
 
 
-# Units that both judges read well: those to compare models by.
+# Units that both judges read well. Compare models by these.
 WELL_JUDGED = tuple(unit for unit, areas in HUMAN_AGREEMENT.items() if min(areas) >= GOOD)
 
 
 def own_reader(read: Callable, names: Sequence[str]) -> Judge:
-    """The model's own reader; ``read`` is image -> conditions, and gets batches of 32."""
+    """Wrap the model's own reader; ``read`` maps images to conditions in batches of 32."""
     return Judge(OWN, lambda images: in_batches(read, images), dict.fromkeys(names, "good"))
 
 
@@ -100,22 +100,22 @@ def own_reader(read: Callable, names: Sequence[str]) -> Judge:
 def mediapipe(
     action_units: Sequence[str], model: Path | None = None, threads: int | None = None
 ) -> Iterator[Judge]:
-    """MediaPipe's landmarker, with the lines of ``faces.blendshapes``; closed on leaving.
+    """MediaPipe's landmarker with the linear maps of ``faces.blendshapes``; closed on exit.
 
-    Crops are shown as they are: of 300 real ones it found the face in every one at 64, 128
-    and 160 pixels, and enlarging them changed neither that nor the agreement with OpenFace.
-    A picture that comes again is not read again.
+    Crops are not enlarged. In a test on 300 real crops it found every face at 64, 128 and 160
+    pixels, and enlarging changed neither that nor the agreement with OpenFace. Readings of
+    repeated pictures are cached.
 
     Args:
-      action_units: those of the columns.
-      model: ``face_landmarker.task``; by default looked for.
-      threads: each has a landmarker of its own; by default one for each core.
+      action_units: names of the columns.
+      model: path of ``face_landmarker.task``; located automatically by default.
+      threads: number of threads, each with its own landmarker; by default one per core.
 
     Raises:
-      ImportError, FileNotFoundError, ValueError: as ``Landmarker``.
+      ImportError, FileNotFoundError, ValueError: see ``Landmarker``.
     """
     quality = graded(1, action_units)
-    # The last column of ``_units`` is of those that are not judged.
+    # The last column of ``_units`` stands for units that are not judged.
     columns = [-1 if quality[unit] == "none" else ACTION_UNITS.index(unit) for unit in action_units]
     count = threads or os.cpu_count() or 1
     with contextlib.ExitStack() as stack:
@@ -137,7 +137,7 @@ def mediapipe(
 
 
 def _units(faces: Sequence[DetectedFace]) -> np.ndarray:
-    """The action units of the largest face, and NaN at the end; all NaN without a face. -> 18."""
+    """Action units of the largest face, then one NaN; all NaN without a face. -> 18."""
     units = np.full(len(ACTION_UNITS) + 1, np.nan, np.float32)
     if faces:
         units[:-1] = blendshapes.read_aus(faces[0].blendshapes)
@@ -145,7 +145,7 @@ def _units(faces: Sequence[DetectedFace]) -> np.ndarray:
 
 
 def remembering(read: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """The same reader, which reads equal pictures once. ``b h w 3 -> b n``."""
+    """Cache a reader so that it reads equal pictures only once. ``b h w 3 -> b n``."""
     known: dict[bytes, np.ndarray] = {}
 
     def read_new(images: np.ndarray) -> np.ndarray:
@@ -162,19 +162,19 @@ def remembering(read: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarra
 
 
 def openface_binary(program: Path, action_units: Sequence[str]) -> Judge:
-    """OpenFace itself.
+    """Run OpenFace itself.
 
     Args:
-      program: its ``FaceLandmarkImg``, for single pictures. ``FeatureExtraction`` would take
-        all faces for one person's video and calibrate them to each other.
-      action_units: those of the columns.
+      program: OpenFace's ``FaceLandmarkImg``, for single pictures. ``FeatureExtraction`` would
+        treat all faces as one person's video and calibrate them to each other.
+      action_units: names of the columns.
 
     Returns:
-      A judge whose ``read`` raises OpenFaceError, with what the program printed, where it fails,
-      hangs or writes nothing.
+      A judge whose ``read`` raises OpenFaceError with the program's output if the program
+      fails, hangs or writes nothing.
 
     Raises:
-      FileNotFoundError: there is no such file.
+      FileNotFoundError: the program does not exist.
       ValueError: it cannot be executed, or is ``FeatureExtraction``.
     """
     program = program.resolve()
@@ -197,13 +197,13 @@ def openface_binary(program: Path, action_units: Sequence[str]) -> Judge:
 
 
 def openface_csvs(folder: Path, action_units: Sequence[str]) -> Judge:
-    """The CSV files that OpenFace wrote for the pictures of ``write_images``.
+    """Read the CSV files that OpenFace wrote for the pictures of ``write_images``.
 
-    Its ``read`` must be given the images that were written, all and in order. It raises
-    ValueError where ``folder`` is clearly of another set, or a file in it cannot be used.
+    The judge's ``read`` needs all the written images, in the same order. It raises ValueError
+    if ``folder`` clearly belongs to another set, or if a file in it cannot be used.
 
     Raises:
-      FileNotFoundError: there is no such folder.
+      FileNotFoundError: the folder does not exist.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder} with OpenFace's CSV files")
@@ -215,7 +215,7 @@ def openface_csvs(folder: Path, action_units: Sequence[str]) -> Judge:
 
 
 def write_images(folder: Path, images: np.ndarray) -> None:
-    """Float images ``b h w 3`` as ``00000.png``, ..., at least 256 pixels a side for OpenFace."""
+    """Write float images ``b h w 3`` as ``00000.png``, ..., at least 256 pixels a side."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(_bytes(images)):
         picture = Image.fromarray(image)
@@ -225,7 +225,7 @@ def write_images(folder: Path, images: np.ndarray) -> None:
 
 
 def _bytes(images: np.ndarray) -> np.ndarray:
-    """[-1, 1] to uint8 [0, 255]."""
+    """Convert [-1, 1] to uint8 [0, 255]."""
     return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
@@ -233,7 +233,7 @@ def _run(program: Path, pictures: Path, out: Path, seconds: float) -> None:
     try:
         done = subprocess.run(
             [program, "-fdir", pictures, "-out_dir", out, "-aus"],
-            cwd=program.parent,  # where it looks for its models
+            cwd=program.parent,  # OpenFace looks for its models here
             capture_output=True,
             text=True,
             errors="replace",
@@ -243,7 +243,7 @@ def _run(program: Path, pictures: Path, out: Path, seconds: float) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise OpenFaceError(f"{program} did not end within {seconds:.0f} s") from error
-    except OSError as error:  # built for another machine
+    except OSError as error:  # such as a program built for another machine
         raise OpenFaceError(f"{program} cannot be run: {error}") from error
     if done.returncode == 0 and any(out.glob("*.csv")):
         return
@@ -253,7 +253,7 @@ def _run(program: Path, pictures: Path, out: Path, seconds: float) -> None:
 
 
 def _read_csvs(folder: Path, count: int, action_units: Sequence[str]) -> np.ndarray:
-    """float32 ``count n``, a row a picture; NaN where it has no file or no face."""
+    """Return float32 ``count n``, one row per picture; NaN without a file or a face."""
     numbers = [int(path.stem) for path in folder.glob("*.csv") if path.stem.isdigit()]
     if not numbers or max(numbers) >= count:
         found = f"up to {max(numbers):05}.csv" if numbers else "none of them"
@@ -267,7 +267,7 @@ def _read_csvs(folder: Path, count: int, action_units: Sequence[str]) -> np.ndar
 
 
 def _read_csv(path: Path, action_units: Sequence[str]) -> np.ndarray:
-    """What OpenFace read in the face that it is surest of."""
+    """Return OpenFace's readings of the face with the highest confidence."""
     nothing = np.full(len(action_units), np.nan)
     try:
         faces = [measure(row, path, min_confidence=0) for row in read_rows(Rows(path))]

@@ -1,11 +1,12 @@
-"""Means over faces with their standard errors, over all or for each condition.
+"""Means over faces with standard errors, overall and per condition.
 
-A figure over faces is a value and an ``influence``: by how much each face pulls it, to first
-order (Hampel 1974). For a mean that is the face's own value minus the mean; correlations have
-their own. The standard error of any such figure, and of an average of several that were measured
-in the same faces, is the spread of the summed influences over the root of their number
-(the infinitesimal jackknife). Nothing need be normal; below about 20 faces it is too small.
-Faces of one person are not independent: with ``persons`` their influences are summed first.
+A statistic over faces has a value and an ``influence``: the first-order effect of each face on
+it (Hampel 1974). For a mean, the influence is the face's own value minus the mean; correlations
+have their own formula. The standard error of a statistic, or of an average of several statistics
+over the same faces, is the standard deviation of the summed influences divided by the square
+root of their number (the infinitesimal jackknife). It assumes no normal distribution, but is too
+small below about 20 faces. Faces of one person are not independent, so with ``persons`` their
+influences are summed first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,21 +18,21 @@ from ganimation_jax.evaluation.scores import Better, Score
 
 
 class Figures(NamedTuple):
-    """One figure an action unit, measured over the same b faces."""
+    """One statistic per action unit, measured over the same b faces."""
 
-    value: np.ndarray  # n; NaN where it is not defined
-    influence: np.ndarray  # b n; NaN where a face was not read
+    value: np.ndarray  # n; NaN where undefined
+    influence: np.ndarray  # b n; NaN for faces without a reading
 
 
 def defined_mean(x: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is not NaN; NaN where nothing is. b ... -> ..."""
+    """Mean over the first axis, ignoring NaN; NaN where all values are NaN. b ... -> ..."""
     present = np.isfinite(x)
     total, count = np.where(present, x, 0).sum(axis=0), present.sum(axis=0)
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
 def over_faces(values: np.ndarray) -> Figures:
-    """The mean of each column of ``b n``; NaNs are ignored."""
+    """Average each column of ``b n``, ignoring NaN."""
     values = np.asarray(values, np.float64)
     value = defined_mean(values)
     return Figures(value, values - value)
@@ -46,12 +47,13 @@ def mean(
     better: Better = "",
     persons: Sequence[str] | None = None,
 ) -> Score:
-    """The mean over the b values that are not NaN, as a score.
+    """Average b values as a score, ignoring NaN.
 
     Args:
-      group, name, baseline, better: of the score.
+      group, name, baseline, better: fields of the score.
       values: ``b``.
-      persons: b names, for a standard error over persons; by default each value is one.
+      persons: b names, for a standard error over persons. By default each value counts as one
+        person.
 
     >>> mean("x", "distance", np.array([1.0, 3.0]))[:4]
     ('x', 'distance', 2.0, 1.0)
@@ -69,18 +71,18 @@ def by_unit(
     quality: Mapping[str, str],
     better: Better = "",
 ) -> Iterator[Score]:
-    """The figure of each unit, and the mean over those that the judge reads well.
+    """Score each unit, and average the units that the judge reads well.
 
     Args:
-      group, name, better: of the scores.
+      group, name, better: fields of the scores.
       units: names of the n columns.
-      figures: of a judge.
-      quality: how far the judge can be trusted with each unit, "good", "low" or "none"; units
-        that are not in it are good.
+      figures: statistics of one judge.
+      quality: the judge's reliability for each unit, "good", "low" or "none". Missing units
+        count as good.
 
     Yields:
-      The mean over good units; that over low ones, if there are any, as the baseline
-      "low_confidence"; each unit. A unit that has no figure is NaN and in no mean.
+      The mean over good units; the mean over low ones, if any, as the baseline
+      "low_confidence"; then each unit. A unit without a value is NaN and excluded from means.
     """
     grades = np.array([quality.get(unit, "good") for unit in units])
     for baseline, grade in (("", "good"), ("low_confidence", "low")):
@@ -97,7 +99,7 @@ def by_unit(
 
 
 def error(influence: np.ndarray, persons: Sequence[str] | None = None) -> float:
-    """Standard error of the average of m figures; NaN below two faces, or two persons.
+    """Standard error of the average of m statistics; NaN below two faces or two persons.
 
     Args:
       influence: ``b m``.
@@ -107,7 +109,7 @@ def error(influence: np.ndarray, persons: Sequence[str] | None = None) -> float:
     if not present.any():
         return float("nan")
     share = np.where(present, influence, 0) / np.maximum(present.sum(axis=0), 1)
-    pull = share.mean(axis=1)[present.any(axis=1)]  # of each face on the average
+    pull = share.mean(axis=1)[present.any(axis=1)]  # influence of each face on the average
     if persons is not None:
         names = np.asarray(persons)[present.any(axis=1)]
         _, whose = np.unique(names, return_inverse=True)

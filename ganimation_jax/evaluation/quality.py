@@ -1,30 +1,30 @@
-"""Quality of images, by comparison of pixels."""
+"""Image quality measured by comparing pixels."""
 
 import numpy as np
 
 from ganimation_jax.evaluation.scores import HIGHER, Score, Scores
 
-CHANGED = 8 / 127.5  # of a colour, 8 levels of 255: a change that the eye sees
+CHANGED = 8 / 127.5  # 8 of 255 levels of a colour: a visible change
 
 
 def reconstruction(reconstructed: np.ndarray, image: np.ndarray) -> Scores:
-    """``reconstruction/psnr`` in dB of edits undone, ``b h w 3`` in [-1, 1] both."""
+    """Score reversed edits as ``reconstruction/psnr`` in dB; both ``b h w 3`` in [-1, 1]."""
     value = float(psnr(reconstructed, image).mean())
     yield Score("reconstruction", "psnr", value, better=HIGHER)
 
 
 def change(edited: np.ndarray, image: np.ndarray) -> Scores:
-    """``edit_response/pixels``: mean absolute change on the 0-255 scale; 0 is no edit."""
+    """Score ``edit_response/pixels``: mean absolute change on the 0-255 scale; 0 is no edit."""
     yield Score("edit_response", "pixels", float(np.abs(edited - image).mean() * 127.5))
 
 
 def visible_change(image: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Where two images differ visibly. b h w 3, b h w 3 -> b h w."""
+    """Return the mask of visibly different pixels. b h w 3, b h w 3 -> b h w."""
     return np.abs(target - image).max(axis=-1) > CHANGED
 
 
 def psnr_within(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """As ``psnr``, over the pixels of a mask ``b h w``; NaN where it is empty. -> b."""
+    """Compute ``psnr`` over the pixels of a mask ``b h w``; NaN if the mask is empty. -> b."""
     error = np.square(a.astype(np.float64) - b).mean(axis=-1)
     total = np.where(mask, error, 0).sum(axis=(1, 2))
     count = mask.sum(axis=(1, 2))
@@ -33,19 +33,19 @@ def psnr_within(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Peak signal to noise ratio in dB of images in [-1, 1], at most 100. b h w c -> b."""
+    """Peak signal-to-noise ratio in dB of images in [-1, 1], capped at 100. b h w c -> b."""
     error = np.square(a.astype(np.float64) - b).mean(axis=(1, 2, 3))
     return 10 * np.log10(4 / np.maximum(error, 4e-10))
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Structural similarity of images in [-1, 1]; 1 is equal (Wang et al. 2004). b h w c -> b.
+    """Structural similarity of images in [-1, 1]; 1 if equal (Wang et al. 2004). b h w c -> b.
 
-    Gaussian windows of 11 x 11 pixels, sigma 1.5, only those wholly inside; the mean over
-    windows and channels.
+    Uses Gaussian windows of 11 x 11 pixels, sigma 1.5, that lie entirely inside the image, and
+    averages over windows and channels.
 
     Raises:
-      ValueError: images smaller than a window.
+      ValueError: the images are smaller than a window.
     """
     if min(a.shape[1:3]) < len(_WINDOW):
         raise ValueError(f"SSIM needs images of at least 11 pixels a side: {a.shape}")
@@ -53,7 +53,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     mean_a, mean_b = _blur(a), _blur(b)
     var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2
     covariance = _blur(a * b) - mean_a * mean_b
-    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # 2: the range of values
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # 2 is the range of values
     light = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     structure = (2 * covariance + c2) / (var_a + var_b + c2)
     return (light * structure).mean(axis=(1, 2, 3))
@@ -64,7 +64,7 @@ _WINDOW /= _WINDOW.sum()
 
 
 def _blur(x: np.ndarray) -> np.ndarray:
-    """Weighted means of windows wholly inside. b h w c -> b h-10 w-10 c."""
+    """Weighted means over windows inside the image. b h w c -> b h-10 w-10 c."""
     for axis in (1, 2):
         length = x.shape[axis] - len(_WINDOW) + 1
         taps = (np.take(x, range(i, i + length), axis) for i in range(len(_WINDOW)))

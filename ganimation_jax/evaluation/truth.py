@@ -1,8 +1,8 @@
-"""Edits of drawn faces against the true edit: the same person, drawn with the target.
+"""Compares edits of synthetic faces with the true edit: the same person drawn with the target.
 
-Each figure stands beside those of two trivial editors: 'no edit' returns the source, 'copy
-target' the target expression on another person's face. A useful edit is nearer to the truth
-than both.
+Each score is reported with two trivial baselines: 'no edit' returns the source, and 'copy
+target' returns the target expression on another person's face. A useful edit is closer to the
+truth than both.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ from ganimation_jax.synthetic.drawn_face import render
 from ganimation_jax.synthetic.drawn_person import Identity
 from ganimation_jax.synthetic.faces import SyntheticFaces
 
-FITTED = 32  # faces whose action units are fitted: 0.65 s each at 64 pixels, 1.2 s at 128
+FITTED = 32  # faces to fit action units to: 0.65 s each at 64 pixels, 1.2 s at 128
 
 
 class Truth(NamedTuple):
-    """The first b faces of a source and their true edits; images float32 in [-1, 1]."""
+    """The first b faces of a source and their true edits. Images are float32 in [-1, 1]."""
 
     identities: tuple[Identity, ...]
     aus: np.ndarray  # b 17, shown in `image`
-    target_aus: np.ndarray  # b 17; the face's own where the run has no such action unit
+    target_aus: np.ndarray  # b 17; the face's own value for units that the run does not control
     image: np.ndarray  # b h h 3
     target: np.ndarray  # b h h 3, the true edit
     copy: np.ndarray  # b h h 3, the target expression on the next face
@@ -37,15 +37,15 @@ class Truth(NamedTuple):
 
 
 def of(faces: SyntheticFaces, action_units: Sequence[str], target_aus: np.ndarray) -> Truth:
-    """Draw the true edits of the first faces, the order of ``evaluation_batches``.
+    """Draw the true edits of the first faces, in the order of ``evaluation_batches``.
 
     Args:
-      faces: at least two.
-      action_units: of the run.
-      target_aus: ``b n``, [0, 1], asked of faces 0 to b - 1.
+      faces: source of at least two faces.
+      action_units: the action units of the run.
+      target_aus: ``b n`` in [0, 1], the targets of faces 0 to b - 1.
 
     Raises:
-      ValueError: fewer faces than targets, or only one.
+      ValueError: there are fewer faces than targets, or only one face.
     """
     count = len(target_aus)
     if len(faces) < max(count, 2):
@@ -69,23 +69,23 @@ def of(faces: SyntheticFaces, action_units: Sequence[str], target_aus: np.ndarra
 def evaluate(
     truth: Truth, image: np.ndarray, edited: np.ndarray, attention: np.ndarray | None
 ) -> Scores:
-    """How near edits come to the truth in pixels, and whether attention is where it should be.
+    """Measure the pixel error of edits and the overlap of attention with the true change.
 
     Args:
-      image: ``b h h 3``, what was edited: the faces of ``truth``.
-      edited: ``b h h 3``.
-      attention: ``b h h 1`` in [0, 1], the share of the source that is kept; None if the
-        model has none.
+      image: ``b h h 3``, the source images, equal to those of ``truth``.
+      edited: ``b h h 3``, the edits.
+      attention: ``b h h 1`` in [0, 1], the weight of the source image; None if the model has
+        no attention.
 
     Yields:
-      ``truth/psnr`` and ``ssim`` to the true edit; ``psnr_changed``, over the pixels that truly
-      change; each also for the baselines "no_edit" and "copy_target". ``attention_iou``, of
-      the pixels that are mostly painted anew with those that change, with the baseline
-      "everything". All are means over faces; a face in which nothing is to change has no
-      ``psnr_changed``, and no IoU where nothing is painted.
+      ``truth/psnr`` and ``ssim`` against the true edit, and ``psnr_changed`` over the pixels
+      that the true edit changes, each with the baselines "no_edit" and "copy_target".
+      ``attention_iou``, the overlap of the mostly repainted pixels with the changed ones, with
+      the baseline "everything". All are means over faces. A face without a true change has no
+      ``psnr_changed``; if nothing is repainted either, it has no IoU.
 
     Raises:
-      ValueError: ``image`` is not that of ``truth``.
+      ValueError: ``image`` differs from the image of ``truth``.
     """
     if image.shape != truth.image.shape or np.abs(image - truth.image).max() > 1e-3:
         raise ValueError("the edited faces are not those whose true edits were drawn")
@@ -110,16 +110,17 @@ def evaluate(
 def evaluate_aus(
     truth: Truth, edited: np.ndarray, action_units: Sequence[str], fitted: int = FITTED
 ) -> Scores:
-    """``truth_on_edits``: the action units that edits show, by exact fit, against the target.
+    """Compare action units fitted to the edits with the target (group ``truth_on_edits``).
 
     Args:
       edited: ``b h h 3``.
-      action_units: of the run.
-      fitted: how many faces are fitted, the first ones; a fit draws some 250 faces.
+      action_units: the action units of the run.
+      fitted: number of faces to fit, from the first. Each fit draws about 250 faces.
 
     Yields:
-      As ``agreement``; and the means of ``mae``, ``r`` and ``icc`` of the baselines, which
-      need no fit: "no_edit" shows the face's own units, "copy_target" exactly the target.
+      The scores of ``agreement``, and the means of ``mae``, ``r`` and ``icc`` for the
+      baselines. Baselines need no fit: "no_edit" shows the face's own units, "copy_target"
+      exactly the target.
     """
     columns, fitted = positions(action_units), min(fitted, len(edited))
     own, wanted = truth.aus[:fitted, columns], truth.target_aus[:fitted, columns]
@@ -132,7 +133,10 @@ def evaluate_aus(
 
 
 def judge(truth: Truth, action_units: Sequence[str]) -> Judge:
-    """Reads edits of the first faces of ``truth``, in order, by exact fit from their own units."""
+    """Return a judge that fits edits of the first faces of ``truth``, given in order.
+
+    Each fit starts from the face's own units.
+    """
     columns = positions(action_units)
 
     def read(images: np.ndarray) -> np.ndarray:
@@ -148,7 +152,7 @@ def _floats(images: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of masks; NaN where both are empty. b h w -> b."""
+    """Intersection over union of masks; NaN if both are empty. b h w -> b."""
     union = (a | b).sum(axis=(1, 2))
     both = (a & b).sum(axis=(1, 2))
     return np.divide(both, union, out=np.full(len(a), np.nan), where=union > 0)

@@ -1,1 +1,1 @@
-"""Pretrained networks that look at images, for evaluation: nothing here is trained."""
+"""Pretrained image networks used for evaluation. None of them is trained here."""

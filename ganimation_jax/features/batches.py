@@ -1,4 +1,4 @@
-"""Compiled functions over any number of images."""
+"""Applies compiled functions to any number of images."""
 
 from collections.abc import Callable
 
@@ -6,16 +6,16 @@ import numpy as np
 
 
 def in_batches(function: Callable, *arrays: np.ndarray, size: int = 32) -> np.ndarray:
-    """``function(*arrays)``, ``size`` examples at a time, as one array on the host.
+    """Compute ``function(*arrays)`` in batches of ``size`` and return one array on the host.
 
-    The last batch is filled up by repeating its last example, so that one shape is compiled.
+    The last batch is padded by repeating its last example, so that only one shape is compiled.
 
     Args:
-      function: ``b ...`` (one for each array) -> ``b ...``, example by example.
-      arrays: at least one example; all of one length.
+      function: maps one ``b ...`` argument per array to ``b ...``; examples are independent.
+      arrays: at least one example each, all of the same length.
 
     Raises:
-      ValueError: no examples, or lengths that differ.
+      ValueError: there are no examples, or the lengths differ.
     """
     count = len(arrays[0])
     if not count or any(len(array) != count for array in arrays):

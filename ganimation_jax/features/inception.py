@@ -1,8 +1,8 @@
-"""Inception-v3 pool3: the network behind the published FID and KID figures.
+"""Inception-v3 pool3, the network behind the published FID and KID figures.
 
-TensorFlow's network of 2015-12-05 as pytorch-fid carried it over (Apache-2.0): it differs from
-torchvision's in its average pools, which do not count padding, and in the last block's pool,
-which takes the maximum.
+This is TensorFlow's network of 2015-12-05 as converted by pytorch-fid (Apache-2.0). It differs
+from torchvision's in two ways: average pools do not count padding, and the pool of the last
+block takes the maximum.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,19 +26,19 @@ ASSET = Asset(
     url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
     "pt_inception-2015-12-05-6726825d.pth",
 )
-SIDE = 299  # pixels: what images are resized to
+SIDE = 299  # pixels; images are resized to this side
 
-Units = Mapping[str, Layer]  # by PyTorch's names: "Mixed_5b.branch1x1"
+Units = Mapping[str, Layer]  # keyed by PyTorch's names, such as "Mixed_5b.branch1x1"
 
 
 def load(
     read_state_dict: Callable[[Path], Mapping[str, np.ndarray]], path: Path | str | None = None
 ) -> Callable[[Array], Array]:
-    """A compiled ``features``: images ``b h w 3``, uint8 or [-1, 1], to ``b 2048``.
+    """Load a compiled ``features``: images ``b h w 3``, uint8 or [-1, 1] -> ``b 2048``.
 
     Args:
       read_state_dict: reads a PyTorch file (``interop.torch_files.read_state_dict``).
-      path: of the weights; by default they are looked for (``weights.locate``).
+      path: path of the weights; by default ``weights.locate`` finds them.
 
     Raises:
       FileNotFoundError, ValueError: see ``weights.locate``.
@@ -48,7 +48,7 @@ def load(
 
 
 def fold(state: Mapping[str, np.ndarray]) -> dict[str, Layer]:
-    """Each convolution with the batch norm after it as one layer (evaluation: fixed statistics)."""
+    """Fold each batch norm (with its fixed statistics) into the convolution before it."""
     units = {}
     for name in state:
         if name.endswith(".conv.weight"):
@@ -62,14 +62,14 @@ def fold(state: Mapping[str, np.ndarray]) -> dict[str, Layer]:
 
 
 def resize(images: Array) -> Array:
-    """To 299 x 299, bilinear without smoothing, as pytorch-fid does. b h w 3 -> b 299 299 3."""
+    """Resize bilinearly without antialiasing, as pytorch-fid does. b h w 3 -> b 299 299 3."""
     need(images, 1, "Inception-v3")
     shape = (images.shape[0], SIDE, SIDE, 3)
     return jax.image.resize(to_float(images), shape, "bilinear", antialias=False)
 
 
 def pool3(units: Units, x: Array) -> Array:
-    """Mean of the last maps over pixels, ``b h w 3 -> b 2048``; sides at least 75."""
+    """Average the last feature maps over pixels, ``b h w 3 -> b 2048``; sides at least 75."""
     need(x, 75, "Inception-v3")
     x = _unit(units, "Conv2d_1a_3x3", x, 2, 0)
     x = _unit(units, "Conv2d_2a_3x3", x, 1, 0)
@@ -96,20 +96,20 @@ def _mix(
     *branches: str,
     pool: Callable[[Array, int, int, int], Array] = average_pool,
 ) -> Array:
-    """Branches side by side, the last one begins with a pool; the size stays."""
+    """Concatenate parallel branches, of which the last begins with a pool; keeps the size."""
     outputs = [_branch(units, block, x, steps) for steps in branches]
     outputs.append(_branch(units, block, pool(x, 3, 1, 1), "_pool"))
     return jnp.concatenate(outputs, axis=-1)
 
 
 def _shrink(units: Units, block: str, x: Array, *branches: str) -> Array:
-    """Branches side by side, each of which halves the size in its last step, and a pool."""
+    """Concatenate a pool and parallel branches that halve the size in their last step."""
     outputs = [_branch(units, block, x, steps, halve=True) for steps in branches]
     return jnp.concatenate([*outputs, max_pool(x, 3, 2)], axis=-1)
 
 
 def _branch(units: Units, block: str, x: Array, steps: str, halve: bool = False) -> Array:
-    """One unit after the other; ``a|b`` are two side by side."""
+    """Apply units in sequence; ``a|b`` means two units in parallel."""
     *inner, last = steps.split()
     for step in inner:
         x = _unit(units, f"{block}.branch{step}", x)

