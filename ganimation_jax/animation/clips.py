@@ -1,7 +1,7 @@
-"""Videos: edit the faces in one frame by frame, or let a face in one drive a photo.
+"""Edit the faces in a video, or animate a photo with the expressions of a driving video.
 
-Frames are read, edited and written one at a time: a longer video takes longer, not more
-memory. Of a driver its action units are kept, some numbers a frame.
+Frames are read, edited and written one at a time, so memory does not grow with the length of
+the video. Only the action units of a driving video are kept in memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +20,9 @@ from ganimation_jax.media.frames import film, sound_of
 from ganimation_jax.media.moving import check_suffix, write_moments
 from ganimation_jax.media.video import Moment
 
-Progress = Callable[[int, int | None], None]  # frames done; of how many, None if not known
+Progress = Callable[[int, int | None], None]  # frames done; total, None if not known
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
-NEUTRAL = 10  # percentile of a driver's readings at which an action unit is held to be at rest
+NEUTRAL = 10  # percentile of a driver's readings that is taken as an action unit's level at rest
 
 
 def edit_video(
@@ -36,31 +36,32 @@ def edit_video(
     tags: Mapping[str, str] = NO_TAGS,
     progress: Progress | None = None,
 ) -> int:
-    """Edit the faces in a video; frames without a face pass unedited.
+    """Edit the faces in a video; frames without a face are written unedited.
 
-    A face is followed until it is gone: ``largest`` is the one that was largest when it
-    came. Places and action units are smoothed over time. Where it is not found, but looks
-    the same, it is edited where it was, for up to ``tracking.HELD`` frames.
+    A face is tracked until it is gone. ``largest`` is therefore the face that was largest when
+    tracking started. Positions and action units are smoothed over time. If a face is not
+    found but its region looks the same, it is edited at its last position, for up to
+    ``tracking.HELD`` frames.
 
     Args:
       source: any video that FFmpeg reads.
-      out: ``.mp4``, with the sound of the source; ``.gif`` or ``.webp``, mute. Frames keep
-        their times.
-      target: from the action units that a face shows to those that it is to show: float32
-        ``n`` in [0, 1], in the animator's order.
-      faces: which, as for ``Animator.find``.
-      side: larger frames are reduced to so many pixels along the longer side.
-      tags: what the file says of itself.
+      out: ``.mp4`` with the sound of the source, or ``.gif`` or ``.webp`` without sound.
+        Frames keep their times.
+      target: function from the action units of a face to the target, both float32 ``n`` in
+        [0, 1], in the animator's order.
+      faces: which faces to edit, as for ``Animator.find``.
+      side: larger frames are reduced to this many pixels along the longer side.
+      tags: provenance to write into the file, names and values.
       progress: called after each frame.
 
     Returns:
-      How many frames were written.
+      The number of frames written.
 
     Raises:
       NoFaceError: there is no face in any frame; nothing is written.
-      UnusableFile: the source is no video, or damaged.
-      ValueError: ``out`` has another ending, or is the source; or targets out of range.
-      OSError: it cannot be written.
+      UnusableFile: the source is not a video, or is damaged.
+      ValueError: ``out`` has another suffix or is the source, or a target is out of range.
+      OSError: ``out`` cannot be written.
       ImportError: PyAV or MediaPipe is not installed.
     """
     _check_names(source, out)
@@ -95,37 +96,37 @@ def drive(
     tags: Mapping[str, str] = NO_TAGS,
     progress: Progress | None = None,
 ) -> int:
-    """Give a photo the expressions of the largest face in a video, frame by frame.
+    """Transfer the expressions of the largest face in a video to a photo, frame by frame.
 
-    The driver is read once for its action units, which are smoothed over time. While it
-    has no face the last expression stays; before the first it is the photo's own.
+    The driver's action units are read first and smoothed over time. In frames of the driver
+    without a face the last expression stays; before the first face, the photo keeps its own.
 
-    Relative, a face of the photo shows its own action units, changed by how the driver's
-    differ from neutral. That is the 10th percentile of each over the whole video: an action
-    unit is at rest in most frames and never below, while a driver need not be neutral as a
-    whole in any frame, least of all in the first.
+    With ``relative``, each face of the photo gets its own action units plus the driver's
+    difference from neutral. Neutral is the 10th percentile of each action unit over the
+    whole video, because an action unit is at rest in most frames and never below. A single
+    frame would not do, because the driver may not be fully neutral in any frame.
 
     Args:
       photo: uint8 ``h w 3``.
       driver: any video that FFmpeg reads.
-      out: ``.mp4``, with the sound of the driver; ``.gif`` or ``.webp``, mute. Frames are
-        shown when the driver's are.
-      by: what reads the driver: the model's ``critic``, or the ``annotator``, MediaPipe,
-        which leaves the units that it does not serve to the photo.
-      relative: otherwise all faces show the driver's action units as they are.
-      faces: of the photo, as for ``Animator.find``.
-      tags: what the file says of itself.
+      out: ``.mp4`` with the sound of the driver, or ``.gif`` or ``.webp`` without sound.
+        Frames have the times of the driver's frames.
+      by: how to read the driver: ``critic``, the model's critic, or ``annotator``, MediaPipe.
+        Action units that MediaPipe does not measure keep the photo's own intensity.
+      relative: if False, all faces get the driver's action units unchanged.
+      faces: which faces of the photo to edit, as for ``Animator.find``.
+      tags: provenance to write into the file, names and values.
       progress: called after each frame, once the driver has been read.
 
     Returns:
-      How many frames were written.
+      The number of frames written.
 
     Raises:
-      NoFaceError: there is no face in the photo, or none in the driver; nothing is written.
-      UnusableFile: the driver is no video, or damaged.
-      ValueError: ``out`` has another ending, or is the driver; ``by`` is neither, or the model
+      NoFaceError: there is no face in the photo or in the driver; nothing is written.
+      UnusableFile: the driver is not a video, or is damaged.
+      ValueError: ``out`` has another suffix or is the driver, ``by`` is unknown, or the model
         has no critic.
-      OSError: it cannot be written.
+      OSError: ``out`` cannot be written.
       ImportError: PyAV or MediaPipe is not installed.
     """
     _check_names(driver, out)
@@ -140,7 +141,7 @@ def drive(
 
 
 def within(image: np.ndarray, side: int) -> np.ndarray:
-    """A picture, uint8 ``h w 3``, reduced to so many pixels along its longer side if larger."""
+    """Reduce a picture, uint8 ``h w 3``, to at most ``side`` pixels along its longer side."""
     height, width = image.shape[:2]
     share = side / max(height, width)
     if share >= 1:
@@ -155,30 +156,32 @@ def expressions(
     relative: bool,
     noisy: bool = True,
 ) -> list[np.ndarray | None]:
-    """What a driver shows in each frame, smoothed over time.
+    """The expression of a driver in each frame, smoothed over time.
 
     Args:
-      readings: action units ``n`` of each frame, [0, 1], NaN where not served; None where no
-        face was found. One at least is not None.
+      readings: action units ``n`` of each frame, [0, 1], NaN where not measured; None for
+        frames without a face. At least one is not None.
       times: seconds, increasing.
-      relative: what differs from neutral, in [-1, 1].
+      relative: return differences from neutral, in [-1, 1].
+      noisy: smooth the readings over time.
 
     Returns:
-      For each frame ``n``; the last one where no face was found, None before the first.
+      Action units ``n`` for each frame. A frame without a face repeats the last expression;
+      frames before the first face are None.
     """
     seen = [place for place, reading in enumerate(readings) if reading is not None]
     smooth = np.stack([reading for reading in readings if reading is not None])
     if noisy:
         smooth = smooth_both_ways(smooth, [times[place] for place in seen])
     if relative:
-        # Of the smooth ones: the 10th percentile of noise is below what is at rest.
+        # Computed after smoothing, because noise would put the percentile below the rest level.
         smooth = smooth - np.percentile(smooth, NEUTRAL, axis=0)
     last = np.searchsorted(seen, range(len(readings)), side="right") - 1
     return [smooth[place] if place >= 0 else None for place in last]
 
 
 def _given(own: np.ndarray, shown: np.ndarray | None, relative: bool) -> np.ndarray:
-    """What a face of the photo is to show: float32 ``n``, [0, 1]."""
+    """Target of a face of the photo: float32 ``n``, [0, 1]."""
     if shown is None:
         return own
     wanted = own + shown if relative else shown
@@ -188,7 +191,7 @@ def _given(own: np.ndarray, shown: np.ndarray | None, relative: bool) -> np.ndar
 def _told(
     shown: Iterator[Moment], total: int | None, progress: Progress | None
 ) -> Iterator[Moment]:
-    """The same, with each told."""
+    """Yield the same moments and report each to ``progress``."""
     for done, moment in enumerate(shown, 1):
         yield moment
         if progress is not None:

@@ -1,4 +1,4 @@
-"""Pictures of what a model does with one face, as in the paper's figures."""
+"""Figures of a model's edits of one face, as in the paper."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from ganimation_jax.animation.animator import Animator, Face
 from ganimation_jax.reports.picture_grid import grid
 from ganimation_jax.reports.samples import expressions, single_conditions
 
-STEPS = 7  # of an interpolation
+STEPS = 7  # number of pictures in an interpolation
 
 
 def figure(animator: Animator, face: Face, targets: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """All of the below, one under the other: uint8 ``H W 3``.
+    """All figures of this module, stacked vertically: uint8 ``H W 3``.
 
     Args:
-      targets: expressions, ``n`` each: a ``strip`` for each of them.
+      targets: expressions, ``n`` each; the figure has one ``strip`` for each.
     """
     parts = [strip(animator, face, target) for target in targets]
     parts += [units_alone(animator, face), basic_expressions(animator, face)]
@@ -26,20 +26,20 @@ def figure(animator: Animator, face: Face, targets: Sequence[np.ndarray] = ()) -
 
 
 def units_alone(animator: Animator, face: Face) -> np.ndarray:
-    """Each action unit alone at rising intensities, with attention (the paper's figure 3)."""
+    """Each action unit alone at rising intensities, with attention masks (figure 3)."""
     return single_conditions(
         animator.model.edit, face.crop, np.nan_to_num(face.aus), animator.model.conditions
     )
 
 
 def basic_expressions(animator: Animator, face: Face) -> np.ndarray:
-    """Basic expressions with attention, colour, and the edit undone."""
+    """Basic expressions with attention mask, colour mask and reconstruction."""
     own, conditions = np.nan_to_num(face.aus)[None], animator.model.conditions
     return expressions(animator.model.edit, face.crop[None], own, conditions)
 
 
 def strip(animator: Animator, face: Face, target: np.ndarray) -> np.ndarray:
-    """From the face's own expression to another, ``n``, in equal steps."""
+    """Interpolation from the face's own expression to ``target``, ``n``, in equal steps."""
     crop_itself = face._replace(transform=np.eye(2, 3))
     steps = np.linspace(0, 1, STEPS, dtype=np.float32)
     targets = face.aus + (target - face.aus) * steps[:, None]

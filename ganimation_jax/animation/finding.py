@@ -1,4 +1,4 @@
-"""Faces in photos as a model wants them: found, cut out at its size, their expression read."""
+"""Find the faces in a photo, crop them to a model's size and read their action units."""
 
 import logging
 from collections.abc import Sequence
@@ -19,45 +19,46 @@ from ganimation_jax.types import to_float
 
 log = logging.getLogger(__name__)
 
-TILES = (1, 2, 3, 5)  # see ``Landmarker.faces``: finds faces down to a twentieth of the photo
+TILES = (1, 2, 3, 5)  # see ``Landmarker.faces``; finds faces down to 1/20 of the photo
 READERS = ("critic", "annotator")
 CANONICAL = np.array(CANONICAL_EYES)
 
 
 class NoFaceError(ValueError):
-    """No face was found where one is needed."""
+    """No face was found where at least one is required."""
 
 
 class Face(NamedTuple):
-    """A face in a photo, as a model sees it."""
+    """A face in a photo, cropped for a model."""
 
     crop: np.ndarray  # uint8 s s 3
-    transform: np.ndarray  # float64 2 3: pixels of the photo to those of the crop
+    transform: np.ndarray  # float64 2 3, from photo pixels to crop pixels
     box: tuple[float, float, float, float]  # left, top, right, bottom in the photo
-    aus: np.ndarray  # float32 n, [0, 1]: what it shows; NaN where that was not read
+    aus: np.ndarray  # float32 n, [0, 1]; NaN where not measured
 
 
 class Seen(NamedTuple):
-    """A face whose expression has not been read."""
+    """A detected face whose action units have not been read yet."""
 
     face: Face
     image: np.ndarray  # the photo
-    blendshapes: np.ndarray | None  # 52; None where nothing looked for landmarks
+    blendshapes: np.ndarray | None  # 52; None if landmarks were not detected
 
 
 class Reading(NamedTuple):
-    """What one face in a photo shows."""
+    """Action units of one face in a photo."""
 
     box: tuple[float, float, float, float]  # left, top, right, bottom in pixels of the photo
     aus: dict[str, float]  # intensities, [0, 1]
 
 
 class Finder:
-    """Finds faces for one model. Holds MediaPipe, opened when first needed, until closed.
+    """Finds faces for one model. It opens MediaPipe on first use and keeps it until closed.
 
     Args:
-      model: gives the size of the crops, the place of the eyes in them, and the critic.
-      landmarker: MediaPipe's ``face_landmarker.task``; by default looked for.
+      model: defines the size of the crops, the position of the eyes in them, and the critic.
+      landmarker: path of MediaPipe's ``face_landmarker.task``; by default it is searched for
+        (``assets.locate``).
     """
 
     def __init__(self, model: LoadedModel, landmarker: Path | None = None):
@@ -67,13 +68,13 @@ class Finder:
 
     @property
     def landmarker(self) -> Landmarker:
-        """MediaPipe; ImportError if it is not installed."""
+        """MediaPipe's landmarker; raises ImportError if MediaPipe is not installed."""
         if self._landmarker is None:
             self._landmarker = Landmarker(self._file)
         return self._landmarker
 
     def close(self) -> None:
-        """Free it; it is opened again when it is needed again."""
+        """Free MediaPipe's landmarker; the next use opens it again."""
         if self._landmarker is not None:
             self._landmarker.close()
             self._landmarker = None
@@ -84,13 +85,14 @@ class Finder:
         """The faces of a photo, the largest first; at least one.
 
         Args:
-          faces: ``largest``, ``all`` or how many.
-          tiles: see ``Landmarker.faces``. By default one look if one face is wanted, and
-            at parts of the photo where that finds none or other faces are wanted.
+          faces: ``largest``, ``all`` or the number of faces.
+          tiles: see ``Landmarker.faces``. By default, a single face is searched for in the
+            whole photo first, and in tiles only if none is found. Several faces are always
+            searched for in tiles.
 
         Raises:
-          NoFaceError: none was found.
-          ValueError: ``faces`` is something else.
+          NoFaceError: no face was found.
+          ValueError: ``faces`` has another value.
         """
         wanted = how_many(faces)
         size, eyes = self._model.image_size, np.array(self._model.eyes)
@@ -111,10 +113,10 @@ class Finder:
         return seen
 
     def whole(self, image: np.ndarray) -> Seen:
-        """A photo that is a face crop as a whole.
+        """Treat a photo that is already an aligned face crop as one face.
 
         Raises:
-          ValueError: it is not square.
+          ValueError: the photo is not square.
         """
         height, width = image.shape[:2]
         if height != width:
@@ -130,9 +132,9 @@ class Finder:
         return Seen(Face(cut, transform, box, self._unknown()), image, None)
 
     def measured(self, seen: Seen) -> Face:
-        """The face with what it shows: by the critic, or without one by MediaPipe.
+        """The face with its action units, from the critic, or from MediaPipe without a critic.
 
-        Units that MediaPipe does not serve are taken for 0, which is logged.
+        Action units that MediaPipe does not measure are set to 0, with a warning in the log.
         """
         if self._model.read_aus is not None:
             return seen.face._replace(aus=self.by_critic(seen.face))
@@ -144,7 +146,7 @@ class Finder:
         return seen.face._replace(aus=np.nan_to_num(aus))
 
     def by_critic(self, face: Face) -> np.ndarray:
-        """What a face shows: float32 ``n``, [0, 1].
+        """Action units of a face from the critic: float32 ``n``, [0, 1].
 
         Raises:
           ValueError: the model has no critic.
@@ -155,10 +157,10 @@ class Finder:
         return aus.clip(0, 1).astype(np.float32)
 
     def by_annotator(self, seen: Seen) -> np.ndarray:
-        """What a face shows: float32 ``n``, [0, 1]; NaN for units that MediaPipe does not read.
+        """Action units from MediaPipe: float32 ``n``, [0, 1]; NaN for units it does not measure.
 
         Raises:
-          NoFaceError: it is an aligned crop in which MediaPipe sees none.
+          NoFaceError: the photo is an aligned crop in which MediaPipe finds no face.
         """
         coefficients = seen.blendshapes
         if coefficients is None:
@@ -175,10 +177,10 @@ class Finder:
 
 
 def how_many(faces: str | int) -> int | None:
-    """How many of the faces in a photo, from the largest; None for all.
+    """The number of faces to take, from the largest; None for all.
 
     Raises:
-      ValueError: neither ``largest`` nor ``all`` nor a positive number.
+      ValueError: ``faces`` is not ``largest``, ``all`` or a positive integer.
     """
     if faces in ("largest", "all"):
         return 1 if faces == "largest" else None
@@ -188,7 +190,7 @@ def how_many(faces: str | int) -> int | None:
 
 
 def check_reader(by: str, model: LoadedModel) -> None:
-    """Raises ValueError if ``by`` is no reader, or one that the model does not have."""
+    """Raise ValueError if ``by`` is not a reader, or is the critic and the model has none."""
     if by not in READERS:
         raise ValueError(f"action units are read by {' or '.join(READERS)}, not {by!r}")
     if by == "critic" and model.read_aus is None:
@@ -196,5 +198,5 @@ def check_reader(by: str, model: LoadedModel) -> None:
 
 
 def _square(transform: np.ndarray) -> np.ndarray:
-    """``2 3`` as ``3 3``."""
+    """A ``2 3`` transform as a ``3 3`` matrix."""
     return np.vstack([transform, (0, 0, 1)])

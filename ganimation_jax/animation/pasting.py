@@ -1,7 +1,7 @@
-"""Put the change of a face crop into the photo that it is from.
+"""Paste the change of a face crop into its source photo.
 
-The change is upsampled, not the edited pixels: the photo keeps its own detail, and where a
-model changes nothing not a level moves.
+The change is upsampled, not the edited pixels. The photo therefore keeps its own detail, and
+pixels that the model does not change stay exactly the same.
 """
 
 import numpy as np
@@ -9,23 +9,23 @@ from PIL import Image
 
 from ganimation_jax.faces.alignment import apply, invert
 
-THIRDS = 3  # points of the finer grid to a value; odd, so that one of them is in its middle
-FEATHER = 0.1  # of the crop's side, along its border, over which a change fades to nothing
+THIRDS = 3  # grid points per value along a side; odd, so that one of them is at its centre
+FEATHER = 0.1  # of the crop's side, width of the border over which a change fades to 0
 
 
 def paste(photo: np.ndarray, change: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    """The photo with the change of a crop added to it.
+    """Add the change of a crop to the photo.
 
-    Towards the border of the crop the change fades to nothing, unless the photo has
-    nothing outside the crop.
+    The change fades to 0 towards the border of the crop, unless the crop covers the whole
+    photo.
 
     Args:
       photo: uint8 ``h w 3``.
-      change: float ``s s 3``, in levels of [0, 255]: edited crop - crop.
-      transform: ``2 3``, a similarity from pixels of the photo to those of the crop.
+      change: float ``s s 3``, edited crop minus crop, on the scale of [0, 255].
+      transform: ``2 3``, a similarity from photo pixels to crop pixels.
 
     Returns:
-      uint8 ``h w 3``; outside the crop, and where the change is 0, exactly the photo.
+      uint8 ``h w 3``; equal to the photo outside the crop and where the change is 0.
 
     Raises:
       ValueError: the change is not square, or not finite.
@@ -43,13 +43,13 @@ def paste(photo: np.ndarray, change: np.ndarray, transform: np.ndarray) -> np.nd
 def spread(
     mask: np.ndarray, transform: np.ndarray, shape: tuple[int, int], outside: float
 ) -> np.ndarray:
-    """A mask of a crop as a mask of the photo, with the same fading as a change has.
+    """Turn a mask of a crop into a mask of the photo, faded at the border as in ``paste``.
 
     Args:
       mask: float ``s s``.
       transform: as for ``paste``.
-      shape: h, w of the photo.
-      outside: value beyond the crop.
+      shape: height and width of the photo.
+      outside: value outside the crop.
 
     Returns:
       float32 ``h w``, within the range of ``mask`` and ``outside``.
@@ -58,7 +58,7 @@ def spread(
     window, weight = _window(transform, len(mask), shape)
     if weight.size:
         inside = _upsampled(mask[..., None], transform, window)[..., 0]
-        inside = inside.clip(mask.min(), mask.max())  # a cubic overshoots
+        inside = inside.clip(mask.min(), mask.max())  # bicubic interpolation overshoots
         result[window] += weight * (inside - outside)
     return result
 
@@ -66,9 +66,9 @@ def spread(
 def _window(
     transform: np.ndarray, size: int, shape: tuple[int, ...]
 ) -> tuple[tuple[slice, slice], np.ndarray]:
-    """The part of the photo that the crop lies in, and how much counts there: float32, [0, 1].
+    """The part of the photo that the crop covers, and the weight of a change: float32, [0, 1].
 
-    Exactly 0 at pixels whose centre is outside the crop.
+    The weight is exactly 0 at pixels whose centre is outside the crop.
     """
     height, width = shape
     corners = apply(invert(transform), np.array([(0, 0), (size, 0), (0, size), (size, size)]))
@@ -77,10 +77,10 @@ def _window(
     rim = apply(transform, np.array([(0, 0), (width, 0), (0, height), (width, height)])) / size
     window = slice(top, bottom), slice(left, right)
     if rim.min() > -1e-6 and rim.max() < 1 + 1e-6:
-        # Nothing of the photo is beyond the crop: there is no seam to hide.
+        # The crop covers the whole photo, so there is no seam to hide.
         return window, np.ones((bottom - top, right - left), np.float32)
     x, y = np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5
-    depth = np.full((len(y), len(x)), np.inf, np.float32)  # to the nearest side; negative outside
+    depth = np.full((len(y), len(x)), np.inf, np.float32)  # depth inside, < 0 outside
     for along_x, along_y, shift in transform / size:
         place = (along_x * x).astype(np.float32) + (along_y * y + shift).astype(np.float32)[:, None]
         np.minimum(depth, np.minimum(place, 1 - place), out=depth)
@@ -91,16 +91,17 @@ def _window(
 def _upsampled(
     values: np.ndarray, transform: np.ndarray, window: tuple[slice, slice]
 ) -> np.ndarray:
-    """Values of a crop, float ``s s c``, at the pixels of a window of the photo: ``h w c``.
+    """Resample values of a crop, float ``s s c``, at the pixels of a photo window: ``h w c``.
 
-    Where the crop is finer than the photo, what the photo cannot show is filtered out.
-    Then Pillow's bicubic resampling makes a grid of THIRDS, on which its bilinear one finds the
-    pixels: smooth at any magnification (bilinear alone shows the crop's own grid in large
-    photos; of the kink that it leaves, a ninth is left), and of a photo that is the crop
-    exactly the values, for the middle third is where they are.
+    If the crop is finer than the photo, detail that the photo cannot show is filtered out
+    first. Pillow's bicubic resampling then refines the grid by ``THIRDS``, and its bilinear
+    one samples the refined grid at the pixels. The result is smooth at any magnification:
+    bilinear resampling alone shows the crop's grid in large photos, and refining leaves a
+    ninth of its kinks. If the photo is the crop itself, the values come back exactly, because
+    the middle point of each three is the value.
     """
     size = len(values)
-    scale = np.sqrt(abs(np.linalg.det(transform[:, :2])))  # crop pixels a photo pixel
+    scale = np.sqrt(abs(np.linalg.det(transform[:, :2])))  # crop pixels per photo pixel
     coarse = max(1, round(size / scale)) if scale > 1 else size
     fine = THIRDS * coarse
     rows, columns = window

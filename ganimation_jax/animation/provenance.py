@@ -1,9 +1,8 @@
-"""Say in every file that it was edited, by what, and what was asked for.
+"""Record in every output file that it was edited, by which model, and with which action units.
 
-Pictures carry it as XMP, with the IPTC's digital source type for composites with media that
-a trained model made, and as a comment in plain text. Files hold nothing of the photo that
-they are from but its pixels: its EXIF data with camera, place and thumbnail is not copied,
-and its orientation is applied.
+Pictures carry this provenance as XMP, with the IPTC digital source type for composites with
+media made by a trained model, and as a comment in plain text. The EXIF data of the source
+photo (camera, location, thumbnail) is not copied; its orientation is applied to the pixels.
 """
 
 import xml.etree.ElementTree as ElementTree
@@ -29,11 +28,11 @@ ITEM = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
 
 
 class Provenance(NamedTuple):
-    """What a file says of itself."""
+    """Provenance of an edited file."""
 
     model: str
     sha256: str  # of the generator's weights
-    action_units: str  # asked for: "AU06=0.50 AU12=0.80"
+    action_units: str  # requested, "AU06=0.50 AU12=0.80"
     software: str = f"ganimation_jax {__version__}"
     notice: str = NOTICE
     digital_source_type: str = SOURCE_TYPE
@@ -43,7 +42,8 @@ def describe(model: LoadedModel, aus: Mapping[str, float] | np.ndarray) -> Prove
     """The provenance of an edit.
 
     Args:
-      aus: asked for: by name, or of all units, ``n``, in the model's order.
+      aus: requested action units by name, or an array of all of them, ``n``, in the model's
+        order.
     """
     if not isinstance(aus, Mapping):
         aus = dict(zip(model.action_units, np.asarray(aus).tolist(), strict=True))
@@ -52,22 +52,23 @@ def describe(model: LoadedModel, aus: Mapping[str, float] | np.ndarray) -> Prove
 
 
 def as_tags(provenance: Provenance) -> dict[str, str]:
-    """The same by name, each in one line, for containers that hold names and values."""
+    """Provenance as names and one-line values, for containers that store such tags."""
     first = ("notice", "digital_source_type", "software")
     return {name: getattr(provenance, name) for name in (*first, "model", "sha256", "action_units")}
 
 
 def save_image(path: Path, photo: Photo | np.ndarray, provenance: Provenance | None) -> None:
-    """Write a picture, whole or not at all; see ``encoding.encode``.
+    """Write a picture atomically; see ``encoding.encode``.
 
     Args:
       path: ``.png``, ``.jpg``, ``.jpeg`` or ``.webp``; overwritten.
-      photo: with what is to be kept of its source; or uint8 ``h w 3``, sRGB.
-      provenance: None writes none.
+      photo: a ``Photo``, whose colour space and other properties are kept, or uint8
+        ``h w 3`` in sRGB.
+      provenance: written into the file; None for no provenance.
 
     Raises:
-      ValueError: another ending.
-      OSError: it cannot be written.
+      ValueError: the file has another suffix.
+      OSError: the file cannot be written.
     """
     photo = plain(photo) if isinstance(photo, np.ndarray) else photo
     tags = {} if provenance is None else as_tags(provenance)
@@ -75,10 +76,10 @@ def save_image(path: Path, photo: Photo | np.ndarray, provenance: Provenance | N
 
 
 def format_of(path: Path) -> str:
-    """Pillow's name of the format that a still picture is written in.
+    """Pillow's name of the format for a still picture, from the suffix of its path.
 
     Raises:
-      ValueError: the ending is not one of those that are written.
+      ValueError: the suffix is not supported.
     """
     suffix = path.suffix.lower()
     if suffix not in STILL_SUFFIXES:
@@ -87,10 +88,10 @@ def format_of(path: Path) -> str:
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """What a picture (PNG, JPEG, WebP, GIF) or an MP4 says of how it was made; None if it does not.
+    """Read the provenance of a picture (PNG, JPEG, WebP, GIF) or an MP4; None if it has none.
 
     Raises:
-      UnusableFile: it is no picture or video, or damaged.
+      UnusableFile: the file is not a picture or video, or is damaged.
       ImportError: PyAV, which reads MP4, is not installed.
     """
     text = tags_of(path).get("comment", "") if path.suffix.lower() == ".mp4" else _noted(path)
@@ -115,7 +116,7 @@ def _noted(path: Path) -> str:
 
 
 def _line(text: str) -> str:
-    """In one line, of characters that PNG's comments know."""
+    """The text on one line, in Latin-1, the character set of PNG comments."""
     printable = "".join(c if c.isprintable() else " " for c in text)
     return printable.encode("latin-1", "replace").decode("latin-1").strip()
 

@@ -1,4 +1,4 @@
-"""The expression asked for: parsed, checked, and completed by what the face shows itself."""
+"""Target expressions: parse and check them, and fill in the face's own action units."""
 
 import difflib
 import math
@@ -11,11 +11,11 @@ from ganimation_jax.action_units import ACTION_UNITS, ANATOMY, EXPRESSIONS, posi
 
 INTENSITY = 0.8
 NEUTRAL = "neutral"
-ROUNDING = 1e-5  # by which a computed intensity may exceed its range
+ROUNDING = 1e-5  # tolerance by which a computed intensity may exceed its range
 
 Aus = str | Mapping[str, float] | np.ndarray
 """An expression by name, some action units by name, or all of them, ``n``."""
-# What people call the expressions besides their names.
+# Other words for the expressions, used to suggest the right name.
 SYNONYMS = {
     "happy": (
         "smile",
@@ -44,12 +44,13 @@ def parse(
     """``["AU12=0.8", "6=.5"]`` -> ``{"AU12": 0.8, "AU06": 0.5}``.
 
     Args:
-      words: an action unit and its intensity each, in [0, 1]; relative, in [-1, 1].
-      units: those that the model has.
+      words: each is an action unit and its intensity, in [0, 1].
+      units: action units of the model.
+      relative: intensities are changes, in [-1, 1].
 
     Raises:
-      ValueError: not of that form, a unit that the model does not have, or that comes twice,
-        an intensity out of range.
+      ValueError: a word is not of this form, the model does not have the action unit, an
+        action unit is repeated, or an intensity is out of range.
     """
     aus: dict[str, float] = {}
     for word in words:
@@ -68,10 +69,11 @@ def parse(
 
 
 def unit_named(name: str, units: Sequence[str]) -> str:
-    """The unit that is meant by ``AU06``, ``au6`` or ``6``.
+    """The model's name of an action unit given as ``AU06``, ``au6`` or ``6``.
 
     Raises:
-      ValueError: the model does not have it; the message says which is near, or what it has.
+      ValueError: the model does not have this action unit; the message suggests a similar name
+        or lists the model's action units.
     """
     name = name.strip()
     number = re.fullmatch(r"(?:AU)?0*(\d{1,2})", name, re.IGNORECASE)
@@ -83,17 +85,18 @@ def unit_named(name: str, units: Sequence[str]) -> str:
 
 
 def expression(name: str, units: Sequence[str], intensity: float = INTENSITY) -> dict[str, float]:
-    """A basic emotion as a whole expression: its own units at one intensity, all others at 0.
+    """A basic emotion as a full target: its action units at one intensity, all others at 0.
 
-    Units of its prototype that the model does not have are left out.
+    Action units of the prototype that the model does not have are ignored.
 
     Args:
       name: a key of ``EXPRESSIONS``, or ``neutral``.
-      units: those that the model has.
+      units: action units of the model.
       intensity: [0, 1].
 
     Raises:
-      ValueError: no such expression, no unit of it in the model, or an intensity out of range.
+      ValueError: the expression is unknown, the model has none of its action units, or the
+        intensity is out of range.
     """
     if name != NEUTRAL and name not in EXPRESSIONS:
         raise ValueError(
@@ -109,7 +112,7 @@ def expression(name: str, units: Sequence[str], intensity: float = INTENSITY) ->
 
 
 def suggestion(name: str) -> str:
-    """The expression that is probably meant, as the end of a sentence: by synonym or spelling."""
+    """The end of an error message that suggests an expression, by synonym or spelling."""
     meant = {word: key for key, words in SYNONYMS.items() for word in (key, *words)}
     near = difflib.get_close_matches(name.strip().lower(), meant, n=1, cutoff=0.7)
     return f"; did you mean {meant[near[0]]}?" if near else "."
@@ -118,11 +121,11 @@ def suggestion(name: str) -> str:
 def checked(
     aus: Mapping[str, float], units: Sequence[str], *, relative: bool = False
 ) -> dict[str, float]:
-    """The same, known to be intensities of units that the model has.
+    """Check intensities given by name and return them by the model's names.
 
     Raises:
-      ValueError: an unknown unit, or an intensity that is no number or outside [0, 1]
-        (relative: [-1, 1]).
+      ValueError: an action unit is unknown, or an intensity is not finite or is outside
+        [0, 1] ([-1, 1] if ``relative``).
     """
     lowest = -1.0 if relative else 0.0
     result = {}
@@ -135,20 +138,22 @@ def checked(
 
 
 def resolve(aus: Aus, own: np.ndarray, units: Sequence[str], relative: bool = False) -> np.ndarray:
-    """What a face is to show.
+    """The target action units of a face.
 
     Args:
-      aus: the name of an expression. Or some units by name: all others keep the face's own
-        intensity, so that ``{}`` is its own expression. Or all units as an array, ``n``.
-      own: ``n``, what the face shows, [0, 1].
-      units: names of the n units.
-      relative: ``aus`` are added to what the face shows; the sum is clipped to [0, 1].
+      aus: the name of an expression; or intensities by action unit, where units you do not
+        name keep the face's own intensity (``{}`` is its own expression); or an array of all
+        intensities, ``n``.
+      own: the face's own action units, ``n``, [0, 1].
+      units: names of the n action units.
+      relative: add ``aus`` to the face's own action units and clip the sum to [0, 1].
 
     Returns:
       float32 ``n``, [0, 1].
 
     Raises:
-      ValueError: an unknown unit, an intensity out of range, or an array of another shape.
+      ValueError: an action unit is unknown, an intensity is out of range, or the array has
+        another shape.
     """
     if isinstance(aus, str):
         aus = expression(aus, units)
@@ -164,10 +169,10 @@ def resolve(aus: Aus, own: np.ndarray, units: Sequence[str], relative: bool = Fa
 
 
 def check_array(aus: np.ndarray, shape: tuple[int, ...], lowest: float = 0.0) -> np.ndarray:
-    """Intensities as float32, known to be of that shape and in [lowest, 1].
+    """Check that intensities have this shape and are in [lowest, 1]; return them as float32.
 
     Raises:
-      ValueError: they are not.
+      ValueError: the shape differs, or an intensity is out of range.
     """
     aus = np.asarray(aus, np.float32)
     if aus.shape != shape:

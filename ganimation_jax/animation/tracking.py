@@ -1,8 +1,8 @@
-"""Faces followed from frame to frame, and what is measured of them made steady.
+"""Track faces across frames and smooth their positions and action units.
 
-A detector looks at each frame anew: what it finds trembles, by thousandths of a face,
-and an edit pasted there trembles with it. The one-euro filter (Casiez, Roussel & Vogel,
-CHI 2012) smooths what rests and lets through what moves.
+A detector works on each frame independently, so its positions jitter by thousandths of a
+face, and a pasted edit would jitter too. The one-euro filter (Casiez, Roussel & Vogel,
+CHI 2012) smooths slow signals strongly and fast ones little.
 """
 
 from collections.abc import Sequence
@@ -11,50 +11,50 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-SPEED_CUTOFF = 1.0  # Hz, for the filter's own idea of the speed: the paper's
-# At rest a fifth of the variance of noise is left (of 1% of the side, at 25 frames a second).
-# However fast a face moves, its place lags by less than 1 / (2 pi 5) of its side: 3%.
-PLACE_CUTOFF, PLACE_BETA = 1.0, 5.0  # Hz; Hz by sides a second
-# Of a sudden change of expression two thirds show in its first frame.
-AUS_CUTOFF, AUS_BETA = 1.5, 1.5  # Hz; Hz by units a second
-NEAR = 0.5  # sides between two places of one face in successive frames
-FAR = 2.0  # sides by which it can have jumped, and starts anew there
-HELD = 5  # frames for which a face that is not found is believed to be where it was
-CUT = 0.15  # of full scale: what two frames differ by on average if they are of two scenes
-GLANCE = 16  # pixels along a side of what is compared of them
+SPEED_CUTOFF = 1.0  # Hz, cutoff of the speed estimate, as in the paper
+# At rest, a fifth of the noise variance remains (noise of 1% of the side, 25 frames a second).
+# At any speed, the position lags by less than 1 / (2 pi 5) of the face's side: 3%.
+PLACE_CUTOFF, PLACE_BETA = 1.0, 5.0  # Hz; Hz per (sides per second)
+# The first frame shows two thirds of a sudden change of expression.
+AUS_CUTOFF, AUS_BETA = 1.5, 1.5  # Hz; Hz per (intensity per second)
+NEAR = 0.5  # sides, the largest move between successive frames that is smoothed
+FAR = 2.0  # sides, the largest jump that keeps the face's number; smoothing restarts
+HELD = 5  # frames for which a face that is not found keeps its last position
+CUT = 0.15  # of full scale, the mean difference of two frames above which there is a cut
+GLANCE = 16  # pixels, the side of the thumbnails that are compared
 
 
 class Filtered(NamedTuple):
-    """What a one-euro filter knows after a measurement."""
+    """State of a one-euro filter after a measurement."""
 
-    value: np.ndarray  # n: smoothed
-    speed: np.ndarray  # n: of it, a second
+    value: np.ndarray  # n, smoothed
+    speed: np.ndarray  # n, smoothed change per second
     time: float  # seconds
 
 
 class Sighting(NamedTuple):
-    """A face as it was found in one frame."""
+    """A face detected in one frame."""
 
-    transform: np.ndarray  # 2 3: pixels of the frame to those of the crop, a similarity
+    transform: np.ndarray  # 2 3, similarity from frame pixels to crop pixels
     aus: np.ndarray  # n, [0, 1]
 
 
 class Track(NamedTuple):
     """One face over time."""
 
-    number: int  # stays the same
-    place: Filtered  # 4, of the crop in the frame: its centre's x and y, log of its side, angle
+    number: int  # constant over the whole track
+    place: Filtered  # 4, the crop in the frame: x and y of its centre, log of its side, angle
     aus: Filtered  # n
-    seen: int | None  # place among the frame's sightings; None if it was not found
-    missed: int = 0  # frames in which it has not been found, up to now
+    seen: int | None  # index among the frame's sightings; None if the face was not found
+    missed: int = 0  # consecutive frames in which the face was not found, including this one
 
     def transform(self, size: int) -> np.ndarray:
-        """Pixels of the frame to those of the crop, of ``size`` pixels; float64 ``2 3``."""
+        """Transform from frame pixels to pixels of a crop with side ``size``, float64 ``2 3``."""
         return _transform(self.place.value, size)
 
 
 class Tracks(NamedTuple):
-    """All faces that are followed, and how many there have ever been."""
+    """All faces that are tracked, and the number of tracks started so far."""
 
     faces: tuple[Track, ...] = ()
     born: int = 0
@@ -68,15 +68,15 @@ def one_euro(
     beta: float,
     unit: np.ndarray | float = 1.0,
 ) -> Filtered:
-    """One step of the one-euro filter (algorithm 1 of the paper), for each number alone.
+    """One step of the one-euro filter (algorithm 1 of the paper), elementwise.
 
     Args:
-      before: None for the first measurement, which passes unchanged.
-      value: ``n``.
+      before: previous state; None for the first measurement, which is returned unchanged.
+      value: measurement, ``n``.
       time: seconds, later than ``before``.
-      cutoff: Hz, at rest: lower is steadier.
-      beta: by how much the cutoff rises with speed: higher lags less.
-      unit: in which speeds are counted, ``n`` or one for all.
+      cutoff: cutoff frequency at rest, Hz; a lower one smooths more.
+      beta: how much the cutoff rises with speed; a higher one lags less.
+      unit: unit in which speeds are measured, ``n`` or one for all values.
     """
     value = np.asarray(value, np.float64)
     if before is None:
@@ -90,12 +90,12 @@ def one_euro(
 
 
 def _share(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
-    """What a new measurement counts, after ``step`` seconds (equation 5 of the paper)."""
+    """Weight of a new measurement after ``step`` seconds (equation 5 of the paper)."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * step))
 
 
 def smooth_both_ways(values: np.ndarray, times: Sequence[float]) -> np.ndarray:
-    """Action units over time, smoothed from both ends and averaged: they lag nowhere.
+    """Smooth action units forwards and backwards in time and average the two, to avoid lag.
 
     Args:
       values: ``frames n``, [0, 1].
@@ -115,18 +115,18 @@ def smooth_both_ways(values: np.ndarray, times: Sequence[float]) -> np.ndarray:
 
 
 def follow(tracks: Tracks, sightings: Sequence[Sighting], time: float, size: int) -> Tracks:
-    """The faces after one more frame.
+    """Update the tracks with the sightings of one more frame.
 
-    The nearest sighting continues a face. One that is further off, yet could be it after a
-    jump, takes its number and starts anew. Faces not found are held where they were, for
-    ``HELD`` frames; sightings that are left over are new faces. After a cut
-    (``is_cut``), give ``Tracks(born=tracks.born)``.
+    Each track takes the nearest sighting. If that is further than ``NEAR`` but within
+    ``FAR``, the track keeps its number and its smoothing restarts. A track without a sighting
+    keeps its position for up to ``HELD`` frames. Each remaining sighting starts a new track.
+    After a cut (``is_cut``), pass ``Tracks(born=tracks.born)``.
 
     Args:
-      tracks: the faces before; ``Tracks()`` for the first frame.
-      sightings: of this frame.
-      time: seconds, later than before.
-      size: pixels of the crops' sides.
+      tracks: tracks of the previous frame; ``Tracks()`` for the first frame.
+      sightings: faces detected in this frame.
+      time: seconds, later than that of the previous frame.
+      size: side of the crops in pixels.
     """
     places = [place_of(sighting.transform, size) for sighting in sightings]
     near, far = _pairs(tracks.faces, places)
@@ -147,13 +147,13 @@ def follow(tracks: Tracks, sightings: Sequence[Sighting], time: float, size: int
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Between two places, in sides; a face of twice the size is as far off as .7 of a side."""
+    """Distance between two places in sides; a factor of 2 in size counts as 0.7 of a side."""
     side = np.exp((one[2] + other[2]) / 2)
     return float(np.hypot(*(one[:2] - other[:2])) / side + abs(one[2] - other[2]))
 
 
 def place_of(transform: np.ndarray, size: int) -> np.ndarray:
-    """Centre, log of the side and angle of a crop in the frame, ``4``."""
+    """Centre, log of the side and angle of a crop in the frame, ``4``; see ``Track.place``."""
     matrix = transform[:, :2]
     centre = np.linalg.solve(matrix, np.full(2, size / 2) - transform[:, 2])
     scale = np.hypot(matrix[0, 0], matrix[1, 0])
@@ -162,13 +162,13 @@ def place_of(transform: np.ndarray, size: int) -> np.ndarray:
 
 
 def glance(image: np.ndarray) -> np.ndarray:
-    """A picture, uint8 ``h w 3``, as far as a cut is to be known by it: float ``16 16``, [0, 1]."""
+    """Grey thumbnail of a picture, uint8 ``h w 3``, for ``is_cut``: float ``16 16``, [0, 1]."""
     grey = Image.fromarray(image).convert("L")
     return np.asarray(grey.resize((GLANCE, GLANCE), Image.Resampling.BOX)) / 255
 
 
 def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether the glances at two successive frames show two scenes."""
+    """Whether there is a cut between two successive frames, given as thumbnails (``glance``)."""
     return bool(np.abs(after - before).mean() > CUT)
 
 
@@ -192,7 +192,10 @@ def _moved(track: Track, seen: int, place: np.ndarray, aus: np.ndarray, time: fl
 def _pairs(
     faces: Sequence[Track], places: Sequence[np.ndarray]
 ) -> tuple[dict[int, int], dict[int, int]]:
-    """Which sighting is which face: those nearby, and those that jumped; the closest first."""
+    """Match tracks to sightings, the closest first: near matches, and matches after a jump.
+
+    Both are dicts from the index of a track to the index of its sighting.
+    """
     candidates = sorted(
         (distance(track.place.value, place), index, seen)
         for index, track in enumerate(faces)
@@ -200,7 +203,7 @@ def _pairs(
     )
     near: dict[int, int] = {}
     far: dict[int, int] = {}
-    # All that are near before any that is far: a neighbour is no jump.
+    # Sorted by distance: near matches come first, so that a neighbour is not taken for a jump.
     for apart, index, seen in candidates:
         taken = {*near.values(), *far.values()}
         if apart <= FAR and index not in near | far and seen not in taken:
@@ -209,7 +212,7 @@ def _pairs(
 
 
 def _transform(place: np.ndarray, size: int) -> np.ndarray:
-    """The way back from ``place_of``: ``2 3``."""
+    """Inverse of ``place_of``, ``2 3``."""
     x, y, side, angle = place
     scale, cosine, sine = size / np.exp(side), np.cos(angle), np.sin(angle)
     matrix = scale * np.array([[cosine, sine], [-sine, cosine]])

@@ -1,4 +1,4 @@
-"""The faces of a video, frame by frame: found, followed and held steady."""
+"""Detect, track and smooth the faces of a video, frame by frame."""
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -23,42 +23,42 @@ from ganimation_jax.faces.alignment import apply, crop, invert
 from ganimation_jax.media.frames import moments
 from ganimation_jax.media.video import Moment
 
-AROUND = 25  # frames between two looks for small faces: a second each
-WINDOW = 2.0  # sides of a face in which it is looked for where it was
-ONE = 0.25  # sides between two findings, below which they are one face
-# Of full scale: if the place of a face that is not found differs by so much from when it was, on
-# average, then something is in front of it, or it left.
+AROUND = 25  # frames between two searches for small faces; each takes a second
+WINDOW = 2.0  # sides of a face, the window around its last position that is searched
+ONE = 0.25  # sides, the distance below which two detections are one face
+# Of full scale. If a face is not found and its region changed by more than this on average since
+# it was last found, then the face is hidden or has left.
 GONE = 0.08
 
 
 class Watched(NamedTuple):
     """A face in one frame."""
 
-    track: Track  # where it is held to be, and what it is held to show
-    found: Face | None  # as it was found; None if it was not
-    view: np.ndarray  # uint8 h w 3, the part of the frame around it
+    track: Track  # smoothed position and action units
+    found: Face | None  # the detection; None if the face was not found in this frame
+    view: np.ndarray  # uint8 h w 3, the part of the frame around the face
 
 
 def watch(
     animator: Animator, source: Path, faces: str | int
 ) -> Iterator[tuple[Moment, list[Watched]]]:
-    """The frames of a video, each with the faces that are followed in it.
+    """Yield the frames of a video, each with the faces that are tracked in it.
 
-    Faces are followed until they are gone, and only then replaced: ``largest`` is the face
-    that was largest when it came. One that is not found, but cannot be told to be gone, is
-    held where it was.
+    A face is tracked until it is gone, and only then replaced by another. ``largest`` is
+    therefore the face that was largest when tracking started. A face that is not found keeps
+    its last position while the picture there stays the same.
 
     Args:
-      faces: which, as for ``Animator.find``.
+      faces: which faces to track, as for ``Animator.find``.
 
     Raises:
-      UnusableFile: it is no video, or damaged.
-      ValueError: ``faces`` is something else.
+      UnusableFile: the file is not a video, or is damaged.
+      ValueError: ``faces`` is not one of the values of ``Animator.find``.
       ImportError: PyAV or MediaPipe is not installed.
     """
     wanted, size = how_many(faces), animator.image_size
     tracks, last = Tracks(), None
-    looks: dict[int, np.ndarray] = {}  # of those that are followed
+    looks: dict[int, np.ndarray] = {}  # thumbnails of the tracked faces, by number
     for number, moment in enumerate(moments(source)):
         now = glance(moment.image)
         cut = last is not None and is_cut(last, now)
@@ -80,7 +80,7 @@ def watch(
 
 
 def steady(image: np.ndarray, watched: Watched, size: int) -> Face:
-    """A face as it is held to be, cut out of its frame, uint8 ``h w 3``, at ``size`` pixels."""
+    """The face at its smoothed position, cropped from its frame, uint8 ``h w 3``, to ``size``."""
     transform = watched.track.transform(size)
     corners = apply(invert(transform), np.array([(0, 0), (size, 0), (0, size), (size, size)]))
     (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
@@ -92,11 +92,12 @@ def steady(image: np.ndarray, watched: Watched, size: int) -> Face:
 def _look(
     animator: Animator, image: np.ndarray, tracks: Tracks, wanted: int | None, around: bool
 ) -> list[Face]:
-    """The faces in a frame: those there were are looked for where they were, then in all of it.
+    """Detect faces: first near the tracked positions, then in the whole frame if necessary.
 
-    The first finds small ones too, and takes a moment. All of the frame is searched if they
-    are not there, and from time to time for others; in parts, for small faces, only then
-    (``around``), as that takes a second. Who wants one face needs no others.
+    Searching near a tracked position is fast and also finds small faces. The whole frame is
+    searched if a tracked face was not found, and with ``around`` also for new faces, unless
+    only one face is wanted. The search for small faces runs only with ``around``, because it
+    takes a second.
     """
     found = []
     for track in tracks.faces:
@@ -118,7 +119,7 @@ def _look(
 def _found(
     animator: Animator, image: np.ndarray, faces: str, tiles: tuple[int, ...] | None
 ) -> list[Face]:
-    """None is an empty list."""
+    """``animator.find``, with an empty list where no face is found."""
     try:
         return animator.find(image, faces, tiles=tiles) if image.size else []
     except NoFaceError:
@@ -126,7 +127,7 @@ def _found(
 
 
 def _window(track: Track, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """The part of a frame, of ``shape``, in which a face can be soon; of no size if it left."""
+    """The part of a frame, of ``shape``, in which to search; empty if the face left the frame."""
     x, y, side, _ = track.place.value
     half = WINDOW / 2 * np.exp(side)
     top, bottom = np.clip((y - half, y + half), 0, shape[0]).astype(int)
@@ -135,7 +136,7 @@ def _window(track: Track, shape: tuple[int, ...]) -> tuple[slice, slice]:
 
 
 def _shifted(face: Face, x: int, y: int) -> Face:
-    """A face found in a part of a frame that starts at ``x``, ``y``; in the frame."""
+    """A face found in a window that starts at ``x``, ``y``, in coordinates of the frame."""
     transform = face.transform.copy()
     transform[:, 2] -= transform[:, :2] @ (x, y)
     left, top, right, bottom = face.box
@@ -143,6 +144,6 @@ def _shifted(face: Face, x: int, y: int) -> Face:
 
 
 def _chosen(faces: Sequence[Track], before: Collection[int], wanted: int | None) -> list[Track]:
-    """Those that were followed before, then the largest others, as many as are wanted."""
+    """The ``wanted`` faces: those tracked before come first, then the largest of the others."""
     ranked = sorted(faces, key=lambda track: (track.number not in before, -track.place.value[2]))
     return ranked[:wanted]
