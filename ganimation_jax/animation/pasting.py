@@ -80,7 +80,8 @@ def _window(
         # The crop covers the whole photo, so there is no seam to hide.
         return window, np.ones((bottom - top, right - left), np.float32)
     x, y = np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5
-    depth = np.full((len(y), len(x)), np.inf, np.float32)  # depth inside, < 0 outside
+    # Distance to the nearest side of the crop, as a share of its side; negative outside.
+    depth = np.full((len(y), len(x)), np.inf, np.float32)
     for along_x, along_y, shift in transform / size:
         place = (along_x * x).astype(np.float32) + (along_y * y + shift).astype(np.float32)[:, None]
         np.minimum(depth, np.minimum(place, 1 - place), out=depth)

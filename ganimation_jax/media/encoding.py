@@ -1,4 +1,4 @@
-"""Write a photo as PNG, JPEG or WebP, with what it says besides its colours."""
+"""Encode a photo as PNG, JPEG or WebP, with its colour profile, resolution and tags."""
 
 import io
 import struct
@@ -18,20 +18,22 @@ QUALITY = 95
 
 
 def encode(photo: Photo, kind: str, tags: Mapping[str, str]) -> bytes:
-    """A photo as a file.
+    """Encode a photo as the bytes of a file.
 
-    PNG is lossless and keeps everything. JPEG and WebP are of quality 95 and 8 bits, JPEG with
-    full colour resolution and with white in place of transparency.
+    PNG is lossless and keeps everything. JPEG and WebP have quality 95 and 8 bits. JPEG has full
+    colour resolution, and white replaces transparency.
 
     Args:
+      photo: the photo to encode.
       kind: ``PNG``, ``JPEG`` or ``WEBP``.
-      tags: what the file says about itself, as XMP and as a comment in plain text.
+      tags: provenance, names and values, written as XMP and, except in WebP, as a plain-text
+        comment.
     """
     if kind == "PNG":
         return _encode_png(photo, tags)
     image, profile = as_picture(photo.color), photo.space.profile
     options: dict[str, object] = {"quality": QUALITY}
-    if kind == "WEBP" and photo.space.mode == "L":  # WebP knows no grey
+    if kind == "WEBP" and photo.space.mode == "L":  # WebP has no grey mode
         image, profile = colours.to_srgb(image, profile), None
     alpha = None if photo.alpha is None else as_picture(photo.alpha)
     if alpha is not None and kind == "JPEG":
@@ -39,7 +41,7 @@ def encode(photo: Photo, kind: str, tags: Mapping[str, str]) -> bytes:
     elif alpha is not None:
         image = image.convert("RGB")
         image.putalpha(alpha)
-        options["exact"] = True  # also the colours of what is transparent
+        options["exact"] = True  # keep the colours of transparent pixels
     if kind == "JPEG":
         options["subsampling"] = 0
         if photo.dpi:
@@ -54,7 +56,7 @@ def encode(photo: Photo, kind: str, tags: Mapping[str, str]) -> bytes:
 
 
 def lost(photo: Photo, kind: str) -> tuple[str, ...]:
-    """What a photo has that a file of that kind does not hold, in words."""
+    """Messages about the properties of a photo that a file of this kind cannot keep."""
     notes = []
     if kind != "PNG" and photo.color.dtype != np.uint8:
         notes.append(f"{kind} has 8 bits: 8 of its 16 are kept; PNG keeps all")
@@ -64,7 +66,7 @@ def lost(photo: Photo, kind: str) -> tuple[str, ...]:
 
 
 def _encode_png(photo: Photo, tags: Mapping[str, str]) -> bytes:
-    """Pillow writes what stands before the pixels; of 16 bits the pixels are written here."""
+    """Encode as PNG. Pillow writes all but 16-bit pixels, which are inserted here."""
     info = PngImagePlugin.PngInfo()
     if tags:
         info.add_itxt("XML:com.adobe.xmp", as_xmp(tags))
@@ -84,12 +86,12 @@ def _encode_png(photo: Photo, tags: Mapping[str, str]) -> bytes:
 
 
 def _with_16_bits(png: bytes, photo: Photo) -> bytes:
-    """A PNG file with a photo's 16-bit pixels in place of its own."""
+    """Replace the pixels of a PNG file by a photo's 16-bit pixels."""
     parts = [photo.color] if photo.alpha is None else [photo.color, photo.alpha[..., None]]
     pixels = np.concatenate(parts, axis=2)
     height, width, channels = pixels.shape
     rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
-    # Each row is stored as its difference from the one above: filter 2.
+    # PNG's filter 2: each row is stored as its difference from the row above.
     rows[1:] -= rows[:-1].copy()
     filtered = np.pad(rows, ((0, 0), (1, 0)), constant_values=2)
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]

@@ -1,4 +1,4 @@
-"""Frames of anything that moves: videos by PyAV, animated GIF, WebP, PNG and AVIF by Pillow."""
+"""Read frames of videos (PyAV) and of animated GIF, WebP, PNG and AVIF (Pillow)."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,17 +12,17 @@ from ganimation_jax.media import colours, video
 from ganimation_jax.media.pictures import is_animation, opened, over_white, split
 from ganimation_jax.media.video import Film, Moment
 
-THOUSANDTH = Fraction(1, 1000)  # seconds: the unit of durations in animated pictures
-# Browsers show a frame whose duration is below 20 ms for 100.
+THOUSANDTH = Fraction(1, 1000)  # seconds, the unit of durations in animated pictures
+# Milliseconds. Browsers show a frame with a duration below 20 ms for 100 ms.
 SHORTEST, USUAL = 20, 100
 
 
 def film(path: Path) -> Film:
-    """How a video or an animated picture runs.
+    """Timing and colour properties of a video or an animated picture.
 
     Raises:
-      UnusableFile: it is neither, or damaged.
-      ImportError: it is a video and PyAV is not installed.
+      UnusableFile: the file is not a video or an animated picture, or is damaged.
+      ImportError: the file is a video and PyAV is not installed.
     """
     if not _is_picture(path):
         return video.film(path)
@@ -32,12 +32,12 @@ def film(path: Path) -> Film:
 
 
 def moments(path: Path) -> Iterator[Moment]:
-    """Every frame in the order shown, upright, in sRGB, transparency on white.
+    """Yield all frames in presentation order, upright, in sRGB, transparency on white.
 
     Raises:
-      UnusableFile: it is no video or animated picture, or damaged; frames before the damage
-        have been yielded.
-      ImportError: it is a video and PyAV is not installed.
+      UnusableFile: the file is not a video or an animated picture, or is damaged; frames
+        before the damage have been yielded.
+      ImportError: the file is a video and PyAV is not installed.
     """
     if not _is_picture(path):
         yield from video.moments(path)
@@ -49,7 +49,7 @@ def moments(path: Path) -> Iterator[Moment]:
 
 
 def sound_of(path: Path) -> Path | None:
-    """The file that holds the sound; None for animated pictures, which have none."""
+    """The file to take the sound from; None for animated pictures, which have no sound."""
     return None if _is_picture(path) else path
 
 
@@ -61,7 +61,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def _frames(path: Path) -> Iterator[tuple[Image.Image, int]]:
-    """Frames and the milliseconds that each is shown."""
+    """Yield frames and their durations in milliseconds."""
     with opened(path) as (file, _):
         profile = file.info.get("icc_profile")
         for frame in ImageSequence.Iterator(file):

@@ -1,7 +1,7 @@
-"""Write moving pictures: MP4, GIF or WebP by the name's ending, whole or not at all.
+"""Write moving pictures atomically, as MP4, GIF or WebP by the suffix of the path.
 
-Frames come and go one at a time. A GIF's palette is made of all of them: until then they
-lie, as they are, in a nameless file in the folder of the result, not in memory.
+Frames are processed one at a time. The palette of a GIF is computed from all frames, which are
+kept in an unnamed temporary file in the folder of the result until then, not in memory.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from ganimation_jax.media.video import Film, Moment, write_mp4
 
 SUFFIXES = (".mp4", ".gif", ".webp")
 WEBP_QUALITY = 90
-SAMPLE = 1 << 18  # pixels, of all frames, of which a GIF's palette is made
-SAME = 255  # the last of its colours: as in the frame before
+SAMPLE = 1 << 18  # pixels, sampled from all frames, that a GIF's palette is computed from
+SAME = 255  # the palette's last index: the pixel is unchanged from the frame before
 
 
 def write_moving(
@@ -34,26 +34,28 @@ def write_moving(
     """Write frames at a constant rate; the file appears only when it is complete.
 
     Args:
-      path: ``.mp4`` (H.264), ``.gif`` or ``.webp``, both without end; overwritten.
-      frames: uint8 ``h w 3``, all of one size, taken one by one; for WebP also ``h w 4``.
-      fps: frames a second. GIF counts hundredths of a second and WebP thousandths: a frame
-        lasts one more or one less, so that the whole keeps time, and what equals the frame
-        before it makes that last longer. Of a GIF at more than 50
-        frames a second some are left out: browsers slow shorter ones down.
-      tags: what the file says of itself: an MP4's metadata, a GIF's comment, WebP's XMP.
+      path: ``.mp4`` (H.264), ``.gif`` or ``.webp``; the latter two loop forever. Overwritten.
+      frames: uint8 ``h w 3``, all of one size, consumed one by one; for WebP also ``h w 4``.
+      fps: frames per second. GIF has a resolution of 1/100 s and WebP of 1/1000 s; durations
+        are rounded so that the total stays right. A frame equal to the one before it is not
+        written; that one lasts longer instead. A GIF at more than 50 frames per second drops
+        frames, because browsers slow shorter ones down.
+      tags: provenance, names and values: written as an MP4's metadata, a GIF's comment or a
+        WebP's XMP.
 
     Returns:
-      How many frames were given.
+      The number of frames given.
 
     Raises:
-      ValueError: no frames, or of differing size, or another ending, or no positive rate.
+      ValueError: there are no frames, their sizes differ, the suffix is not supported, or the
+        rate is not positive.
       TypeError: a frame is not uint8 ``h w 3``.
-      OSError: it cannot be written; names the file.
+      OSError: the file cannot be written; the error names it.
       ImportError: PyAV is not installed, for MP4.
     """
     if not (math.isfinite(fps) and fps > 0):
         raise ValueError(f"{fps} frames a second")
-    rate = Fraction(fps).limit_denominator(1001)  # 29.97 and the like are so many 1001ths
+    rate = Fraction(fps).limit_denominator(1001)  # rates such as 29.97 are multiples of 1/1001
     shown = (Moment(frame, number / rate) for number, frame in enumerate(frames))
     return write_moments(path, shown, Film(rate, 1 / rate), tags)
 
@@ -65,12 +67,12 @@ def write_moments(
     tags: Mapping[str, str],
     sound: Path | None = None,
 ) -> int:
-    """Write frames at their own times; else as ``write_moving``.
+    """Write frames at their own times; otherwise like ``write_moving``.
 
     Args:
-      shown: at increasing times.
-      film: the last frame is shown for ``1 / film.rate``.
-      sound: a video whose sound an MP4 keeps (``video.write_mp4``); the others are mute.
+      shown: frames at increasing times.
+      film: timing of the video; the last frame is shown for ``1 / film.rate`` seconds.
+      sound: a video whose sound an MP4 keeps (``video.write_mp4``). GIF and WebP have no sound.
 
     Raises:
       UnusableFile: the sound is damaged.
@@ -94,10 +96,10 @@ def write_moments(
 
 
 def check_suffix(path: Path) -> str:
-    """The ending, in small letters.
+    """The suffix of the path in lower case.
 
     Raises:
-      ValueError: it is none of those that can be written.
+      ValueError: the suffix is not supported.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -106,7 +108,7 @@ def check_suffix(path: Path) -> str:
 
 
 def _checked(shown: Iterable[Moment], channels: tuple[int, ...]) -> Iterator[Moment]:
-    """The frames, known to be at least one and of one size."""
+    """Yield the frames and check that there is at least one and that all have one size."""
     shape = None
     for moment in shown:
         image = moment.image
@@ -122,17 +124,18 @@ def _checked(shown: Iterable[Moment], channels: tuple[int, ...]) -> Iterator[Mom
 
 @contextlib.contextmanager
 def _appearing(path: Path) -> Iterator[Path]:
-    """A file that gets its name when it is complete, and leaves nothing if it is not."""
+    """A temporary file that is renamed to ``path`` on success and deleted on failure."""
     partial = path.with_name(f".{uuid.uuid4().hex}.partial{path.suffix}")
     try:
-        partial.open("xb").close()  # so that FFmpeg's messages are about video only
+        partial.open("xb").close()  # report unwritable folders before FFmpeg runs
         try:
             yield partial
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        # A full disk names no file. Another file's name stays: making frames went wrong.
+        # The error of a full disk names no file. An error that names another file comes from
+        # making the frames and is raised unchanged.
         if error.filename in (None, str(partial), str(path.parent)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
@@ -141,10 +144,10 @@ def _appearing(path: Path) -> Iterator[Path]:
 def _on_clock(
     shown: Iterable[Moment], film: Film, clock: int, shortest: int
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Frames and how long each lasts, in ticks of which there are ``clock`` a second.
+    """Yield frames and their durations in ticks, of which there are ``clock`` per second.
 
-    Times, not durations, are rounded. Left out are frames that equal the one before, and
-    those that would end it in less than ``shortest`` ticks.
+    Times are rounded, not durations, so that rounding errors do not add up. A frame is dropped
+    if it equals the one before, or comes less than ``shortest`` ticks after it.
     """
     held: np.ndarray | None = None
     since, last = 0, Fraction(0)
@@ -160,12 +163,15 @@ def _on_clock(
 
 
 def _new(image: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-    """Where a frame is not as the one before: bool ``h w``."""
+    """Mask of the pixels that differ from the frame before, bool ``h w``."""
     return np.ones(image.shape[:2], bool) if before is None else (image != before).any(axis=2)
 
 
 def _rectangle(new: np.ndarray) -> tuple[slice, slice]:
-    """The smallest that holds all that is new, if there is any, from an even row and column."""
+    """The smallest rectangle around the changed pixels that starts at an even row and column.
+
+    At least one pixel must have changed.
+    """
     rows, columns = (np.flatnonzero(new.any(axis=axis)) for axis in (1, 0))
     return _span(rows), _span(columns)
 
@@ -174,15 +180,15 @@ def _span(places: np.ndarray) -> slice:
     return slice(int(places[0]) // 2 * 2, int(places[-1]) + 1)
 
 
-# GIF. Pillow's own writer holds all frames in memory and lets what stands still flicker: only
-# the coding of a frame is Pillow's.
+# GIF. Pillow's own writer keeps all frames in memory, and its static regions flicker. Only the
+# encoding of a frame is left to Pillow.
 
 
 def _write_gif(
     file: BinaryIO, shown: Iterator[Moment], film: Film, tags: Mapping[str, str]
 ) -> None:
     durations: list[int] = []
-    # In a folder that has room for the result; it has no name and goes with the process.
+    # The result's folder has room for it. The file has no name and is deleted with the process.
     with tempfile.TemporaryFile(dir=Path(file.name).parent) as spool:
         for image, duration in _on_clock(shown, film, clock=100, shortest=2):
             spool.write(image.tobytes())
@@ -191,7 +197,7 @@ def _write_gif(
         palette = _palette(spool, len(durations), shape)
         file.write(b"GIF89a" + struct.pack("<HHBBB", shape[1], shape[0], 0xF7, 0, 0))
         file.write(bytes(palette.getpalette() or ()))
-        file.write(b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0")  # again and again, without end
+        file.write(b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0")  # loop forever
         if tags:
             text = as_text(tags).encode()
             parts = [text[start : start + 255] for start in range(0, len(text), 255)]
@@ -200,8 +206,8 @@ def _write_gif(
         for number, duration in enumerate(durations):
             image = _unspooled(spool, number, shape)
             fresh = np.array(Image.fromarray(image).quantize(palette=palette))
-            fresh[fresh == SAME] = 0  # of the same colour
-            # Dithered anew, what has not changed would flicker.
+            fresh[fresh == SAME] = 0  # index 0 has the same colour
+            # Unchanged pixels are not redrawn, because dithering them again would flicker.
             new = _new(image, before)
             place = _rectangle(new)
             frame = Image.fromarray(np.where(new, fresh, SAME).astype(np.uint8)[place], "P")
@@ -210,10 +216,10 @@ def _write_gif(
                 (place[1].start, place[0].start),
                 duration=10 * duration,
                 transparency=SAME,
-                disposal=1,  # what is drawn stays
+                disposal=1,  # keep this frame under the next one
             )
             file.writelines(parts)
-            parts.clear()  # Pillow lost this list in a cycle: it would stay for long
+            parts.clear()  # Pillow leaves it in a reference cycle; free the memory now
             before = image
         file.write(b";")
 
@@ -224,38 +230,39 @@ def _unspooled(spool: BinaryIO, number: int, shape: tuple[int, ...]) -> np.ndarr
 
 
 def _palette(spool: BinaryIO, count: int, shape: tuple[int, ...]) -> Image.Image:
-    """A picture whose palette serves all frames: of pixels taken evenly from all of them."""
+    """A picture whose palette fits all frames, computed from evenly sampled pixels."""
     taken = range(0, count, math.ceil(count / 64))
     step = math.ceil(math.sqrt(len(taken) * shape[0] * shape[1] / SAMPLE))
     pixels = [_unspooled(spool, number, shape)[::step, ::step].copy() for number in taken]
     sample = Image.fromarray(np.concatenate(pixels))
     colours = sample.quantize(SAME, Image.Quantize.MEDIANCUT, kmeans=1).getpalette() or []
     palette = Image.new("P", (1, 1))
-    # SAME must have a colour; with that of 0 it takes no other's place.
+    # SAME needs a colour; it repeats that of index 0, so that no other colour is lost.
     palette.putpalette((colours + colours[:3] * 256)[:768])
     return palette
 
 
-# WebP. Pillow's own writer holds all frames in memory and cannot take more than it was told of.
+# WebP. Pillow's own writer takes the frames as a list, so all would be in memory.
 
 
 def _write_webp(
     file: BinaryIO, shown: Iterator[Moment], film: Film, tags: Mapping[str, str]
 ) -> None:
     before = None
-    file.write(bytes(12 + 18))  # RIFF and VP8X are known at the end
-    file.write(_chunk(b"ANIM", struct.pack("<IH", 0xFFFFFFFF, 0)))  # without end
+    file.write(bytes(12 + 18))  # placeholder: RIFF and VP8X are written at the end
+    file.write(_chunk(b"ANIM", struct.pack("<IH", 0xFFFFFFFF, 0)))  # loop forever
     for image, duration in _on_clock(shown, film, clock=1000, shortest=1):
         rows, columns = place = _rectangle(_new(image, before))
         part = io.BytesIO()
-        # With transparency, only what is written without loss is a single chunk.
+        # With transparency, only lossless frames are encoded as a single chunk.
         lossless = image.shape[2] == 4
         Image.fromarray(image[place]).save(
             part, "WEBP", quality=WEBP_QUALITY, lossless=lossless, exact=lossless
         )
         width, height = columns.stop - columns.start, rows.stop - rows.start
         where = (columns.start // 2, rows.start // 2, width - 1, height - 1, duration)
-        # Drawn over what is there, which stays. The frame is a whole file but for its head.
+        # Flag 2: drawn over the previous frame without blending. The content is a WebP file
+        # without its header.
         content = b"".join(map(_u24, where)) + b"\x02" + part.getvalue()[12:]
         file.write(_chunk(b"ANMF", content))
         before, shape = image, image.shape
@@ -264,7 +271,7 @@ def _write_webp(
     size = file.tell()
     file.seek(0)
     file.write(b"RIFF" + struct.pack("<I", size - 8) + b"WEBP")
-    # It moves; it has XMP, and transparency.
+    # Flags: animation, XMP, transparency.
     flags = struct.pack("<I", 0x02 | (0x04 if tags else 0) | (0x10 if shape[2] == 4 else 0))
     file.write(_chunk(b"VP8X", flags + _u24(shape[1] - 1) + _u24(shape[0] - 1)))
 

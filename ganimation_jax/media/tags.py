@@ -1,9 +1,9 @@
-"""What a file says of itself, names and values: as text and as XMP."""
+"""Format a file's tags (names and values) as text and as XMP."""
 
 from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
-# The tags that XMP has a name of its own for; all are in its description.
+# Tags that XMP has its own element for. The XMP description holds all tags.
 NAMED = {
     "digital_source_type": "Iptc4xmpExt:DigitalSourceType",
     "software": "xmp:CreatorTool",
@@ -11,12 +11,12 @@ NAMED = {
 
 
 def as_text(tags: Mapping[str, str]) -> str:
-    """A line each."""
+    """The tags as text, one line for each."""
     return "\n".join(f"{name}: {value}" for name, value in tags.items())
 
 
 def as_xmp(tags: Mapping[str, str]) -> str:
-    """An XMP packet."""
+    """The tags as an XMP packet."""
     named = "".join(
         f"<{element}>{escape(tags[name])}</{element}>"
         for name, element in NAMED.items()

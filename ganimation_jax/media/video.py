@@ -1,6 +1,6 @@
-"""Frames of a video, one after the other, and videos of them, by PyAV (the extra ``video``).
+"""Read the frames of a video, and write videos, with PyAV (the extra ``video``).
 
-Nothing here holds a video: frames come and go one at a time.
+Frames are processed one at a time; no video is held in memory.
 """
 
 import contextlib
@@ -19,51 +19,52 @@ from PIL import Image
 from ganimation_jax.files.unusable import UnusableFile, check_regular
 
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"}
-SEGMENT = 60.0  # seconds of a video that one process takes at a time
-CRF = "18"  # x264's: hardly to be told from the source
-# Codecs of sound that go into MP4 as they are, and that players look for there.
+SEGMENT = 60.0  # seconds of a video that one process handles at a time
+CRF = "18"  # x264's quality: visually almost identical to the source
+# Audio codecs that are copied into MP4 unchanged, because players support them there.
 COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
-FINEST = 10_000  # ticks a second at least, so that starts of sound and pictures fit one clock
+FINEST = 10_000  # ticks per second at least, so that sound and pictures start at exact times
 AAC_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)
-# FFmpeg's readers that may be used, by its names. It also has some for playlists, which name
-# other files and addresses that it would open.
+# FFmpeg's demuxers that may be used. Those for playlists are excluded, because a playlist names
+# other files and addresses, which FFmpeg would open.
 DEMUXERS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,m4v,h264,hevc,gif,apng"
-# FFmpeg's numbers for the colours of a picture.
+# FFmpeg's constants for the colour properties of a picture.
 BT709, UNSPECIFIED, LIMITED = 1, 2, 1
-# Of its ways between RGB and YUV the exact one: SWS_BICUBIC, _FULL_CHR_H_INT, _FULL_CHR_H_INP and
-# _ACCURATE_RND. Its default takes 1 to 1.4 levels off every colour on the way there and back.
+# FFmpeg's flags for an exact conversion between RGB and YUV: SWS_BICUBIC, _FULL_CHR_H_INT,
+# _FULL_CHR_H_INP and _ACCURATE_RND. A round trip with its default darkens every colour by 1 to 1.4
+# levels.
 EXACTLY = 0x4 | 0x2000 | 0x4000 | 0x40000
 
 
 class Probe(NamedTuple):
-    """What a video says of itself."""
+    """Length and frame rate of a video, from its metadata."""
 
-    seconds: float | None  # None where it does not say
-    rate: float  # frames a second
+    seconds: float | None  # length; None if unknown
+    rate: float  # frames per second
 
 
 class Film(NamedTuple):
-    """How a video runs."""
+    """Timing and colour properties of a video."""
 
-    rate: Fraction  # frames a second, on average
-    tick: Fraction  # seconds: times are whole multiples of it when written
-    total: int | None = None  # of frames, as the file says; None where it does not
-    primaries: int = BT709  # what red, green and blue are: FFmpeg's numbers, which
-    transfer: int = BT709  # pass from the source to what is made of it
+    rate: Fraction  # average frames per second
+    tick: Fraction  # seconds; written times are whole multiples of it
+    total: int | None = None  # number of frames according to the file; None if unknown
+    primaries: int = BT709  # colour primaries, FFmpeg's constant, copied from the source
+    transfer: int = BT709  # transfer function, FFmpeg's constant, copied from the source
 
 
 class Moment(NamedTuple):
-    """One frame."""
+    """One frame and its time."""
 
-    image: np.ndarray  # uint8 h w 3, upright, of square pixels
-    time: Fraction  # seconds from the start of the video, be that of pictures or of sound
+    image: np.ndarray  # uint8 h w 3, upright, with square pixels
+    time: Fraction  # seconds from the start of the pictures or the sound, whichever is first
 
 
 def probe(path: Path) -> Probe:
-    """Open a video and look.
+    """Read the length and frame rate of a video.
 
     Raises:
-      UnusableFile: it is no video.
+      UnusableFile: the file is not a video.
       ImportError: PyAV is not installed.
     """
     with _open(path) as container:
@@ -76,7 +77,7 @@ def tags_of(path: Path) -> dict[str, str]:
     """The container's metadata, names and values.
 
     Raises:
-      UnusableFile: it is no video.
+      UnusableFile: the file is not a video.
       ImportError: PyAV is not installed.
     """
     with _open(path) as container:
@@ -84,10 +85,10 @@ def tags_of(path: Path) -> dict[str, str]:
 
 
 def film(path: Path) -> Film:
-    """Open a video and look at how it runs.
+    """Read the timing and colour properties of a video.
 
     Raises:
-      UnusableFile: it is no video.
+      UnusableFile: the file is not a video.
       ImportError: PyAV is not installed.
     """
     with _open(path) as container:
@@ -97,31 +98,31 @@ def film(path: Path) -> Film:
             total = round(Fraction(length, _av().time_base) * rate)
         context = stream.codec_context
         colours = (context.color_primaries, context.color_trc)
-        # 0 is reserved, and what some write who do not know.
+        # 0 is reserved, but some encoders write it for unspecified colours.
         known = (BT709 if number in (0, UNSPECIFIED) else number for number in colours)
         return Film(rate, tick_of(stream.time_base), total, *known)
 
 
 def frame_range(start: float, stop: float, rate: float) -> tuple[int, float]:
-    """The first frame from ``start`` on, and the first from ``stop`` on (may be infinite)."""
+    """Numbers of the first frames at or after ``start`` and ``stop``; the latter may be inf."""
     return math.ceil(start * rate), math.ceil(stop * rate) if stop < math.inf else math.inf
 
 
 def frames(path: Path, start: float, stop: float, every: int) -> Iterator[tuple[int, Image.Image]]:
-    """Every ``every``-th frame shown from ``start`` until before ``stop``, upright, RGB.
+    """Yield every ``every``-th frame with a time in [``start``, ``stop``), upright, RGB.
 
-    Frames are numbered from 0 by the time at which they are shown, so that a number
-    names the same frame wherever reading began; of two at one number the first counts.
-    Holds one frame at a time.
+    Frames are numbered from 0 by presentation time, so a number means the same frame wherever
+    reading starts. If two frames have one number, the first is used. One frame is in memory at
+    a time.
 
     Raises:
-      UnusableFile: the video is damaged; frames before that have been yielded.
+      UnusableFile: the video is damaged; frames before the damage have been yielded.
       ImportError: PyAV is not installed.
     """
     try:
         with _open(path) as container:
             stream = container.streams.video[0]
-            stream.thread_type = "SLICE"  # processes share the cores already
+            stream.thread_type = "SLICE"  # several processes already use all cores
             rate = float(_rate(stream))
             origin = float((stream.start_time or 0) * stream.time_base)
             if start > 0:
@@ -145,15 +146,18 @@ def frames(path: Path, start: float, stop: float, every: int) -> Iterator[tuple[
 
 
 def tick_of(base: Fraction) -> Fraction:
-    """A whole part of ``base`` seconds that is fine enough; MPEG's tick if it is too fine."""
+    """``base`` seconds divided by an integer to give a fine enough tick.
+
+    If ``base`` is a microsecond or less, MPEG's tick of 1/90,000 s.
+    """
     return base / math.ceil(FINEST * base) if base > Fraction(1, 10**6) else Fraction(1, 90_000)
 
 
 def moments(path: Path) -> Iterator[Moment]:
-    """Every frame in the order shown. Of two at one time the first counts.
+    """Yield all frames in presentation order. If two have one time, the first is used.
 
     Raises:
-      UnusableFile: the video is damaged; frames before that have been yielded.
+      UnusableFile: the video is damaged; frames before the damage have been yielded.
       ImportError: PyAV is not installed.
     """
     last = None
@@ -172,8 +176,9 @@ def moments(path: Path) -> Iterator[Moment]:
 
 
 def _pixels(frame: Any, aspect: Fraction | None) -> np.ndarray:
-    """A frame as it is meant to be seen."""
-    # What says nothing of its colours has those of its size; FFmpeg takes all for small.
+    """Decode a frame to upright RGB with square pixels."""
+    # Without colour metadata, large pictures are BT.709 by convention. FFmpeg would treat them
+    # as small ones.
     large = frame.width >= 1280 or frame.height > 576
     rgb = frame.to_ndarray(
         format="rgb24",
@@ -194,19 +199,19 @@ def write_mp4(
 ) -> None:
     """Write a video as H.264 in MP4; every frame keeps its time.
 
-    Frames of odd sides get one more row or column, equal to the last: H.264 halves the
-    resolution of colour, and so no pixel is lost or moved.
+    Odd heights and widths are padded by repeating the last row or column, because H.264 halves
+    the resolution of colour. No pixel is lost or moved.
 
     Args:
-      path: overwritten; what an error leaves there is no video.
-      shown: at least one, all of one size, at increasing times.
-      film: rate, and the tick in whole multiples of which times are written.
-      tags: the container's metadata, of any names.
-      sound: a video whose best stream of sound is kept, if it has any. Its packets are
-        copied if the codec is one of ``COPIED``; otherwise it is encoded again, as AAC.
+      path: overwritten; after an error the file is not a valid video.
+      shown: at least one frame, all of one size, at increasing times.
+      film: frame rate, tick and colour properties.
+      tags: the container's metadata; any names are allowed.
+      sound: a video whose best audio stream is kept, if it has one. Its packets are copied
+        if the codec is in ``COPIED``; otherwise it is encoded again as AAC.
 
     Raises:
-      OSError: it cannot be written.
+      OSError: the file cannot be written.
       UnusableFile: the sound is damaged.
       ImportError: PyAV is not installed.
     """
@@ -225,15 +230,15 @@ def write_mp4(
         if sound is not None:
             source = stack.enter_context(_open(sound))
             packets.append(_heard(source, container, sound))
-        # Lazily, so that no more than one packet of each waits.
+        # Merged lazily, so that at most one packet of each stream is in memory.
         for packet in heapq.merge(*packets, key=lambda packet: packet.dts * packet.time_base):
             if packet.stream is stream:
-                packet.duration = round(1 / film.rate / film.tick)  # matters for the last one
+                packet.duration = round(1 / film.rate / film.tick)  # used for the last one
             container.mux(packet)
 
 
 def _encoded(stream: Any, shown: Iterable[Moment], film: Film) -> Iterator[Any]:
-    """Packets of a stream of pictures."""
+    """Encode frames and yield the packets."""
     av = _av()
     for image, time in shown:
         height, width = image.shape[:2]
@@ -250,7 +255,7 @@ def _encoded(stream: Any, shown: Iterable[Moment], film: Film) -> Iterator[Any]:
 
 
 def _heard(source: Any, container: Any, path: Path) -> Iterator[Any]:
-    """Packets of the sound of ``source``, for a new stream of ``container``."""
+    """Yield the audio packets of ``source``, for a new stream of ``container``."""
     old, origin = source.streams.best("audio"), _origin(source)
     if old is None:
         return iter(())
@@ -281,7 +286,7 @@ def _heard(source: Any, container: Any, path: Path) -> Iterator[Any]:
 
 
 def _shift(timed: Any, origin: Fraction) -> None:
-    """Count the times of a packet or frame from ``origin``, in seconds."""
+    """Make the times of a packet or frame relative to ``origin``, in seconds."""
     ticks = round(origin / timed.time_base)
     for name in ("pts", "dts"):
         if (value := getattr(timed, name)) is not None:
@@ -289,16 +294,16 @@ def _shift(timed: Any, origin: Fraction) -> None:
 
 
 def _origin(container: Any) -> Fraction:
-    """When the first of pictures and sound starts, in the container's seconds."""
+    """The start of the pictures or the sound, whichever is first, in the container's seconds."""
     streams = [container.streams.video[0], container.streams.best("audio")]
     return min(Fraction((s.start_time or 0) * s.time_base) for s in streams if s is not None)
 
 
 def _open(path: Path) -> Any:
-    """A container with pictures, to be closed.
+    """Open a container that has a video stream; the caller closes it.
 
     Raises:
-      UnusableFile: it is none.
+      UnusableFile: the file cannot be read or has no video stream.
       ImportError: PyAV is not installed.
     """
     av = _av()
