@@ -1,4 +1,4 @@
-"""Which faces are fit to train on, and which are the same picture twice."""
+"""Filters for unsuitable faces and for duplicate pictures."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,23 +9,23 @@ from PIL import Image
 from ganimation_jax.files.unusable import UnusableFile
 
 HASH_SIDE = 16  # the perceptual hash has 16 x 16 bits
-BANDS = 8  # in which one of two hashes that differ by fewer bits than bands must agree
-ALIKE = 10  # bits by which two crops of one picture may differ
+BANDS = 8  # hashes that differ by fewer bits than this must agree in at least one band
+ALIKE = 10  # largest number of different bits between duplicates
 
 
 def check_face(
     side: float, turn: float, sharpness: float, *, min_side: float, max_turn: float, blur: float
 ) -> None:
-    """Refuse a face that is too small, turned too far away, or too blurred.
+    """Reject a face that is too small, turned too far from the camera, or too blurred.
 
     Args:
-      side: pixels of the picture that the side of the crop covers.
-      turn: degrees away from the camera; NaN, where unknown, passes.
+      side: side of the crop in pixels of the picture.
+      turn: angle away from the camera in degrees. NaN means unknown and passes.
       sharpness: see ``sharpness_of``.
       min_side, max_turn, blur: the limits.
 
     Raises:
-      UnusableFile: the reason, with the figure.
+      UnusableFile: the face exceeds a limit; the error gives the reason and the value.
     """
     if side < min_side:
         raise UnusableFile("face too small", f"{side:.0f} pixels, below {min_side:g}")
@@ -36,7 +36,7 @@ def check_face(
 
 
 def sharpness_of(crop: Image.Image) -> float:
-    """Variance of the Laplacian of the grey crop, 0 for a plain area (Pech-Pacheco et al. 2000)."""
+    """Variance of the Laplacian of the grey crop; 0 if uniform (Pech-Pacheco et al. 2000)."""
     grey = np.asarray(crop.convert("L"), np.float32)
     laplacian = (
         *(grey[:-2, 1:-1], grey[2:, 1:-1], grey[1:-1, :-2], grey[1:-1, 2:]),
@@ -46,22 +46,21 @@ def sharpness_of(crop: Image.Image) -> float:
 
 
 def perceptual_hash(crop: Image.Image) -> bytes:
-    """A difference hash: for each place of a small copy, is its right neighbour brighter?"""
+    """Difference hash: one bit per pixel of a small copy, set if the right one is brighter."""
     small = crop.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX)
     grey = np.asarray(small, np.int16)
     return np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes()
 
 
 def duplicates(hashes: Sequence[bytes]) -> dict[int, int]:
-    """Which hashes repeat an earlier one that is kept: place -> place of the one to keep.
+    """Map the index of each duplicate hash to the index of the earlier hash to keep.
 
-    Only hashes that agree in one of ``BANDS`` parts are compared. That is sure to find those
-    that differ in fewer bits than there are bands, and likely to find the others. A hash is
-    compared with those kept, of which near-identical frames leave few, so the time grows with
-    the number of different pictures.
+    Only hashes that agree in at least one of ``BANDS`` bands are compared. This finds all pairs
+    that differ in fewer bits than there are bands, and most of the others. Each hash is compared
+    only with the kept ones, so the time depends on the number of different pictures.
     """
     rows = np.array([np.frombuffer(one, np.uint8) for one in hashes], np.uint8)
-    # Bytes from all over the picture make a band, because plain backgrounds agree in whole areas.
+    # Each band takes bytes from the whole picture because plain backgrounds agree in whole areas.
     bands = [
         [row.tobytes() for row in rows[:, band::BANDS]] if hashes else [] for band in range(BANDS)
     ]
@@ -85,7 +84,7 @@ def duplicates(hashes: Sequence[bytes]) -> dict[int, int]:
 
 
 class _Places:
-    """Integers in an array that grows."""
+    """A growing array of integers."""
 
     def __init__(self) -> None:
         self._room, self._count = np.empty(1, np.int64), 0

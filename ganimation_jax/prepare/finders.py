@@ -1,4 +1,4 @@
-"""Four ways to know where the faces of a picture are: each gives transforms and crops."""
+"""Four ways to locate the faces of a picture. Each returns transforms and crops."""
 
 import functools
 import math
@@ -24,22 +24,22 @@ from ganimation_jax.media.pictures import Picture
 from ganimation_jax.prepare.problems import UsageError
 from ganimation_jax.prepare.readout import Readout
 
-# CelebA's own alignment (img_align_celeba): its picture size and the centres of the eyes in it.
+# CelebA's own alignment (img_align_celeba): picture size and eye centres.
 CELEBA_SIZE = (178, 218)
 CELEBA_EYES = ((69.5, 111.5), (108.5, 111.5))
 
 
 class Search(NamedTuple):
-    """How to look for faces; a part of what decides the result."""
+    """Settings for finding faces; part of the plan that determines the result."""
 
     by: str  # a key of FINDERS
     size: int  # side of the crops
-    every_face: bool = False  # not only the largest
+    every_face: bool = False  # not only the largest face
     tiles: tuple[int, ...] = (1,)  # see ``Landmarker.faces``
-    confidence: float = 0.5  # of MediaPipe, that it is a face
+    confidence: float = 0.5  # MediaPipe's minimum confidence in a face
     model: Path | None = None
     readout: Path | None = None
-    version: str = ""  # of MediaPipe, where that is used
+    version: str = ""  # version of MediaPipe, if used
 
 
 def mediapipe_search(
@@ -51,14 +51,14 @@ def mediapipe_search(
     model: Path | None,
     readout: Path | None = None,
 ) -> Search:
-    """A search by MediaPipe, everything it needs found before any process starts.
+    """Set up a MediaPipe search and check its requirements before any process starts.
 
     Raises:
-      ImportError: it is not installed.
-      OSError: its model file is not there and cannot be downloaded.
-      UsageError: the model or the readout is something else.
+      ImportError: MediaPipe is not installed.
+      OSError: the model file is missing and cannot be downloaded.
+      UsageError: the model or readout file is not a valid one.
     """
-    # What the user named comes first: a package to install is no help with a wrong path.
+    # Check the user's paths first: installing a package does not help with a wrong path.
     if readout is not None:
         Readout.load(readout)
     try:
@@ -80,14 +80,14 @@ class Found(NamedTuple):
     measured: Measured
     transform: np.ndarray  # 2 3, picture -> crop
     crop: Image.Image  # size x size, RGB
-    jpeg: Path | None = None  # a file that is the crop already
+    jpeg: Path | None = None  # a file that already is the crop
 
 
 def find_square(picture: Picture, labels: Sequence[Measured], search: Search) -> list[Found]:
-    """The picture is a face crop.
+    """Use the whole picture as a face crop.
 
     Raises:
-      UnusableFile: it is not square.
+      UnusableFile: the picture is not square.
     """
     width, height = picture.image.size
     if width != height:
@@ -104,7 +104,7 @@ def find_square(picture: Picture, labels: Sequence[Measured], search: Search) ->
 
 
 def find_celeba(picture: Picture, labels: Sequence[Measured], search: Search) -> list[Found]:
-    """The picture is a face crop, or one that CelebA's makers have aligned, of 178 x 218."""
+    """Use a square face crop, or crop a picture of CelebA's aligned version (178 x 218)."""
     if picture.image.size != CELEBA_SIZE:
         return find_square(picture, labels, search)
     target = np.multiply(CANONICAL_EYES, search.size)
@@ -113,10 +113,10 @@ def find_celeba(picture: Picture, labels: Sequence[Measured], search: Search) ->
 
 
 def find_openface(picture: Picture, labels: Sequence[Measured], search: Search) -> list[Found]:
-    """Faces where OpenFace's landmarks are, the largest first.
+    """Locate faces by OpenFace's landmarks, largest first.
 
     Raises:
-      UnusableFile: there are no landmarks, or they are not in the picture.
+      UnusableFile: there are no landmarks, or they lie outside the picture.
     """
     found = []
     for label in labels:
@@ -127,7 +127,7 @@ def find_openface(picture: Picture, labels: Sequence[Measured], search: Search) 
         except ValueError as error:
             raise UnusableFile("unusable landmarks", str(error)) from error
         centre = label.points.mean(axis=0)
-        # A lost face has landmarks anywhere, and a crop of any size.
+        # If OpenFace lost the face, its landmarks and crop size are arbitrary.
         if not (
             (centre >= 0).all()
             and (centre <= picture.image.size).all()
@@ -139,10 +139,10 @@ def find_openface(picture: Picture, labels: Sequence[Measured], search: Search) 
 
 
 def find_mediapipe(picture: Picture, labels: Sequence[Measured], search: Search) -> list[Found]:
-    """Faces that MediaPipe finds, the largest first; measured by it unless there are labels.
+    """Find faces with MediaPipe, largest first; it measures them unless there are labels.
 
     Raises:
-      UnusableFile: it finds none.
+      UnusableFile: MediaPipe finds no face.
     """
     image, landmarker = (
         np.asarray(picture.image),
@@ -168,17 +168,17 @@ FINDERS: dict[str, Callable[[Picture, Sequence[Measured], Search], list[Found]]]
 }
 
 
-@functools.cache  # one a process: it takes a second to start
+@functools.cache  # one per process, because it takes a second to start
 def landmarker_of_process(model: Path | None, confidence: float = 0.5) -> Landmarker:
-    """The landmarker that this process, one of ``parallel_map``'s, uses to its end."""
+    """Return the landmarker of this worker process of ``parallel_map``."""
     landmarker = Landmarker(model, confidence=confidence)
-    # Not by atexit: by then Python has stopped the threads that MediaPipe closes with.
+    # Not closed by atexit, because Python has by then stopped the threads MediaPipe needs.
     Finalize(None, landmarker.close, exitpriority=1)
     return landmarker
 
 
 def side_of(transform: np.ndarray, size: int) -> float:
-    """Pixels of the picture that the side of the crop covers."""
+    """Side of the crop in pixels of the picture."""
     return size / math.sqrt(abs(float(np.linalg.det(transform[:, :2]))))
 
 

@@ -1,11 +1,11 @@
-"""Fit a readout of action units to a set that is annotated both ways.
+"""Fits a readout of action units to faces measured by both MediaPipe and OpenFace.
 
     ganimation prepare fit-readout --images DIR --csv DIR --out readout.npz
 
-Each picture must have OpenFace's CSV file of the same name. MediaPipe measures the
-picture, ridge regression predicts OpenFace's intensities from that, and how well is
-found on people whom the fit has not seen. ``photos --readout readout.npz`` uses it.
-OpenFace's labels are for academic use: so is a readout fitted to them.
+Each picture needs an OpenFace CSV file of the same name. MediaPipe measures the picture, and
+ridge regression predicts OpenFace's intensities from these measurements. The agreement is
+measured on held-out people. ``photos --readout readout.npz`` uses the result. OpenFace's labels
+are for academic use, and so is a readout fitted to them.
 """
 
 import argparse
@@ -33,15 +33,15 @@ from ganimation_jax.prepare.sources import Item
 from ganimation_jax.prepare.splits import read_people
 from ganimation_jax.prepare.work import LARGEST
 
-VIEW = 128  # side of the crops, which are not used
+VIEW = 128  # side of the crops, which are not used here
 
 
 class Example(NamedTuple):
-    """One face, measured both ways."""
+    """One face, measured by MediaPipe and by OpenFace."""
 
     group: str
     features: np.ndarray  # f
-    plain: np.ndarray  # 17, [0, 5]: what is read without a fit; NaN where not served
+    plain: np.ndarray  # 17 in [0, 5]: reading without a fit; NaN for units it does not cover
     truth: dict[str, float]  # [0, 5]
 
 
@@ -66,7 +66,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fit, print how well, write; returns the exit code."""
+    """Fit a readout, print its agreement and write it; return the exit code."""
     examples, codes = _examples(args)
     people = read_people(args.people) if args.people else {}
     names = [people.get(one.group, one.group) for one in examples]
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _examples(args: argparse.Namespace) -> tuple[list[Example], tuple[str, ...]]:
-    """All faces that both have measured, and the action units that OpenFace gave for them."""
+    """Return all faces measured by both, and the action units that OpenFace gave for them."""
     items, skips = picture_items(args.images, args.csv)
     model = mediapipe_search(VIEW, model=args.model).model
     work = functools.partial(measure_both, model=model, min_confidence=args.min_confidence)
@@ -116,7 +116,7 @@ def _lost(item: Item) -> Skip:
 def _comparison(
     codes: Sequence[str], reached: Agreement, examples: Sequence[Example], truth: np.ndarray
 ) -> str:
-    """How well each action unit is read, with the fit and without."""
+    """Compare the agreement of each action unit with and without the fit."""
     plain = np.stack([one.plain for one in examples])
     plain = plain[:, [ACTION_UNITS.index(code) for code in codes]]
     served = agreement(np.nan_to_num(plain), truth)
@@ -131,7 +131,7 @@ def _comparison(
 
 
 def measure_both(item: Item, model: Path | None, min_confidence: float) -> Example | Skip:
-    """The largest face of a picture, as MediaPipe sees it and as OpenFace did."""
+    """Measure the largest face of a picture with MediaPipe and read OpenFace's label."""
     try:
         assert isinstance(item.label, Rows)
         rows = read_rows(item.label)

@@ -1,4 +1,4 @@
-"""From the shards to one table: which action units, which duplicates, which split."""
+"""Merges the shards into one table: chooses action units, drops duplicates, assigns splits."""
 
 import itertools
 import math
@@ -18,11 +18,11 @@ from ganimation_jax.prepare.work import Record
 
 
 class Merged(NamedTuple):
-    """What came out."""
+    """The result of a merge."""
 
     action_units: tuple[str, ...]
     survey: Survey  # of the faces
-    reasons: Counter[str]  # of what was skipped
+    reasons: Counter[str]  # number of skips for each reason
 
 
 def merge(
@@ -32,14 +32,14 @@ def merge(
     rule: SplitRule,
     drop_duplicates: bool,
 ) -> Merged:
-    """Write ``table.csv`` and ``skipped.csv`` in ``out``; no more than a face is held at a time.
+    """Write ``table.csv`` and ``skipped.csv`` in ``out``, streaming one face at a time.
 
     Args:
       out: folder of the dataset.
-      paths: the shards' files.
-      skips: what was skipped before the shards were made.
-      rule: who is held out.
-      drop_duplicates: of crops that look the same keep the first.
+      paths: files of the shards.
+      skips: inputs skipped before the shards were made.
+      rule: assigns faces to the training or test split.
+      drop_duplicates: whether to keep only the first of crops that look the same.
     """
     wanted, repeats = _look_ahead(paths, drop_duplicates)
     survey, reasons = Survey(wanted), Counter[str]()
@@ -63,7 +63,7 @@ def merge(
 
 
 def summary(merged: Merged, skipped_csv: Path) -> str:
-    """How many faces went where, and how many files were skipped for which reason."""
+    """Summarise the number of faces per split and of skipped files per reason."""
     survey = merged.survey
     lines = [
         f"{survey.count} faces: " + ", ".join(f"{survey.splits[split]} {split}" for split in SPLITS)
@@ -79,10 +79,10 @@ def summary(merged: Merged, skipped_csv: Path) -> str:
 def _look_ahead(
     paths: Sequence[Path], drop_duplicates: bool
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The action units of the dataset, and the faces that repeat another: id -> its id.
+    """Find the action units of the dataset, and the duplicates: id -> id of the face to keep.
 
-    The action units are those of most faces: all 17, or what an older OpenFace
-    measured. Not those of the first face, for one damaged CSV must not decide.
+    The action units are those that most faces have: all 17, or those that an older OpenFace
+    measured. The first face does not decide, because its CSV file may be damaged.
     """
     counts: Counter[tuple[str, ...]] = Counter()
     ids, hashes = [], []
@@ -99,7 +99,7 @@ def _look_ahead(
 def _judged(
     paths: Sequence[Path], wanted: Sequence[str], repeats: Mapping[str, str]
 ) -> Iterator[Record | Skip]:
-    """Everything in the shards; in place of a record that cannot be used, the reason."""
+    """Yield all results of the shards, replacing each unusable record by a ``Skip``."""
     for result in read_shards(paths):
         if isinstance(result, Record):
             if missing := [f"{code}_r" for code in wanted if code not in result.aus]:

@@ -1,4 +1,4 @@
-"""Flags that several subcommands have."""
+"""Flags shared by several subcommands."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def add_output(parser: argparse.ArgumentParser, duplicates: str) -> None:
-    """Where the dataset goes, how large the crops are, what is said about it."""
+    """Add flags for the output folder, the crop size and the dataset card."""
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="where the dataset goes")
     add("--size", type=number(int, 1, 4096), default=128, help="side in pixels (%(default)s)")
@@ -24,7 +24,7 @@ def add_output(parser: argparse.ArgumentParser, duplicates: str) -> None:
 def add_filters(
     parser: argparse.ArgumentParser, *, min_side: float, max_turn: float, blur: float
 ) -> None:
-    """Which faces are fit; the defaults differ."""
+    """Add flags for filtering faces. The defaults differ between subcommands."""
     add = parser.add_argument
     add(
         "--min-side",
@@ -50,7 +50,7 @@ def add_filters(
 
 
 def add_splits(parser: argparse.ArgumentParser) -> None:
-    """Who is held out."""
+    """Add flags for the training and test splits."""
     add = parser.add_argument
     add("--train-ids", type=Path, metavar="FILE", help="one id or file name a line")
     add("--test-ids", type=Path, metavar="FILE", help="the same; all others are for training")
@@ -65,7 +65,7 @@ def add_splits(parser: argparse.ArgumentParser) -> None:
 
 
 def add_detection(parser: argparse.ArgumentParser) -> None:
-    """How MediaPipe looks for faces."""
+    """Add flags for finding faces with MediaPipe."""
     add = parser.add_argument
     add(
         "--tiles",
@@ -92,7 +92,7 @@ def add_detection(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Where MediaPipe's model is."""
+    """Add the flag for the path of MediaPipe's model."""
     parser.add_argument(
         "--model",
         type=Path,
@@ -102,7 +102,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """How the work is done: nothing here changes the result."""
+    """Add flags for running the work. They do not change the result."""
     add = parser.add_argument
     add(
         "--workers",
@@ -114,7 +114,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def add_shards(parser: argparse.ArgumentParser) -> None:
-    """How the work is divided."""
+    """Add flags for dividing the work into shards."""
     add = parser.add_argument
     add(
         "--shard-size",
@@ -133,7 +133,7 @@ def add_shards(parser: argparse.ArgumentParser) -> None:
 
 
 def number(kind: type, low: float, high: float) -> Callable[[str], float]:
-    """A checked number for argparse."""
+    """Make an argparse type for a number within bounds."""
 
     def convert(text: str) -> float:
         value = kind(text)
@@ -141,7 +141,7 @@ def number(kind: type, low: float, high: float) -> Callable[[str], float]:
             raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
         return value
 
-    convert.__name__ = kind.__name__  # argparse names it when the text is no number
+    convert.__name__ = kind.__name__  # argparse shows this name if the text is not a number
     return convert
 
 
@@ -149,7 +149,7 @@ probability = number(float, 0, 1)
 
 
 def share(text: str) -> tuple[int, int]:
-    """``2/8`` -> (2, 8)."""
+    """Parse ``2/8`` as (2, 8)."""
     first, _, count = text.partition("/")
     if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
         raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 0 to N - 1")

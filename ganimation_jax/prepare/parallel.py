@@ -1,4 +1,4 @@
-"""A map over processes, and the progress line of everything that takes a while."""
+"""A map over processes, and the progress line of long tasks."""
 
 import multiprocessing
 import os
@@ -14,16 +14,16 @@ from typing import Any, Generic, NamedTuple, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AHEAD = 4  # chunks handed out per process: none is idle, and memory stays bounded
+AHEAD = 4  # chunks queued per process: no process idles, and memory is bounded
 IDLE = -1
-UNEXPLAINED = 2  # deaths that no item is to blame for, before giving up
+UNEXPLAINED = 2  # give up after this many crashes that no item caused
 
 
 class Rescue(NamedTuple, Generic[Item, Result]):
-    """What to do about an item that kills the process working on it."""
+    """How to handle an item that kills its worker process."""
 
     name: Callable[[Item], str]  # for messages
-    lost: Callable[[Item], Result]  # what stands in for its result
+    lost: Callable[[Item], Result]  # the substitute for its result
 
 
 def parallel_map(
@@ -34,23 +34,23 @@ def parallel_map(
     apart: bool = False,
     rescue: Rescue[Item, Result] | None = None,
 ) -> Iterator[Result]:
-    """``map(function, items)`` in order, in several processes.
+    """Compute ``map(function, items)`` in several processes, in order.
 
-    When a process dies, the items under way are tried again, each in a process of its own. An
-    item that kills that process too is given up, and the others are finished.
+    If a process dies, each item in progress is retried in its own process. An item that kills
+    that process too is given up; all other items are completed.
 
     Args:
-      function: picklable.
-      items: what to apply it to.
-      workers: processes at most. A few items are done in the calling process.
-      chunk: items handed out at a time.
-      apart: use another process even for a few.
-      rescue: without it, a process that dies ends the work.
+      function: a picklable function.
+      items: its arguments.
+      workers: maximum number of processes. A few items are processed in the calling process.
+      chunk: number of items sent to a process at a time.
+      apart: use a separate process even for a few items.
+      rescue: handles items that kill a process. Without it, such an item ends the map.
 
     Raises:
-      BrokenExecutor: a process died, and no item is to blame, or there is no ``rescue``.
+      BrokenExecutor: a process died, and no item caused it or there is no ``rescue``.
     """
-    workers = min(workers, len(items) // chunk)  # a process costs more than a few files
+    workers = min(workers, len(items) // chunk)  # starting a process takes longer than a few files
     if apart and items:
         workers = max(workers, 1)
     elif workers < 2:
@@ -69,7 +69,7 @@ def parallel_map(
             unexplained += not suspects
             if rescue is None or unexplained > UNEXPLAINED:
                 raise
-            if not suspects:  # it died between two items, or before the first
+            if not suspects:  # the process died between items or before the first
                 continue
             names = ", ".join(rescue.name(items[place]) for place in suspects)
             print(f"\na process died at work on {names}: trying each alone", file=sys.stderr)
@@ -78,12 +78,12 @@ def parallel_map(
 
 
 class _Crew:
-    """Processes that work until one of them dies."""
+    """A pool of processes that works until one of them dies."""
 
     def __init__(self, workers: int):
         context = multiprocessing.get_context("spawn")
         self._workers = workers
-        # The item that each process is working on; read when one has died.
+        # The current item of each process; read after one has died.
         self._places = context.RawArray("q", [IDLE] * workers)
         started = context.Value("i", 0)
         self._pool = ProcessPoolExecutor(workers, context, _begin, (self._places, started))
@@ -96,7 +96,7 @@ class _Crew:
         chunk: int,
         known: dict[int, Result],
     ) -> Iterator[Result]:
-        """The results from ``start`` on; those in ``known`` are taken from there."""
+        """Yield the results from ``start`` on, taking those in ``known`` from there."""
         pending: deque[tuple[range, Future[dict[int, Result]]]] = deque()
 
         def finished() -> Iterator[Result]:
@@ -117,7 +117,7 @@ class _Crew:
             self._pool.shutdown(cancel_futures=True)
 
     def under_way(self) -> list[int]:
-        """Places of the items that the processes were working on."""
+        """Indices of the items that the processes were working on."""
         return sorted(place for place in self._places if place != IDLE)
 
 
@@ -130,7 +130,7 @@ def _alone(function: Callable[[Item], Result], item: Item, rescue: Rescue[Item, 
 
 
 def progress(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
-    """Pass ``items`` through; report the count, the speed and the time left on stderr."""
+    """Yield ``items``; report the count, the speed and the remaining time on stderr."""
     live = sys.stderr.isatty()
     start = shown = time.monotonic()
     for count, item in enumerate(items, 1):
@@ -145,7 +145,7 @@ def progress(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
         yield item
 
 
-_mine: tuple[Any, int] | None = None  # in a worker: where to write what it is working on
+_mine: tuple[Any, int] | None = None  # in a worker: the slot for its current item
 
 
 def _each(function: Callable[[Item], Result], items: dict[int, Item]) -> dict[int, Result]:
@@ -160,7 +160,7 @@ def _each(function: Callable[[Item], Result], items: dict[int, Item]) -> dict[in
 
 
 def _begin(places: Any, started: Any) -> None:
-    """Take a number; leave Ctrl-C to the parent; end when the parent ends, even if it is killed."""
+    """Initialise a worker: take a slot, ignore Ctrl-C, exit when the parent ends or is killed."""
     global _mine
     with started.get_lock():
         _mine = places, started.value
@@ -171,6 +171,6 @@ def _begin(places: Any, started: Any) -> None:
         parent = multiprocessing.parent_process()
         assert parent is not None
         parent.join()
-        os._exit(1)  # nobody is left to send work, or the end of it
+        os._exit(1)  # the parent can no longer send work or end this process
 
     threading.Thread(target=watch, daemon=True).start()

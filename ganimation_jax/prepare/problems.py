@@ -1,4 +1,4 @@
-"""What can be wrong with the input: with one file, or with the command."""
+"""Problems with the input: with one file, or with the command."""
 
 from typing import NamedTuple
 
@@ -6,17 +6,17 @@ from ganimation_jax.files.unusable import UnusableFile
 
 
 class Skip(NamedTuple):
-    """One file or face skipped: a line of ``skipped.csv``."""
+    """A skipped file or face: one line of ``skipped.csv``."""
 
     file: str
-    reason: str  # one of few, to be counted
-    detail: str  # for this file, what was found or what to do
+    reason: str  # one of a few categories, so that skips can be counted
+    detail: str  # specific to this file: the value found, or the fix
 
 
 def skip_of(error: UnusableFile, file: str) -> Skip:
-    """The line for ``skipped.csv``; ``file`` where the error names no other."""
+    """Make the line for ``skipped.csv``; use ``file`` unless the error names another."""
     return Skip(str(error.file or file), error.reason, error.detail)
 
 
 class UsageError(Exception):
-    """The command cannot run as given; the message says why."""
+    """The command cannot run as given. The message gives the reason."""

@@ -1,9 +1,9 @@
 """A linear readout of action units from MediaPipe's measurements, fitted to OpenFace's labels.
 
-Features of a face are the 52 blendshapes, the places of the mesh's points in the
-canonical crop (so with rotation, scale and shift taken out), and the head's yaw and
-pitch with their squares and product, by which the ridge regression takes out what a
-turn of the head does to the rest.
+The features of a face are the 52 blendshapes, the positions of the mesh points in the
+canonical crop (which removes rotation, scale and shift), and the head's yaw and pitch with
+their squares and product. With the pose terms, the ridge regression can correct for the effect
+of head rotation on the other features.
 """
 
 import json
@@ -20,8 +20,8 @@ from ganimation_jax.files.npz import read_npz
 from ganimation_jax.prepare.problems import UsageError
 
 FEATURES = 52 + 2 * 478 + 5  # blendshapes, points, pose
-LARGEST = 1 << 24  # bytes of a readout; one of 17 action units has 140,000
-RIDGES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1, 1.0)  # penalties tried, per example
+LARGEST = 1 << 24  # bytes of a readout file; one with 17 action units has 140,000
+RIDGES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1, 1.0)  # penalties to try, per example
 
 
 class Fit(NamedTuple):
@@ -32,22 +32,22 @@ class Fit(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """Predictions against labels, one number an action unit."""
+    """Agreement of predictions with labels, one number per action unit."""
 
     r: np.ndarray  # Pearson's correlation
-    ccc: np.ndarray  # Lin's concordance: correlation, less for an offset or another spread
+    ccc: np.ndarray  # Lin's concordance: correlation, reduced by a difference in mean or spread
     mae: np.ndarray  # 0-5
 
 
 class Readout(NamedTuple):
-    """What ``fit-readout`` writes and ``photos --readout`` uses."""
+    """A readout, as written by ``fit-readout`` and used by ``photos --readout``."""
 
     action_units: tuple[str, ...]
     fit: Fit
-    about: dict[str, Any]  # agreement when cross-validated, number of faces
+    about: dict[str, Any]  # cross-validated agreement, number of faces
 
     def read(self, face: DetectedFace) -> dict[str, float]:
-        """Action unit -> intensity in [0, 5]."""
+        """Predict action unit -> intensity in [0, 5]."""
         aus = predict(self.fit, features(face)[None])[0]
         return dict(zip(self.action_units, aus.tolist(), strict=True))
 
@@ -59,10 +59,10 @@ class Readout(NamedTuple):
 
     @classmethod
     def load(cls, path: Path) -> "Readout":
-        """Read what ``save`` wrote.
+        """Load a file written by ``save``.
 
         Raises:
-          UsageError: it is something else.
+          UsageError: the file is not a readout.
         """
         try:
             arrays = read_npz(path, LARGEST)
@@ -90,7 +90,7 @@ def _is_about(about: dict[str, Any], codes: Sequence[str]) -> bool:
 
 
 def features(face: DetectedFace) -> np.ndarray:
-    """Float64 ``f``, see above."""
+    """Features of a face, float64 ``f``; see the module docstring."""
     points = apply(transform_of(face, 1), face.points)
     yaw, pitch = np.radians((face.pose.yaw, face.pose.pitch))
     turn = (yaw, pitch, yaw * yaw, pitch * pitch, yaw * pitch)
@@ -98,7 +98,7 @@ def features(face: DetectedFace) -> np.ndarray:
 
 
 def ridge(x: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> list[Fit]:
-    """Ridge regression of ``y`` (``n a``) on the standardised ``x`` (``n f``), a fit a penalty.
+    """Ridge regression of ``y`` (``n a``) on standardised ``x`` (``n f``), one fit per penalty.
 
     Minimises ``mean(|y - x w - b|^2) + penalty * |w|^2`` for each action unit.
     """
@@ -115,12 +115,12 @@ def ridge(x: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> list[Fit]
 
 
 def predict(fit: Fit, x: np.ndarray) -> np.ndarray:
-    """Intensities ``n a`` in [0, 5] from features ``n f``."""
+    """Predict intensities ``n a`` in [0, 5] from features ``n f``."""
     return np.clip(x @ fit.weights + fit.bias, 0, OPENFACE_MAXIMUM)
 
 
 def agreement(predicted: np.ndarray, truth: np.ndarray) -> Agreement:
-    """Of ``n a`` with ``n a``; where one of them never changes, r and CCC are 0."""
+    """Agreement of two ``n a`` arrays; r and CCC are 0 if either one is constant."""
     a, b = predicted - predicted.mean(axis=0), truth - truth.mean(axis=0)
     covariance = (a * b).mean(axis=0)
     spread = a.std(axis=0) * b.std(axis=0)
@@ -134,12 +134,11 @@ def agreement(predicted: np.ndarray, truth: np.ndarray) -> Agreement:
 def cross_validate(
     x: np.ndarray, y: np.ndarray, people: Sequence[str], folds: int
 ) -> tuple[Fit, float, Agreement]:
-    """Fit on everybody with the penalty that errs least on people left out.
+    """Fit on all people with the penalty that has the lowest error on held-out people.
 
     Returns:
-      The fit, its penalty, and the agreement of the ``folds`` fits, each on the
-      people that it has not seen. (The penalty is one number chosen among
-      ``RIDGES`` on the same faces.)
+      The fit, its penalty, and the agreement of the ``folds`` fits, each on its held-out
+      people. (The single penalty is chosen among ``RIDGES`` on the same faces.)
 
     Raises:
       UsageError: there are fewer people than folds.

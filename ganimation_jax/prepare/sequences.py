@@ -1,4 +1,4 @@
-"""Matches OpenFace's CSV files that describe many pictures: a folder, a video, its own crops."""
+"""Matches OpenFace CSV files of many rows with a folder, a video, or OpenFace's own crops."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,24 +12,24 @@ from ganimation_jax.prepare.matching import Match, Names, assign, ids_of
 from ganimation_jax.prepare.problems import Skip, skip_of
 from ganimation_jax.prepare.sources import Item, photo_id, spans
 
-# OpenFace's own crops: of a sequence (face, frame), of a single picture (face).
+# Names of OpenFace's own crops: of a sequence (face, frame), of a single picture (face).
 _CROP = re.compile(r"(?:frame_det_(?P<id>\d+)_(?P<frame>\d+)|face_det_(?P<face>\d+))$")
 
 Results = list[Item | Skip]
 
 
 class Tree(NamedTuple):
-    """The pictures and videos under a folder, and how they are found."""
+    """An index of the pictures and videos under a folder."""
 
     root: Path
-    ids: Mapping[Path, str]  # of the pictures
-    folders: Mapping[Path, Sequence[Path]]  # folder -> the pictures in it, sorted
+    ids: Mapping[Path, str]  # ids of the pictures
+    folders: Mapping[Path, Sequence[Path]]  # folder -> its pictures, sorted
     pictures: Names
     videos: Names
     folder_names: Names
 
     def source(self, path: Path) -> str:
-        """The path from the root."""
+        """The path relative to the root."""
         return path.relative_to(self.root).as_posix()
 
 
@@ -40,7 +40,7 @@ def tree_of(root: Path, files: Sequence[Path]) -> Tree:
     folders: dict[Path, list[Path]] = {}
     for path in sorted(pictures):
         folders.setdefault(path.parent, []).append(path)
-    # OpenFace calls its file after the folder: after the root too, if all are in there.
+    # OpenFace names its file after the folder, including the root if all pictures are there.
     top = root.resolve().name
     sources = {path: path.relative_to(root).as_posix() for path in (*files, *folders)}
     return Tree(
@@ -60,10 +60,10 @@ def match_sequences(
 
     Args:
       tree: the pictures and videos.
-      csvs: each file's path from the folder of CSV files, without ending.
+      csvs: each file's path relative to the folder of CSV files, without suffix.
 
     Returns:
-      The items, the files that they are made of, and what could not be matched.
+      The items, the files that they use, and skips for unmatched files.
     """
     ids = ids_of(dict(csvs))
     items: list[Item] = []
@@ -85,7 +85,7 @@ def match_sequences(
 
 
 def _of_csv(tree: Tree, csv: Path, name: str, group: str) -> Results:
-    """What the file describes: of all that bears its name, what shares most of its path."""
+    """Match a file with the source of the same name that shares most of its path."""
     crops = tree.folder_names.find(f"{name}_aligned")
     picture, video = tree.pictures.find(name), tree.videos.find(name)
     folder = tree.folder_names.find(name)
@@ -93,7 +93,7 @@ def _of_csv(tree: Tree, csv: Path, name: str, group: str) -> Results:
     if not most.paths:
         return _of_names(tree, csv)
     if most is picture:
-        return []  # of one picture: the ordinary case, which is matched later
+        return []  # one picture: the usual case, matched later
     path = _only(most, csv)
     if most is video:
         return _of_video(tree, csv, path)
@@ -164,7 +164,7 @@ def _of_video(tree: Tree, csv: Path, video: Path) -> Results:
 
 
 def _of_names(tree: Tree, csv: Path) -> Results:
-    """By the column that names the picture of each row."""
+    """Match rows by the column that names each row's picture."""
     keys, made = _keys(csv)
     if keys and not any(key.file for key in keys):
         return []  # the whole file is reported as an annotation without picture
@@ -204,5 +204,5 @@ def _by_frame(keys: Iterable[RowKey]) -> dict[int, list[int]]:
 
 
 def _first(frames: Iterable[int]) -> int:
-    """OpenFace counts from 1; its first version counted videos from 0."""
+    """OpenFace numbers frames from 1; its first version numbered video frames from 0."""
     return 0 if 0 in frames else 1

@@ -1,9 +1,9 @@
-"""Splits the work into shards, so that a run that is stopped repeats little of it.
+"""Splits the work into shards, so that a resumed run repeats little work.
 
-The file of a shard, ``OUT/shards/<name>.jsonl``, has a line for each face and each skip of
+The file of a shard, ``OUT/shards/<name>.jsonl``, has one line for each face and each skip of
 about a thousand items, then a line with the SHA-256 of the lines before it. Its name is a hash
-of everything that decides its content. A shard is done when its file and all its crops are
-there with the right digests.
+of everything that determines its content. A shard is complete if its file and all its crops
+exist and match their digests.
 """
 
 import functools
@@ -21,23 +21,23 @@ from ganimation_jax.prepare.problems import Skip
 from ganimation_jax.prepare.sources import Item
 from ganimation_jax.prepare.work import Plan, Record, process
 
-FORMAT = 2  # to be raised when the same input gives another result
+FORMAT = 2  # increase this when the same input gives a different result
 SEAL = "sha256_of_lines"
-VIDEO_WEIGHT = 60  # pictures that a piece of a video counts for
+VIDEO_WEIGHT = 60  # a piece of a video counts as this many pictures
 
 
 class Shard(NamedTuple):
-    """Some items, and the file for what became of them."""
+    """Some items and the file for their results."""
 
     path: Path
     items: list[Item]
 
 
 def plan_shards(items: Sequence[Item], plan: Plan, folder: Path, size: int) -> list[Shard]:
-    """Cut the items, sorted by id, into shards of about ``size`` pictures, at most four times so.
+    """Cut the items, sorted by id, into shards of about ``size`` and at most ``4 * size`` pictures.
 
-    Cuts fall behind items that a hash picks: one file more changes one shard, not all
-    that follow it.
+    A hash of the item decides where to cut, so that an added file changes only one shard and
+    not all later ones.
     """
     shards, part, weight = [], [], 0.0
     for number, item in enumerate(items, 1):
@@ -52,21 +52,21 @@ def plan_shards(items: Sequence[Item], plan: Plan, folder: Path, size: int) -> l
 
 
 def run_shards(shards: Sequence[Shard], plan: Plan, crops: Path, workers: int) -> None:
-    """Do what is not done yet.
+    """Process all incomplete shards.
 
     Raises:
-      OSError: a file cannot be written; shards that are complete stay so.
+      OSError: a file cannot be written. Complete shards are kept.
     """
     todo = [shard for shard in shards if not complete(shard.path, crops)]
     if done := len(shards) - len(todo):
         print(f"{done} of {len(shards)} shards are done already")
     items = [item for shard in todo for item in shard.items]
-    # Crops are resized in a millisecond: hand out many at a time. Detection is slower.
+    # Resizing a crop takes a millisecond, so hand out many at a time. Detection is slower.
     chunk = 32 if plan.search.by in ("square", "celeba") else 4
     if any(item.span for item in items) or len(items) < 100:
         chunk = 1
     work = functools.partial(process, plan=plan, crops=crops)
-    apart = plan.search.by == "mediapipe"  # which ends well in processes of its own only
+    apart = plan.search.by == "mediapipe"  # it only shuts down cleanly in its own process
     mapped = parallel_map(work, items, workers, chunk, apart, Rescue(_name_of, _lost))
     results = progress(mapped, len(items), "crops")
     for shard in todo:
@@ -75,14 +75,14 @@ def run_shards(shards: Sequence[Shard], plan: Plan, crops: Path, workers: int) -
 
 
 def write_shard(path: Path, lines: Iterable[Record | Skip]) -> None:
-    """Write a shard's file: the lines, and a digest of them."""
+    """Write a shard's file: the lines and their digest."""
     text = "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
     seal = json.dumps({SEAL: hashlib.sha256(text.encode()).hexdigest()})
     write_atomically(path, f"{text}{seal}\n".encode())
 
 
 def read_shards(paths: Sequence[Path]) -> Iterator[Record | Skip]:
-    """Everything in the shards' files, in order."""
+    """Yield all results of the shards' files, in order."""
     for path in paths:
         with path.open(encoding="utf-8") as file:
             for line in file:
@@ -92,7 +92,7 @@ def read_shards(paths: Sequence[Path]) -> Iterator[Record | Skip]:
 
 
 def sweep(folder: Path, crops: Path, current: Sequence[Shard]) -> None:
-    """Remove shards that no longer count, and the crops that only they had."""
+    """Remove obsolete shards, and the crops that only they refer to."""
     paths = [shard.path for shard in current]
     if stale := sorted(set(folder.glob("*.jsonl")) - set(paths)):
         used = {record.id for record in read_shards(paths) if isinstance(record, Record)}
@@ -104,7 +104,7 @@ def sweep(folder: Path, crops: Path, current: Sequence[Shard]) -> None:
 
 
 def complete(path: Path, crops: Path) -> bool:
-    """Whether the shard's file and each of its crops are as they were written."""
+    """Whether the shard's file and all its crops are complete and undamaged."""
     try:
         *lines, seal = path.read_bytes().splitlines(keepends=True)
         if json.loads(seal) != {SEAL: hashlib.sha256(b"".join(lines)).hexdigest()}:
@@ -114,12 +114,12 @@ def complete(path: Path, crops: Path) -> bool:
             for record in read_shards([path])
             if isinstance(record, Record)
         )
-    except (FileNotFoundError, ValueError):  # ValueError: what a power cut or worse left of it
+    except (FileNotFoundError, ValueError):  # ValueError: damaged, such as by a power cut
         return False
 
 
 def _readable(path: Path) -> Iterator[Record | Skip]:
-    """What can be read of a shard that may be damaged, or of another version."""
+    """Yield the readable results of a shard that may be damaged or of another version."""
     try:
         yield from read_shards([path])
     except (ValueError, TypeError):
@@ -137,7 +137,7 @@ def _lost(item: Item) -> list[Record | Skip]:
 
 def _name(items: Sequence[Item], plan: Plan) -> str:
     readout = plan.search.readout
-    search = plan.search._replace(model=None, readout=None)  # the model is always the same one
+    search = plan.search._replace(model=None, readout=None)  # the model never differs
     digest = hashlib.sha256(repr((FORMAT, plan._replace(search=search))).encode())
     digest.update(readout.read_bytes() if readout else b"")
     for item in items:
@@ -150,6 +150,6 @@ def _name(items: Sequence[Item], plan: Plan) -> str:
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         stat = path.stat()
-    except OSError:  # reading it will say why
+    except OSError:  # reading the file will report the reason
         return 0, 0
     return stat.st_size, stat.st_mtime_ns

@@ -15,8 +15,8 @@ from ganimation_jax.media.video import SEGMENT, VIDEO_SUFFIXES, probe
 from ganimation_jax.prepare.aus_pickle import Values
 from ganimation_jax.prepare.problems import Skip, UsageError, skip_of
 
-LONGEST = 60  # characters, each up to 4 bytes of the 255 that a file name may have
-OURS = {".csv"}  # annotations, which may lie among pictures
+LONGEST = 60  # characters of up to 4 bytes each; file names may have 255 bytes
+OURS = {".csv"}  # annotation files that may be stored next to the pictures
 
 
 class Span(NamedTuple):
@@ -27,31 +27,31 @@ class Span(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One piece of work: a picture, or some seconds of a video."""
+    """One unit of work: a picture or a span of a video."""
 
-    id: str  # unique, fit for a file name
-    group: str  # what lists and splits name: the picture, or the whole video
+    id: str  # unique and safe as a file name
+    group: str  # the name that lists and splits use: the picture or whole video
     path: Path
-    source: str  # the path from the folder given, for the table
-    label: Rows | Values | None = None  # None: to be measured
+    source: str  # path relative to the input folder, for the table
+    label: Rows | Values | None = None  # None: measure the face
     span: Span | None = None
 
 
 def walk(folder: Path) -> tuple[list[Path], list[Skip]]:
-    """All regular files at any depth, sorted; hidden files and folders are not looked at.
+    """List all regular files at any depth, sorted, ignoring hidden files and folders.
 
-    Symbolic links are followed. A folder that is reached a second time, by a link or a loop of
-    links, is not entered again.
+    Symbolic links are followed. Each folder is entered only once, even if links or loops of
+    links lead to it again.
 
     Raises:
-      UsageError: there is no such folder.
+      UsageError: the folder does not exist.
     """
     if not folder.is_dir():
         raise UsageError(f"no directory {folder}")
     files: list[Path] = []
     skips: list[Skip] = []
     seen: set[tuple[int, int]] = set()
-    waiting = [folder]  # a stack rather than recursion: folders may be nested thousands deep
+    waiting = [folder]  # a stack, because folders may be too deeply nested for recursion
     while waiting:
         place = waiting.pop()
         try:
@@ -61,7 +61,7 @@ def walk(folder: Path) -> tuple[list[Path], list[Skip]]:
                 continue
             seen.add((stat.st_dev, stat.st_ino))
             entries = sorted(os.scandir(place), key=lambda entry: (entry.is_symlink(), entry.name))
-        except (OSError, RuntimeError) as error:  # resolve() calls a loop a RuntimeError
+        except (OSError, RuntimeError) as error:  # resolve() raises RuntimeError on a loop
             skips.append(Skip(printable(place), "unreadable folder", str(error)))
             continue
         folders = []
@@ -75,7 +75,7 @@ def walk(folder: Path) -> tuple[list[Path], list[Skip]]:
                 else:
                     check_regular(path)
                     files.append(path)
-            except OSError as error:  # a link to nowhere, a path that is too long
+            except OSError as error:  # a broken link or a path that is too long
                 skips.append(Skip(str(path), "unreadable file", error.strerror or str(error)))
             except UnusableFile as error:
                 skips.append(skip_of(error, str(path)))
@@ -86,10 +86,10 @@ def walk(folder: Path) -> tuple[list[Path], list[Skip]]:
 def of_kind(
     files: Iterable[Path], suffixes: Iterable[str], ignored: Iterable[str] = OURS
 ) -> tuple[list[Path], list[Skip]]:
-    """The files with one of these suffixes, and pictures with an unknown one or none.
+    """Select files with one of these suffixes, and pictures with an unknown suffix or none.
 
     Returns:
-      The files, and a line for each other file whose suffix is not ``ignored``.
+      The files, and a skip for every other file whose suffix is not in ``ignored``.
     """
     chosen, skips = [], []
     for path in files:
@@ -110,7 +110,7 @@ def of_kind(
 
 
 def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[Skip]]:
-    """Files by their name without suffix, wherever they are; of two with one name neither."""
+    """Map file names without suffix to paths, in any folder; skip ambiguous names."""
     found: dict[str, list[Path]] = {}
     for path in files:
         found.setdefault(path.stem, []).append(path)
@@ -123,9 +123,9 @@ def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[Skip]]:
 
 
 def photo_id(source: str) -> str:
-    """An id from a path: ``a/b.jpg`` -> ``a__b``; depends on no other file.
+    """Make an id from a path, independent of other files: ``a/b.jpg`` -> ``a__b``.
 
-    Where that would be ambiguous, too long or hard to type, a hash of the path is added.
+    A hash of the path is added if the id would be ambiguous, too long or hard to type.
     """
     plain = source.removesuffix(".jpg").replace("/", "__")
     safe = re.sub(r"[^\w.-]", "_", plain)[:LONGEST]
@@ -135,11 +135,11 @@ def photo_id(source: str) -> str:
 
 
 def photo_items(folder: Path) -> tuple[list[Item], list[Skip]]:
-    """Every picture and video in a folder.
+    """List every picture and video in a folder as items.
 
     Raises:
-      UsageError: there is none.
-      ImportError: there are videos, and what reads them is not installed.
+      UsageError: the folder has no pictures or videos.
+      ImportError: there are videos, but the package that reads them is not installed.
     """
     files, skips = walk(folder)
     chosen, others = of_kind(files, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
@@ -161,15 +161,15 @@ def photo_items(folder: Path) -> tuple[list[Item], list[Skip]]:
 
 
 def spans(video: Item) -> list[Item]:
-    """A video in pieces, for several processes.
+    """Split a video into spans that several processes can read.
 
     Raises:
-      UnusableFile: it is no video.
+      UnusableFile: the file is not a video.
     """
     length = probe(video.path).seconds
     count = 1 if length is None else max(1, math.ceil(length / SEGMENT))
     starts = [number * SEGMENT for number in range(count)]
-    # The last is open: a file may be longer than it says.
+    # The last span has no end because a file may be longer than its header says.
     stops = [*starts[1:], float("inf")]
     return [
         video._replace(id=f"{video.id}+{number:04d}", span=Span(start, stop))
@@ -178,5 +178,5 @@ def spans(video: Item) -> list[Item]:
 
 
 def printable(path: Path) -> str:
-    """The path as text that can be written; bytes that are no UTF-8 become ``\\xNN``."""
+    """The path as printable text; bytes that are not UTF-8 become ``\\xNN``."""
     return os.fsencode(path).decode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Who is trained on and who is held out: by lists, by person, or by file."""
+"""Assigns faces to the training or test split: by lists, by person, or by file."""
 
 import csv
 import hashlib
@@ -11,7 +11,7 @@ from ganimation_jax.prepare.problems import UsageError
 
 
 class SplitRule(NamedTuple):
-    """Lists where given; else a hash of the person, or of the id where nobody is named."""
+    """Split by lists if given, else by a hash of the person, or of the id if unnamed."""
 
     train_ids: Set[str] | None
     test_ids: Set[str] | None
@@ -19,28 +19,28 @@ class SplitRule(NamedTuple):
     test_fraction: float  # [0, 1]
 
     def listed(self) -> Set[str]:
-        """All ids that a list has."""
+        """All ids in the lists."""
         return (self.train_ids or set()) | (self.test_ids or set())
 
     def covers(self, face_id: str) -> bool:
-        """False for an id that neither list has, where both are given."""
+        """False if both lists are given and neither contains the id."""
         lists = (self.train_ids, self.test_ids)
         return None in lists or any(face_id in ids for ids in lists if ids is not None)
 
     def split(self, face_id: str) -> str:
-        """``"train"`` or ``"test"``; with one list, all others are on the other side."""
+        """``"train"`` or ``"test"``; with only one list, all other ids are in the other split."""
         if self.test_ids is not None:
             return "test" if face_id in self.test_ids else "train"
         if self.train_ids is not None:
             return "train" if face_id in self.train_ids else "test"
-        # A hash, not a draw: nobody changes sides when files are added.
+        # A hash instead of a random draw, so that added files move nobody to the other split.
         key = self.people.get(face_id) or face_id
         place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
         return "test" if place < self.test_fraction else "train"
 
 
 def face_id(name: str) -> str:
-    """``a.b.jpg`` -> ``a.b``, and ``a.b`` stays: an id may contain dots."""
+    """Remove an image suffix: ``a.b.jpg`` -> ``a.b``. Ids may contain dots: ``a.b`` -> ``a.b``."""
     path = PurePath(name.strip())
     return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
 
@@ -52,10 +52,10 @@ def split_rule(
     test_fraction: float,
     to_id: Callable[[str], str] = face_id,
 ) -> SplitRule:
-    """Read the lists; ``to_id`` turns a line into an id.
+    """Read the lists. ``to_id`` converts a line into an id.
 
     Raises:
-      UsageError: a list cannot be read, or an id is in both.
+      UsageError: a list cannot be read, or an id is in both lists.
     """
     train = None if train_ids is None else _read_ids(train_ids, to_id)
     test = None if test_ids is None else _read_ids(test_ids, to_id)
@@ -66,10 +66,10 @@ def split_rule(
 
 
 def read_people(path: Path, to_id: Callable[[str], str] = face_id) -> dict[str, str]:
-    """Id -> person, of a CSV file with these columns.
+    """Read a CSV file with the columns ``id`` and ``person`` as id -> person.
 
     Raises:
-      UsageError: it cannot be read, or has no such columns.
+      UsageError: the file cannot be read, or lacks a column.
     """
     rows = csv.DictReader(read_text(path).splitlines(), skipinitialspace=True)
     if not {"id", "person"} <= set(rows.fieldnames or ()):
@@ -78,10 +78,10 @@ def read_people(path: Path, to_id: Callable[[str], str] = face_id) -> dict[str, 
 
 
 def read_text(path: Path) -> str:
-    """A text file, with a byte-order mark or without.
+    """Read a text file, with or without a byte-order mark.
 
     Raises:
-      UsageError: it cannot be read.
+      UsageError: the file cannot be read.
     """
     try:
         return path.read_text(encoding="utf-8-sig")

@@ -1,10 +1,10 @@
-"""The whole way, the same for every source: items -> shards -> table -> report -> dataset.
+"""The pipeline shared by all sources: items -> shards -> table -> report -> dataset.
 
-OUT/shards/*.jsonl          what became of every item, see ``shards``
+OUT/shards/*.jsonl          results of every item, see ``shards``
 OUT/crops/<id>.jpg          the crops
-OUT/table.csv, skipped.csv  every face, and everything that is not one, with the reason
-OUT/report.html, README.md  to look at, and the dataset card
-OUT/annotated_faces/        the dataset, ``ganimation_jax.data.dataset``
+OUT/table.csv, skipped.csv  all faces, and all skipped inputs with the reasons
+OUT/report.html, README.md  the report and the dataset card
+OUT/annotated_faces/        the dataset, see ``ganimation_jax.data.dataset``
 """
 
 import argparse
@@ -42,22 +42,22 @@ def prepare(
     rule: SplitRule,
     about: About,
 ) -> int:
-    """Make the dataset in ``args.out``, or ``args.shard`` of the work for it.
+    """Make the dataset in ``args.out``, or only the share ``args.shard`` of its shards.
 
     Args:
-      args: the flags of ``options``: output, common and shards.
-      items: what there is to do.
-      skips: what was skipped already.
-      plan: how to do it.
-      rule: who is held out; items that its lists do not cover are skipped.
-      about: for the card.
+      args: the output, common and shard flags of ``options``.
+      items: the items to process.
+      skips: inputs that were already skipped.
+      plan: settings for processing items.
+      rule: assigns items to splits. Items that its lists do not cover are skipped.
+      about: description for the dataset card.
 
     Returns:
       The exit code.
 
     Raises:
-      UsageError: the folder cannot be written, or another run is at work in it.
-      OSError: something cannot be written; rerun the same command to resume.
+      UsageError: the folder is not writable, or another run is using it.
+      OSError: a file cannot be written. Rerun the same command to resume.
     """
     chosen, uncovered = _covered(items, rule)
     crops, folder = args.out / "crops", args.out / "shards"
@@ -65,7 +65,7 @@ def prepare(
     with alone(args.out, args.shard):
         if args.shard is None:
             for leftover in (*crops.glob(".*.partial"), *folder.glob(".*.partial")):
-                leftover.unlink(missing_ok=True)  # of a killed run
+                leftover.unlink(missing_ok=True)  # left by a killed run
         shards = plan_shards(chosen, plan, folder, args.shard_size)
         if args.shard is not None:
             first, count = args.shard
@@ -92,9 +92,10 @@ def prepare(
 
 
 def divided_already(survey: Survey) -> str:
-    """A warning if all intensities are so small that they must be on another scale, else empty.
+    """Warn if all intensities are too small to be on OpenFace's scale; empty if they are fine.
 
-    Of 1,489 faces in the wild 96% have an action unit above 1, and every unit exceeds 2 in some.
+    Among 1,489 faces in the wild, 96% have an action unit above 1, and every unit exceeds 2 in
+    some face.
     """
     highest = int(np.argmax(survey.maximum))
     if survey.maximum[highest] > 1:
@@ -108,7 +109,7 @@ def divided_already(survey: Survey) -> str:
 
 
 def _covered(items: Sequence[Item], rule: SplitRule) -> tuple[list[Item], list[Skip]]:
-    """The items to use, in order, and lines for what is not listed or listed in vain."""
+    """Return the items to use, sorted, and skips for unlisted items and unknown ids."""
     chosen, skips = [], []
     counts = Counter(item.id for item in items)
     for item in sorted(items, key=lambda item: item.id):
@@ -147,7 +148,7 @@ def _pack(out: Path, search: Search, about: About, labelled: bool) -> None:
 
 @contextlib.contextmanager
 def alone(out: Path, share: tuple[int, int] | None) -> Iterator[None]:
-    """Lock other runs out: all of them, or with ``share`` those who want all or the same share."""
+    """Lock out other runs; with ``share``, only full runs and runs of the same share."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock.hold(out, f"{share[0]}-of-{share[1]}" if share else ""))
@@ -157,10 +158,10 @@ def alone(out: Path, share: tuple[int, int] | None) -> Iterator[None]:
 
 
 def make_folders(*folders: Path) -> None:
-    """Make folders, and check that they can be written to.
+    """Make folders and check that they are writable.
 
     Raises:
-      UsageError: they cannot.
+      UsageError: a folder cannot be made or is not writable.
     """
     for folder in folders:
         try:

@@ -1,4 +1,4 @@
-"""Figures and examples of a dataset, gathered face by face, for its report and its card."""
+"""Streaming statistics and examples of a dataset, for its report and its card."""
 
 import hashlib
 import heapq
@@ -13,13 +13,13 @@ from ganimation_jax.data.dataset import SPLITS
 from ganimation_jax.data.table import Row
 
 SHEET = 60  # faces on the contact sheet
-EXTREMES = 10  # faces shown at either end of an action unit
-BINS = 25  # of the histograms
-ACTIVE = 1.0  # from this intensity an action unit counts as active
+EXTREMES = 10  # faces shown with the highest and the lowest intensities of a unit
+BINS = 25  # bins of the histograms
+ACTIVE = 1.0  # an action unit is active from this intensity on
 
 
 class Example(NamedTuple):
-    """A face to show. The order is by ``rank``, then by a hash: as good as random, and fixed."""
+    """A face to show. Sorted by ``rank``, then by a hash: pseudorandom but reproducible."""
 
     rank: float
     draw: str
@@ -28,7 +28,7 @@ class Example(NamedTuple):
 
 
 class Survey:
-    """Sums, histograms and a few examples: the same size for any number of faces."""
+    """Sums, histograms and a few examples, in constant memory for any number of faces."""
 
     def __init__(self, action_units: Sequence[str]):
         self.action_units = tuple(action_units)
@@ -36,7 +36,7 @@ class Survey:
         self.count = 0
         self.splits: Counter[str] = Counter()
         self.people: dict[str, set[str]] = {split: set() for split in SPLITS}
-        self.sides: Counter[int] = Counter()  # by powers of two: 64 stands for 64-127 pixels
+        self.sides: Counter[int] = Counter()  # binned by powers of two: 64 means 64-127 pixels
         self.histogram = np.zeros((n, BINS), np.int64)
         self.maximum = np.zeros(n)  # of each action unit, [0, 5]
         self._active = np.zeros(n, np.int64)
@@ -47,7 +47,7 @@ class Survey:
         self._low: list[list[Example]] = [[] for _ in self.action_units]
 
     def add(self, row: Row) -> None:
-        """Count one face."""
+        """Add one face."""
         face, aus = row.face, np.asarray(row.face.aus)
         self.count += 1
         self.splits[face.split] += 1
@@ -63,14 +63,14 @@ class Survey:
         draw = hashlib.sha256(face.id.encode()).hexdigest()
         _offer(self._sheet, Example(0.0, draw, face.id, tuple(face.aus)), SHEET)
         for unit, value in enumerate(face.aus):
-            # Another order for each, or the same faces would stand for 0 everywhere.
+            # A different order per unit, or all units would show the same faces for 0.
             example = Example(value, draw[unit:], face.id, tuple(face.aus))
             _offer(self._high[unit], example, EXTREMES)
             _offer(self._low[unit], example._replace(rank=-value), EXTREMES)
 
     @property
     def mean(self) -> np.ndarray:
-        """Of each action unit, [0, 5]."""
+        """Mean of each action unit, in [0, 5]."""
         return self._sum / self.count
 
     @property
@@ -80,12 +80,12 @@ class Survey:
 
     @property
     def active(self) -> np.ndarray:
-        """Share of the faces in which each action unit is at least ``ACTIVE``."""
+        """Fraction of faces with an intensity of at least ``ACTIVE``, per action unit."""
         return self._active / self.count
 
     @property
     def correlation(self) -> np.ndarray:
-        """Of each action unit with each; NaN for one that never changes."""
+        """Correlation matrix of the action units; NaN for a constant unit."""
         covariance = self._products / self.count - np.outer(self.mean, self.mean)
         spread = np.outer(self.deviation, self.deviation)
         return np.divide(covariance, spread, out=np.full_like(spread, np.nan), where=spread > 1e-9)
@@ -96,16 +96,16 @@ class Survey:
         return sorted(self._sheet)
 
     def high(self, unit: int) -> list[Example]:
-        """The faces with most of an action unit, the most first."""
+        """The faces with the highest intensities of an action unit, highest first."""
         return sorted(self._high[unit], reverse=True)
 
     def low(self, unit: int) -> list[Example]:
-        """The faces with least of an action unit, the least first."""
+        """The faces with the lowest intensities of an action unit, lowest first."""
         return sorted(self._low[unit], reverse=True)
 
 
 def _offer(heap: list[Example], example: Example, size: int) -> None:
-    """Keep the ``size`` greatest."""
+    """Push an example and keep the ``size`` greatest."""
     if len(heap) < size:
         heapq.heappush(heap, example)
     else:

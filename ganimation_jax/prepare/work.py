@@ -1,4 +1,4 @@
-"""What a process does with one item: read it, find its faces, judge, cut and write them."""
+"""Processes one item: reads it, finds its faces, filters, crops and writes them."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -16,29 +16,29 @@ from ganimation_jax.prepare.finders import FINDERS, Found, Search, side_of
 from ganimation_jax.prepare.problems import Skip, skip_of
 from ganimation_jax.prepare.sources import Item
 
-LARGEST = 4096  # pixels: longer pictures are reduced to this as they are read
+LARGEST = 4096  # pixels; pictures with a longer side are reduced to this on reading
 
 
 class Plan(NamedTuple):
-    """Everything that decides what becomes of an item."""
+    """All settings that affect the result of an item."""
 
     search: Search
     min_confidence: float = 0.0
     min_side: float = 0.0  # pixels of the picture
     max_turn: float = 180.0  # degrees
-    blur: float = 0.0  # least sharpness
-    every: int = 1  # frames of a video, one of so many
+    blur: float = 0.0  # minimum sharpness
+    every: int = 1  # use every n-th frame of a video
 
 
 class Record(NamedTuple):
-    """One face of the dataset, as a shard's file keeps it."""
+    """One face of the dataset, as stored in a shard's file."""
 
     id: str
-    group: str  # what lists and splits speak of
+    group: str  # the name that lists and splits use
     source: str
-    label: str  # the file with the annotation; empty where there is none
+    label: str  # file of the annotation; empty if none
     aus: dict[str, float]
-    confidence: float | None  # None where unknown
+    confidence: float | None  # None if unknown
     transform: list[list[float]]  # 2 3
     side: float
     turn: float | None
@@ -48,7 +48,7 @@ class Record(NamedTuple):
 
 
 class _View(NamedTuple):
-    """One picture of an item, with what is known of it."""
+    """One picture of an item with its annotations."""
 
     id: str
     source: str
@@ -57,11 +57,11 @@ class _View(NamedTuple):
 
 
 def process(item: Item, plan: Plan, crops: Path) -> list[Record | Skip]:
-    """All faces of one item, written to ``crops``, and why there are not more.
+    """Write all faces of one item to ``crops``; return their records and the skips.
 
     Raises:
       OSError: a crop cannot be written.
-      ImportError: what is needed for this item is not installed.
+      ImportError: a package needed for this item is not installed.
     """
     results: list[Record | Skip] = []
     try:
@@ -82,14 +82,14 @@ def process(item: Item, plan: Plan, crops: Path) -> list[Record | Skip]:
 
 
 def _labels(item: Item, plan: Plan) -> tuple[list[Measured], list[Skip]]:
-    """What is written of this item, and the rows that say nothing usable."""
+    """Return the annotations of this item, and skips for the unusable rows."""
     if isinstance(item.label, Values):
         return [from_values(item.label)], []
     labels: list[Measured] = []
     skips: list[Skip] = []
     if isinstance(item.label, Rows):
         rows = read_rows(item.label)
-        if len(rows) > 1 and plan.search.by != "openface":  # only that tells faces apart
+        if len(rows) > 1 and plan.search.by != "openface":  # others mix faces
             detail = f"{len(rows)} rows; keep one: a picture, a face, a file"
             raise UnusableFile("more than one face in CSV", detail, item.label.path)
         for row in rows:
@@ -139,7 +139,7 @@ def _keep(
 
 def _write(item: Item, view: _View, face: Found, number: int, plan: Plan, crops: Path) -> Record:
     scale = view.picture.scale
-    transform = face.transform * (scale, scale, 1)  # from pixels of the file
+    transform = face.transform * (scale, scale, 1)  # converts from pixels of the file
     side, sharpness = side_of(transform, plan.search.size), sharpness_of(face.crop)
     turn = face.measured.turn
     check_face(
@@ -166,7 +166,7 @@ def _write(item: Item, view: _View, face: Found, number: int, plan: Plan, crops:
 
 
 def _scaled(label: Measured, scale: float) -> Measured:
-    """Landmarks in pixels of a picture that was reduced; OpenFace counts from a pixel's centre."""
+    """Scale landmarks to a reduced picture. OpenFace's origin is the centre of a pixel."""
     if label.points is None or scale == 1:
         return label
     return label._replace(points=(label.points + 0.5) * scale - 0.5)
@@ -177,4 +177,4 @@ def _place(item: Item, view: _View) -> str:
 
 
 def _or_none(value: float) -> Any:
-    return None if value != value else value  # NaN is no JSON
+    return None if value != value else value  # JSON has no NaN
