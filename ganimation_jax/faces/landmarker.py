@@ -1,4 +1,4 @@
-"""Faces in a picture, by MediaPipe's face landmarker."""
+"""Find the faces in a picture with MediaPipe's face landmarker."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from ganimation_jax.files.assets import Asset, locate
 
 LIBRARIES = "on Debian or Ubuntu, apt-get install libegl1 libgles2 libgl1 libglib2.0-0"
 INSTALL = "pip install 'ganimation-jax[annotate]'"
-# MediaPipe's model (Apache-2.0): detector, mesh of 478 points, blendshapes; 3.7 MB.
+# MediaPipe's model (Apache-2.0, 3.7 MB): face detector, mesh of 478 points, blendshapes.
 FACE_LANDMARKER = Asset(
     name="face_landmarker",
     file="face_landmarker.task",
@@ -26,15 +26,15 @@ FACE_LANDMARKER = Asset(
     url="https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
     "face_landmarker.task",
 )
-BORDER = 0.25  # of the sides, black, around a picture in which nothing was found
-OVERLAP = 1 / 3  # of a tile with the next: a face up to so wide is whole in one of them
-SAME = 0.5  # part of the smaller of two boxes, in both of them, that makes them one face
+BORDER = 0.25  # of the sides, width of the black border added if nothing was found
+OVERLAP = 1 / 3  # of a tile; a face up to this wide is completely inside one of the tiles
+SAME = 0.5  # share of the smaller of two boxes inside the other from which they are one face
 # The corners of the right and of the left eye among the 478 points.
 EYES = ((33, 133), (362, 263))
 
 
 class Pose(NamedTuple):
-    """Where a head turns to, in degrees; all 0 looking into the camera."""
+    """Orientation of a head in degrees; all 0 for a head that faces the camera."""
 
     yaw: float  # positive: towards the right of the picture
     pitch: float  # positive: downwards
@@ -42,37 +42,39 @@ class Pose(NamedTuple):
 
 
 class DetectedFace(NamedTuple):
-    """One face in a picture, in its pixels; (0, 0) is the outer corner of the first one."""
+    """One face, in picture pixels; (0, 0) is the outer corner of the first pixel."""
 
-    points: np.ndarray  # float32 478 2: MediaPipe's mesh, then its irises
+    points: np.ndarray  # float32 478 2, MediaPipe's mesh followed by the irises
     blendshapes: np.ndarray  # float32 52, [0, 1], named by ``faces.blendshapes.NAMES``
     pose: Pose
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom of the points."""
+        """Left, top, right and bottom of the points."""
         (left, top), (right, bottom) = self.points.min(axis=0), self.points.max(axis=0)
         return float(left), float(top), float(right), float(bottom)
 
     @property
     def eye_distance(self) -> float:
-        """Pixels between the centres of the eyes: the measure of a face's size."""
+        """Distance between the centres of the eyes in pixels, the measure of a face's size."""
         right, left = (self.points[list(eye)].mean(axis=0) for eye in EYES)
         return float(np.linalg.norm(left - right))
 
 
 class Landmarker:
-    """Finds faces. It holds a native graph until it is closed: use it as a context manager.
+    """Finds faces. It keeps a native graph until it is closed; use it as a context manager.
 
     Args:
-      model: ``face_landmarker.task``; by default looked for (``weights.locate``).
-      limit: faces found at most, in a picture or in a tile of one.
-      confidence: that it is a face, below which it is dropped; of both of
-        MediaPipe's networks, the detector and the mesh.
+      model: path of ``face_landmarker.task``; by default it is searched for
+        (``assets.locate``).
+      limit: maximum number of faces in a picture, or in one tile of it.
+      confidence: threshold in [0, 1] of both MediaPipe networks, the detector and the mesh;
+        faces below it are dropped.
 
     Raises:
-      ImportError: mediapipe is missing, or a library of the system that it needs.
-      FileNotFoundError, ValueError: no model file, or the wrong one.
+      ImportError: mediapipe, or a system library that it needs, is missing.
+      FileNotFoundError: there is no model file.
+      ValueError: the model file is the wrong one.
     """
 
     def __init__(self, model: Path | None = None, limit: int = 32, confidence: float = 0.5):
@@ -90,13 +92,13 @@ class Landmarker:
             )
             try:
                 self._graph = vision.FaceLandmarker.create_from_options(options)
-            except OSError as error:  # it opens its shared library only now
+            except OSError as error:  # its shared library is opened only here
                 raise ImportError(f"MediaPipe does not load ({error}): {LIBRARIES}") from error
             self._image, self._format = mediapipe.Image, mediapipe.ImageFormat.SRGB
-            self._detect(np.zeros((64, 64, 3), np.uint8))  # its networks report on first use
+            self._detect(np.zeros((64, 64, 3), np.uint8))  # networks write to stderr on first use
 
     def close(self) -> None:
-        """Free the native graph; no call may follow."""
+        """Free the native graph. The object cannot be used afterwards."""
         self._graph.close()
 
     def __enter__(self) -> Self:
@@ -111,20 +113,19 @@ class Landmarker:
         self.close()
 
     def faces(self, image: np.ndarray, tiles: Sequence[int] = (1,)) -> list[DetectedFace]:
-        """The faces in a picture, the largest first; none is an empty list.
+        """Detect the faces in a picture, the largest first; an empty list if there are none.
 
-        The detector knows faces from about a fifth of the picture's longer side
-        upwards, turned by up to 60 degrees either way. Smaller ones are found by looking
-        at parts of it: ``tiles=(1, 2, 3, 5)`` finds those down to a twentieth, in a
-        second or two. Where nothing is found, it looks again with a black border around, for
-        faces that fill the picture.
+        The detector finds faces from about 1/5 of the picture's longer side, rotated by up to 60
+        degrees either way. Tiles find smaller ones: ``tiles=(1, 2, 3, 5)`` finds faces down to
+        1/20 in a second or two. If nothing is found, detection is repeated with a black border
+        around the picture, to find faces that fill it.
 
         Args:
-          image: uint8 ``h w 3``, RGB; grey ones have three equal channels.
-          tiles: how many parts along the longer side, for each look.
+          image: uint8 ``h w 3``, RGB; a grey picture has three equal channels.
+          tiles: number of tiles along the longer side, for each pass.
 
         Raises:
-          TypeError: ``image`` is not of that type or shape.
+          TypeError: ``image`` has another type or shape.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise TypeError(f"uint8 h w 3 wanted, got {image.dtype} {image.shape}")
@@ -142,7 +143,7 @@ class Landmarker:
 
     def _detect(self, image: np.ndarray) -> list[DetectedFace]:
         height, width = image.shape[:2]
-        # A copy where need be: MediaPipe reads rows one after the other.
+        # Copies if necessary, because MediaPipe requires contiguous rows.
         data = np.ascontiguousarray(image)
         result = self._graph.detect(self._image(image_format=self._format, data=data))
         return [
@@ -166,25 +167,28 @@ def _import() -> tuple[ModuleType, ModuleType]:
         from mediapipe.tasks.python import vision
     except ModuleNotFoundError as error:
         raise ImportError(f"finding faces needs MediaPipe: {INSTALL}") from error
-    except ImportError as error:  # OpenCV, which it imports, opens its shared libraries
+    except ImportError as error:  # OpenCV, a dependency, lacks a shared library
         raise ImportError(f"MediaPipe does not load ({error}): {LIBRARIES}") from error
     return mediapipe, vision
 
 
 def _pose(matrix: np.ndarray) -> Pose:
-    """From MediaPipe's matrix, 4 4, canonical face to camera: x right, y up, z to the viewer."""
+    """The pose from MediaPipe's ``4 4`` matrix from canonical face to camera.
+
+    Its axes are x to the right, y up, z towards the viewer.
+    """
     rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     forward, up = rotation[:, 2], rotation[:, 1]
     yaw = np.arctan2(forward[0], forward[2])
     pitch = np.arcsin(np.clip(-forward[1], -1, 1))
-    # Of the head's own up, seen with yaw and pitch undone.
+    # Roll is the angle of the head's up vector after undoing yaw and pitch.
     level = np.array([np.cos(yaw), 0, -np.sin(yaw)])
     roll = np.arctan2(up @ level, up @ np.cross(forward, level))
     return Pose(*(float(angle) for angle in np.degrees((yaw, pitch, roll))))
 
 
 def _windows(height: int, width: int, count: int) -> Iterator[tuple[slice, slice]]:
-    """Overlapping square tiles, ``count`` along the longer side; for 1 the whole picture."""
+    """Overlapping square tiles, ``count`` along the longer side; the whole picture if 1."""
     if count == 1:
         yield slice(0, height), slice(0, width)
         return
@@ -195,16 +199,16 @@ def _windows(height: int, width: int, count: int) -> Iterator[tuple[slice, slice
 
 
 def _spans(length: int, side: int) -> list[slice]:
-    """Evenly spread spans of ``side``, as few as overlap enough; the whole where it is shorter."""
+    """The fewest evenly spaced spans of ``side`` with enough overlap; one if it is shorter."""
     if length <= side:
         return [slice(0, length)]
-    steps = int(np.ceil((length - side) / (side * (1 - OVERLAP)) - 1e-3))  # rounded sides
+    steps = int(np.ceil((length - side) / (side * (1 - OVERLAP)) - 1e-3))  # sides are rounded
     starts = np.linspace(0, length - side, steps + 1).round().astype(int)
     return [slice(start, start + side) for start in starts.tolist()]
 
 
 def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
-    """One of each face; the first found, hence in the larger view, stays."""
+    """Remove duplicates. The first detection is kept, because it comes from the larger tile."""
     kept: list[DetectedFace] = []
     for face in faces:
         if all(_overlap(face.box, other.box) < SAME for other in kept):
@@ -213,7 +217,7 @@ def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
-    """How much of the smaller box is in the other: an eye taken for a face is all inside one."""
+    """Share of the smaller box inside the other; 1 for an eye that is mistaken for a face."""
     a, b = np.asarray(one), np.asarray(other)
     shared = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
     return float(shared / min(np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2])))
@@ -225,7 +229,7 @@ def _moved(face: DetectedFace, x: int, y: int) -> DetectedFace:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what native code writes to stderr to itself, unless it ends in an error."""
+    """Suppress what native code writes to stderr, unless an error is raised."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:

@@ -1,12 +1,12 @@
-"""The canonical crop from the 68 landmarks that OpenFace writes, without MediaPipe."""
+"""The canonical crop from the 68 landmarks of OpenFace, without MediaPipe."""
 
 import numpy as np
 
 from ganimation_jax.faces.alignment import similarity
 
-# Outlines of both eyes, the bridge, tip and underside of the nose; and where they are in the
-# canonical crop, of side 1: the median over 2,946 of LFW's faces, found by MediaPipe in crops
-# whose place in OpenFace's picture is known.
+# Outlines of both eyes, bridge, tip and underside of the nose, and their positions in the
+# canonical crop, as a share of its side. The positions are medians over 2,946 faces of LFW, which
+# MediaPipe found in crops whose position in OpenFace's picture is known.
 POINTS = (27, 28, 29, 30, 33, *range(36, 48))
 CANONICAL = (
     *((0.5002, 0.3859), (0.4992, 0.4442), (0.4982, 0.5021), (0.4979, 0.5617), (0.4964, 0.6260)),
@@ -18,16 +18,17 @@ CANONICAL = (
 
 
 def transform_of_openface(points: np.ndarray, size: int) -> np.ndarray:
-    """The transform of a face to its canonical crop of ``size`` pixels, float64 ``2 3``.
+    """The transform from the picture to a face's canonical crop, float64 ``2 3``.
 
     Args:
-      points: ``68 2``, ``(x_i, y_i)`` of OpenFace's CSV file.
+      points: ``68 2``, the columns ``x_i`` and ``y_i`` of OpenFace's CSV file.
+      size: side of the crop in pixels.
 
     Raises:
-      ValueError: there are not 68 points, or they coincide, or are not finite.
+      ValueError: there are not 68 points, or they coincide or are not finite.
     """
     points = np.asarray(points, np.float64)
     if points.shape != (68, 2):
         raise ValueError(f"68 landmarks (x, y) wanted, the shape is {points.shape}")
-    # OpenFace counts from the centre of the first pixel, we from its outer corner.
+    # OpenFace's origin is the centre of the first pixel, ours is its outer corner.
     return similarity(points[list(POINTS)] + 0.5, np.multiply(CANONICAL, size))
