@@ -1,4 +1,4 @@
-"""Large memory pages, which make training on a CPU faster, without the user having to ask."""
+"""Turn on large memory pages automatically, which makes training on a CPU faster."""
 
 import os
 import sys
@@ -10,14 +10,15 @@ KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def restart_with_large_pages() -> None:
-    """Replace this program by itself with GLIBC_TUNABLES set, which glibc reads as it starts.
+    """Restart this program with GLIBC_TUNABLES set, because glibc reads it only at start.
 
-    To be called first of all, by a program that owns the process. Returns where it would not help:
-    outside Linux, with another C library, or where the variable is set, as it is the second time.
+    Call this first, in a program that owns the process. It returns without a restart where large
+    pages would not help: outside Linux, with another C library, or if the variable is already set,
+    as it is after the restart.
     """
     if sys.platform != "linux" or VARIABLE in os.environ or not _helps():
         return
-    # The same process, with the same arguments and options of Python.
+    # Keeps the process id, the arguments and the options of Python.
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {VARIABLE: VALUE})
 
 

@@ -1,7 +1,7 @@
-"""Several processes in one run: starting together, agreeing, stopping together.
+"""Run on several processes: start together, agree on values, stop together.
 
-JAX's own runtime does the work. Every process runs the same command; only process 0 writes what is
-not an array.
+This uses JAX's distributed runtime. Every process runs the same command. All processes write
+arrays; only process 0 writes anything else.
 """
 
 import logging
@@ -23,12 +23,12 @@ from jax.experimental import multihost_utils
 log = logging.getLogger(__name__)
 
 # Exit codes.
-AGAIN = 75  # EX_TEMPFAIL: nothing is wrong with the command, rerun it
-USELESS = 2  # rerunning it cannot help
+AGAIN = 75  # EX_TEMPFAIL: the command is right; rerun it
+USELESS = 2  # the command fails again if it is rerun
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
-GRACE = 5.0  # seconds that the first process stays when it fails
-COMPILING = 3600  # seconds that processes wait for one another to compile
-# What JAX says if there is no cluster, and only then.
+GRACE = 5.0  # seconds that process 0 waits before it exits on failure
+COMPILING = 3600  # seconds that processes wait for each other to compile
+# JAX's error message if there is no cluster, and in no other case.
 _ALONE = "coordinator_address should be defined"
 
 
@@ -40,21 +40,23 @@ def start(
     process: int | None = None,
     peer_timeout: int = 60,
 ) -> None:
-    """Join the other processes of this run. Before anything else touches a device.
+    """Join the other processes of this run. Call this before anything uses a device.
+
+    Outside a cluster that JAX detects, give ``coordinator``, ``processes`` and ``process``.
 
     Args:
-      mode: "auto" joins the cluster that JAX finds itself in (SLURM, Open MPI 4, Kubernetes, TPU
-        pods), or continues alone if there is none; "on" fails if there is none; "off" does not
-        look for one.
-      coordinator: ``host:port`` of process 0, outside a known cluster; give all three.
+      mode: "auto" joins the cluster that JAX detects (SLURM, Open MPI 4, Kubernetes, TPU
+        pods), or runs as a single process if there is none; "on" fails if there is none;
+        "off" does not look for one.
+      coordinator: ``host:port`` of process 0.
       processes: number of processes.
-      process: number of this process, from 0.
-      peer_timeout: seconds without a sign of life after which a process is taken for dead
-        and the others stop.
+      process: index of this process, from 0.
+      peer_timeout: seconds without a heartbeat after which a process counts as dead and the
+        others stop.
 
     Raises:
-      ValueError: some of the three are missing, or there is no cluster to join.
-      RuntimeError: the others cannot be reached.
+      ValueError: only some of the three are given, or there is no cluster to join.
+      RuntimeError: the other processes cannot be reached.
     """
     explicit = (coordinator, processes, process)
     if any(x is not None for x in explicit):
@@ -86,7 +88,7 @@ def start(
 
 
 def check_devices() -> None:
-    """Look for the devices of this process; before that, none is touched.
+    """Initialise the devices of this process and check that there are some.
 
     Raises:
       ValueError: JAX_PLATFORMS names devices that this machine does not have.
@@ -102,23 +104,23 @@ def check_devices() -> None:
 
 
 def is_first() -> bool:
-    """Whether this process writes what only one may write."""
+    """Whether this is process 0, which writes the files that only one process may write."""
     return jax.process_index() == 0
 
 
 def agree(value: int) -> int:
-    """The value that process 0 gives; waits for all processes."""
+    """Broadcast the value of process 0 to all processes; waits for all of them."""
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
 def compiled_by_all(step_fn: Any) -> Callable[..., Any]:
-    """``step_fn``, a ``jax.jit``, with its first call held until every process has compiled it.
+    """Delay the first call of ``step_fn``, a ``jax.jit``, until every process has compiled it.
 
-    Each compiles for itself, and a process in its first exchange waits for the others for half a
-    minute only (gloo on CPUs). This wait is the runtime's own: if one process dies meanwhile, JAX
-    ends the others within ``peer_timeout``.
+    Each process compiles on its own, and the first collective operation waits only half a minute
+    for the others (gloo on CPUs). The barrier used here is the runtime's own: if a process dies
+    meanwhile, JAX stops the others within ``peer_timeout``.
     """
     if jax.process_count() == 1:
         return step_fn
@@ -137,10 +139,10 @@ def compiled_by_all(step_fn: Any) -> Callable[..., Any]:
 
 
 class Preemption:
-    """Notices a request to stop: SIGTERM, or Ctrl-C in a single process.
+    """Detects a request to stop: SIGTERM, or Ctrl-C in a single process.
 
-    A second Ctrl-C interrupts at once. With several processes JAX passes the request on, and all
-    of them see it at the same call. Use as a context manager.
+    A second Ctrl-C interrupts at once. With several processes, JAX forwards the request, and all
+    of them see it at the same call of ``asked``. Use it as a context manager.
     """
 
     def __init__(self) -> None:
@@ -148,7 +150,7 @@ class Preemption:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        # JAX's runtime listens for SIGTERM once it is distributed.
+        # The distributed runtime of JAX handles SIGTERM itself.
         if not _distributed() and threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._before[number] = signal.signal(number, self._ask)
@@ -168,7 +170,7 @@ class Preemption:
         signal.signal(number, self._before[number])
 
     def asked(self) -> bool:
-        """Whether to save and stop now. All processes ask equally often."""
+        """Whether to save and stop now. All processes must call this equally often."""
         self._calls += 1
         if _distributed():
             return multihost_utils.reached_preemption_sync_point(self._calls)
@@ -176,10 +178,11 @@ class Preemption:
 
 
 class LeaveAtOnce:
-    """Ends a process that fails beside others, without waiting for them.
+    """Ends a failed process at once if the run has several processes.
 
-    A normal exit from Python would wait for the others, and they for it. Errors in ``known`` are
-    reported in one line, because they would recur. Use as a context manager.
+    A normal exit of Python would deadlock, because the processes wait for each other. Errors in
+    ``known`` are reported in one line with exit code ``USELESS``, because they would recur. Use
+    it as a context manager.
     """
 
     def __init__(self, *known: type[Exception]):
@@ -208,7 +211,7 @@ class LeaveAtOnce:
         else:
             text, code = "".join(traceback.format_exception(error)) + who, 1
         print(text, file=sys.stderr, flush=True)
-        if is_first():  # the others are aborted when it ends: let them report first
+        if is_first():  # JAX aborts the others when it exits: let them report first
             time.sleep(GRACE)
         os._exit(code)
 

@@ -1,7 +1,7 @@
-"""Where arrays live: the device mesh, the rule for parameters, placing batches.
+"""Sharding: the device mesh, the rule for parameters, and the placement of batches.
 
-Two mesh axes split the batch: ``data`` alone, and ``fsdp``, which also splits the larger
-arrays of the state. Everything runs under ``jit``; XLA inserts the communication.
+Two mesh axes split the batch, ``data`` and ``fsdp``. ``fsdp`` also splits the larger arrays of
+the state. Everything runs under ``jit``, and XLA inserts the communication.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 BATCH_AXES = ("data", "fsdp")
-LARGE = 2**16  # elements; smaller arrays cost more to gather than to hold
+LARGE = 2**16  # elements; smaller arrays are replicated, because gathering costs more
 
 
 def make_mesh(fsdp: int = 1, devices: list[jax.Device] | None = None) -> Mesh:
-    """A mesh over all devices, ``fsdp`` of them to each copy of the state.
+    """Make a mesh over all devices, where ``fsdp`` devices share one copy of the state.
 
     Raises:
       ValueError: the number of devices is not a multiple of ``fsdp``.
@@ -32,21 +32,22 @@ def make_mesh(fsdp: int = 1, devices: list[jax.Device] | None = None) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same array on every device."""
+    """Sharding that puts the whole array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh, leading: int = 1) -> NamedSharding:
-    """Arrays such as ``n_critic b ...``, split over the devices after ``leading`` axes."""
+    """Sharding of arrays such as ``n_critic b ...``: the axis after ``leading`` axes is split."""
     return NamedSharding(mesh, PartitionSpec(*[None] * leading, BATCH_AXES))
 
 
 def state_sharding(mesh: Mesh, state: Any) -> Any:
-    """Large arrays split over ``fsdp`` along their last divisible axis, others replicated.
+    """Split large arrays over ``fsdp`` along their last divisible axis; replicate the others.
 
     Args:
-      state: a pytree of arrays or shapes; parameters, their moments and their average have
-        equal shapes and so land alike.
+      mesh: the device mesh.
+      state: a pytree of arrays or shapes. Parameters, their moments and their average have
+        equal shapes and are therefore split in the same way.
     """
     size = mesh.shape["fsdp"]
 
@@ -54,14 +55,14 @@ def state_sharding(mesh: Mesh, state: Any) -> Any:
         axes = [i for i, length in enumerate(leaf.shape) if length % size == 0]
         if size == 1 or not axes or np.prod(leaf.shape) < LARGE:
             return replicated(mesh)
-        # The last axis of a kernel counts output channels: the usual one to split.
+        # The last axis of a kernel is that of the output channels, the usual one to split.
         return NamedSharding(mesh, PartitionSpec(*[None] * axes[-1], "fsdp"))
 
     return jax.tree.map(place, state)
 
 
 def place_state(state: Any, shardings: Any) -> Any:
-    """``state``, which every process holds whole and alike, as arrays over all devices."""
+    """Place ``state``, of which every process has an identical full copy, on all devices."""
 
     def place(leaf: Any, sharding: NamedSharding) -> Array:
         whole = np.asarray(leaf)
@@ -71,23 +72,23 @@ def place_state(state: Any, shardings: Any) -> Any:
 
 
 def make_local(mesh: Mesh) -> Callable[[Any], Any]:
-    """A function that copies a tree, however it is split, whole to this process's first device.
+    """Make a function that gathers a sharded tree on this process's first device.
 
-    What is then computed from it needs no other process, but all must make the copy.
+    All processes must call it. Computations on its result then need no other process.
     """
     gather = jax.jit(lambda tree: tree, out_shardings=replicated(mesh))
     return lambda tree: jax.tree.map(lambda leaf: leaf.addressable_data(0), gather(tree))
 
 
 def with_sharding(shapes: Any, shardings: Any) -> Any:
-    """What to restore: ``ShapeDtypeStruct`` leaves that carry their sharding."""
+    """``ShapeDtypeStruct`` leaves with shardings, the target for restoring a checkpoint."""
     return jax.tree.map(
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, shardings
     )
 
 
 def place_batch(mesh: Mesh, batch: dict[str, np.ndarray], leading: int = 1) -> dict[str, Array]:
-    """This process's part of a batch, as arrays over all devices of all processes."""
+    """Combine each process's part of a batch into arrays over the devices of all processes."""
     placement = batch_sharding(mesh, leading)
     return {
         name: jax.make_array_from_process_local_data(placement, leaf)
