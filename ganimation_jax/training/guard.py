@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite: counts skipped updates and names what broke first."""
+"""Count updates skipped for non-finite losses or gradients, and name what broke first."""
 
 import logging
 import math
@@ -10,39 +10,39 @@ SKIPPED = "/skipped"
 
 
 class Guard:
-    """Watches the metrics of one run for losses and gradients that are not finite.
+    """Monitors the metrics of one run for losses and gradients that are not finite.
 
-    The training step skips such updates by itself. One now and then does no harm; many in a row
-    mean that the run is lost.
+    The training step itself skips such updates. A single skipped update does no harm; many in
+    a row mean that the run has diverged.
 
     Args:
-      patience: consecutive calls with a skipped update that are tolerated.
+      patience: number of consecutive calls with a skipped update that are tolerated.
     """
 
     def __init__(self, patience: int):
         self._patience = patience
         self._in_a_row = 0
-        self.first = ""  # what broke first in this row of calls, and when
+        self.first = ""  # the metrics that broke first in this series of calls, and when
 
     @property
     def clean(self) -> bool:
-        """Whether all updates of the last call were made: its state is worth keeping."""
+        """Whether the last call skipped no update, so that its state is worth saving."""
         return not self._in_a_row
 
     @property
     def lost(self) -> bool:
-        """Whether patience is at an end."""
+        """Whether more than ``patience`` consecutive calls skipped an update."""
         return self._in_a_row > self._patience
 
     def observe(self, images: int, metrics: Mapping[str, float]) -> None:
-        """Take in the metrics of one call, those after ``images`` images."""
+        """Record the metrics of one call, which ended after ``images`` training images."""
         shares = {name: value for name, value in metrics.items() if name.endswith(SKIPPED)}
         if not any(shares.values()):
             self._in_a_row, self.first = 0, ""
             return
         self._in_a_row += 1
-        # The rest of a call follows from what broke in it: the losses of one network's terms
-        # tell more than their sum, or than the other network's.
+        # A broken loss term also breaks the sum of the losses and the other network's losses.
+        # The single terms say most about the cause.
         names = [name for name, value in metrics.items() if not math.isfinite(value)]
         if not self.first:
             self.first = f"at {images:,} images: {', '.join(names)}"
@@ -54,5 +54,5 @@ class Guard:
         log.warning("NOT FINITE at %s images: %s; left out: %s", images, ", ".join(names), left_out)
 
     def reset(self) -> None:
-        """Begin anew, from a state that was good."""
+        """Reset the counter, after a good state has been restored."""
         self._in_a_row, self.first = 0, ""

@@ -1,7 +1,7 @@
-"""All faces of a set on the devices, for sets that fit: batches are looked up, not sent.
+"""Keep all faces of a small enough data set on the devices, so that no images are transferred.
 
-200,000 faces of 128x128 are 9.8 GB as uint8. They are split over all devices; XLA turns the
-look-up into one local to each device and a sum over the batch.
+200,000 faces of 128x128 are 9.8 GB as uint8. They are split over all devices. XLA turns the
+look-up of a batch into a local look-up on each device and a sum over the batch.
 """
 
 import logging
@@ -22,15 +22,15 @@ from ganimation_jax.types import Batch, Metrics, Params, ResidentBatch, State, S
 log = logging.getLogger(__name__)
 
 READ_THREADS = 8
-CHUNK = 256  # faces that a thread reads at a time
+CHUNK = 256  # number of faces that a thread reads at a time
 
 
 def load(mesh: Mesh, source: Source, image_size: int) -> Array:
     """Read and decode every face once.
 
     Returns:
-      uint8 ``n h w 3`` split over the mesh along ``n``; black images fill it up to a multiple
-      of the devices. In several processes, each reads what its own devices hold.
+      uint8 ``n h w 3`` split over the mesh along ``n``, padded with black images to a multiple
+      of the number of devices. With several processes, each reads the faces of its own devices.
     """
     count = -(-len(source) // mesh.size) * mesh.size
     log.info(
@@ -49,7 +49,7 @@ def load(mesh: Mesh, source: Source, image_size: int) -> Array:
                 part[i - first] = decode(source[i], image_size)
 
         with ThreadPoolExecutor(READ_THREADS) as pool:
-            list(pool.map(read, range(first, end, CHUNK)))  # the list raises what a thread did
+            list(pool.map(read, range(first, end, CHUNK)))  # re-raises a thread's error
         return part
 
     shape = (count, image_size, image_size, 3)
@@ -57,7 +57,7 @@ def load(mesh: Mesh, source: Source, image_size: int) -> Array:
 
 
 def look_up(faces: Array, batch: ResidentBatch) -> Batch:
-    """``batch`` with its images, as the loader would have sent them."""
+    """Replace the indices in ``batch`` by images, equal to the batch the loader would give."""
 
     def images(places: Array) -> Array:
         found = faces[places]
@@ -68,7 +68,7 @@ def look_up(faces: Array, batch: ResidentBatch) -> Batch:
 
 
 def make_resident_step(step: StepFn) -> Callable[..., Any]:
-    """``step`` for resident faces: ``state, resident batches, run key, frozen, faces``."""
+    """Make ``step`` take resident batches; ``faces`` (see ``load``) is its last argument."""
 
     def resident_step(
         state: State, batches: ResidentBatch, run_key: Array, frozen: Params, faces: Array
