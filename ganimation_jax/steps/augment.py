@@ -1,19 +1,19 @@
-"""Differentiable augmentation, for sets that are too small for their critic.
+"""Differentiable augmentation, for data sets on which the critic would overfit.
 
-Real and edited images are changed in the same random ways before the critic sees them, in its
-own losses and in the generator's (DiffAugment: Zhao, Liu, Lin, Zhu and Han, NeurIPS 2020,
-arXiv 2006.10738; ranges are those of its code). The generator's inputs and outputs are not
-touched, so edits do not take on the changes. A real image and its edit get the same draw: all of
-this is affine in the image, so points between the two stay points between the two, and the
-penalty's interpolates are what the critic sees of the unchanged ones.
+Real and edited images get the same random changes before the critic sees them, in its own
+losses and in the generator's (DiffAugment: Zhao, Liu, Lin, Zhu and Han, NeurIPS 2020,
+arXiv 2006.10738; the ranges are those of its code). The generator's inputs and outputs are not
+changed, so edits do not show the augmentation. A real image and its edit share one random draw.
+All changes are affine in the image, so interpolates between the two images are augmented to
+interpolates between the two augmented images, as the gradient penalty requires.
 
-Colours and small shifts leave action units as they are; a cutout hides some of them, and the
-critic, which reads them too, must guess those. The probability is fixed. That of ADA
-(Karras et al., NeurIPS 2020) follows the sign of the scores of real images: with a Wasserstein
-critic, whose scores are free up to a constant, that sign says nothing.
+Changes of colour and small shifts do not affect action units. A cutout hides some of them, and
+the critic, which also predicts action units, must guess these. The probability is fixed. ADA
+(Karras et al., NeurIPS 2020) adapts it to the sign of the scores of real images, but the scores
+of a Wasserstein critic are defined up to a constant, so their sign has no meaning.
 
-``tint`` is something else: it changes the training faces themselves, before anything is done
-with them, so that a model of grey faces also sees coloured ones.
+``tint`` is different: it changes the training faces themselves, before any other step, so that
+a model trained on grey faces also sees coloured ones.
 """
 
 import functools
@@ -30,14 +30,14 @@ Augment = Callable[[Array, Array], Array]
 """key, images ``b h w 3`` -> images. Each image by itself; one key is one draw for each place
 in the batch: real images and their edits get the same."""
 
-SHIFT = 1 / 8  # of a side, at most
-HOLE = 1 / 2  # of a side
-MAX_TINT = 0.35  # above, an exponent could become negative
-_TINTS = 2**31 - 1  # folded into the run's key in place of a step, which never gets there
+SHIFT = 1 / 8  # of the image's side, the largest translation
+HOLE = 1 / 2  # of the image's side, the side of a cutout
+MAX_TINT = 0.35  # a larger value could make an exponent negative
+_TINTS = 2**31 - 1  # folded into the run's key; no step number becomes this large
 
 
 def brightness(image: Array, amount: Array | float) -> Array:
-    """Add ``amount``. h w 3 -> h w 3, as all below; values may leave [-1, 1]."""
+    """Add ``amount``: h w 3 -> h w 3, like all functions below; values may leave [-1, 1]."""
     return image + amount
 
 
@@ -54,8 +54,8 @@ def contrast(image: Array, factor: Array | float) -> Array:
 
 
 def translate(image: Array, down: Array | int, right: Array | int) -> Array:
-    """Move by whole pixels; what comes in is 0, middle grey."""
-    # A product with shifted unit matrices: no gather, whose way back would scatter.
+    """Translate by whole pixels; the uncovered border is filled with 0, middle grey."""
+    # A product with shifted unit matrices, because the gradient of a gather is a scatter.
     rows, columns = (jnp.arange(side) for side in image.shape[:2])
     take_rows = (rows[:, None] - down == rows).astype(image.dtype)
     take_columns = (columns[:, None] - right == columns).astype(image.dtype)
@@ -64,7 +64,7 @@ def translate(image: Array, down: Array | int, right: Array | int) -> Array:
 
 
 def cut_out(image: Array, top: Array | int, left: Array | int, side: int) -> Array:
-    """Set a square to 0; parts of it may lie outside."""
+    """Set a square to 0; it may lie partly outside the image."""
     rows, columns = (jnp.arange(length) for length in image.shape[:2])
     hole_rows = (rows >= top) & (rows < top + side)
     hole_columns = (columns >= left) & (columns < left + side)
@@ -72,16 +72,16 @@ def cut_out(image: Array, top: Array | int, left: Array | int, side: int) -> Arr
 
 
 def tint(key: Array, image: Array, strength: float) -> Array:
-    """A random smooth cast of colour: each channel to a power of its own.
+    """Apply a random smooth colour cast: each channel is raised to its own power.
 
-    The powers of a pixel's channels add up to 3, so a grey pixel keeps the geometric mean of its
-    channels, and black and white stay. They drift linearly over the image, by half as much as
-    they vary between images.
+    The powers of a pixel's channels add up to 3. A grey pixel therefore keeps the geometric mean
+    of its channels, and black and white do not change. The powers vary linearly over the image,
+    by half as much as between images.
 
     Args:
-      key: of the draw.
+      key: random key.
       image: h w 3 in [-1, 1].
-      strength: powers are 1 - 8/3 strength at the least; 0 changes nothing.
+      strength: the smallest possible power is 1 - 8/3 strength; 0 changes nothing.
 
     Returns:
       h w 3 in [-1, 1].
@@ -122,11 +122,11 @@ TRANSFORMS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def diff_augment(policy: Sequence[str], probability: float = 1.0) -> Augment:
-    """Random changes, one after the other.
+    """Make a function that applies random changes in sequence.
 
     Args:
       policy: names in ``TRANSFORMS``.
-      probability: with which each is applied to an image.
+      probability: probability of applying each change to an image, in [0, 1].
     """
 
     def one(key: Array, image: Array) -> Array:
@@ -143,14 +143,14 @@ def diff_augment(policy: Sequence[str], probability: float = 1.0) -> Augment:
 
 
 def build(options: Mapping[str, Any]) -> Augment | None:
-    """What ``cfg.augment`` describes; None if it is off.
+    """Build the augmentation from ``cfg.augment``; None if the policy is empty.
 
     Args:
-      options: ``policy``, names joined by commas; ``probability``; ``tint`` for
-        ``make_tinted_step``.
+      options: ``policy``, comma-separated names in ``TRANSFORMS``; ``probability``; ``tint``,
+        which is only checked here and used by ``make_tinted_step``.
 
     Raises:
-      ValueError: a name is not known, or a number out of range.
+      ValueError: a name is unknown, or a number is out of range.
     """
     policy = [name.strip() for name in options["policy"].split(",") if name.strip()]
     unknown = [name for name in policy if name not in TRANSFORMS]
@@ -167,7 +167,7 @@ def build(options: Mapping[str, Any]) -> Augment | None:
 
 
 def make_tinted_step(step: StepFn, strength: float) -> StepFn:
-    """``step`` on faces with a random tint each: source, edit and critic share it."""
+    """Make ``step`` tint each face at random; source, edit and critic share the tint."""
     tint_all = jax.vmap(jax.vmap(functools.partial(tint, strength=strength)))
 
     def tinted_step(state: State, batches: Batch, run_key: Array, frozen: Params = ()) -> Any:

@@ -1,4 +1,4 @@
-"""Adam, learning-rate schedules, clipping."""
+"""Adam, learning-rate schedules and gradient clipping."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -15,13 +15,12 @@ def _linear(epoch: Epochs, epochs: float, decay_epochs: float) -> jax.Array:
     return jnp.clip((epochs - epoch) / max(decay_epochs, 1e-9), 0, 1)
 
 
-# Share of the learning rate after so many epochs (0: none), of so many, the last ones of which
-# decay.
+# Each maps (epochs trained, total epochs, epochs of decay) to a factor of the learning rate.
 DECAYS: dict[str, Callable[[jax.Array, float, float], jax.Array]] = {
     "smooth": _linear,
-    # official code: lowered after an epoch, never 0
+    # official code: lowered after each epoch, never 0
     "by_epoch": lambda epoch, *spans: _linear(jnp.floor(epoch), *spans),
-    # ganimation_replicate: 0 in the last
+    # ganimation_replicate: 0 in the last epoch
     "by_next_epoch": lambda epoch, *spans: _linear(jnp.floor(epoch) + 1, *spans),
     # Loshchilov and Hutter 2017, eq. 5, without restarts
     "cosine": lambda epoch, *spans: (1 - jnp.cos(jnp.pi * _linear(epoch, *spans))) / 2,
@@ -31,26 +30,29 @@ DECAYS: dict[str, Callable[[jax.Array, float, float], jax.Array]] = {
 def decay_factor(
     epoch: Epochs, epochs: float, decay_epochs: float, decay: str = "smooth"
 ) -> jax.Array:
-    """Share of the learning rate: 1, then falling to 0 over the last ``decay_epochs``.
+    """Factor of the learning rate: 1, then falling to 0 over the last ``decay_epochs``.
 
     Args:
-      epoch: epochs trained so far, with their fraction.
-      epochs: in the whole training.
-      decay_epochs: how many of them decay.
+      epoch: number of epochs trained so far, including the fraction of the current one.
+      epochs: number of epochs of the whole training.
+      decay_epochs: number of epochs at the end over which the learning rate decays.
       decay: a name in ``DECAYS``.
     """
     return DECAYS[decay](jnp.asarray(epoch, jnp.float32), epochs, decay_epochs)
 
 
 def warmup_factor(images: jax.Array | int, warmup_images: int) -> jax.Array:
-    """Share of the learning rate: rises linearly over the first ``warmup_images``, then 1."""
+    """Factor of the learning rate: rises linearly over the first ``warmup_images``, then 1."""
     return jnp.minimum(jnp.asarray(images, jnp.float32) / warmup_images, 1)
 
 
 def guarded(
     optimizer: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
-    """``optimizer``, whose ``update(..., valid=False)`` changes neither parameters nor state."""
+    """Wrap ``optimizer`` so that ``update(..., valid=False)`` leaves parameters and state as is.
+
+    The updates are then 0.
+    """
 
     def update(
         grads: optax.Updates,
@@ -61,7 +63,7 @@ def guarded(
     ) -> tuple[optax.Updates, optax.OptState]:
         updates, moved = optimizer.update(grads, state, params)
         updates = jax.tree.map(lambda x: jnp.where(valid, x, 0), updates)
-        # XLA merges the choice into the optimiser's own pass over the parameters.
+        # XLA fuses the selection into the optimiser's own pass over the parameters.
         return updates, choose(valid, moved, state)
 
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
@@ -70,14 +72,15 @@ def guarded(
 def adam(
     rate: optax.Schedule, b1: float, b2: float, *, held: bool | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """``guarded(optax.adam(rate, b1, b2))``, in the order of operations that suits the backend.
+    """``guarded(optax.adam(rate, b1, b2))``, with the order of operations fit to the backend.
 
     Args:
-      rate: learning rate after so many updates.
-      b1, b2: decay of the moments.
-      held: write the moments down before the parameters are moved by them. Otherwise XLA reads
-        gradients and old moments once for each of the three: on a CPU, a tenth of a critic
-        update; a GPU does it all in one pass. By default, on a CPU.
+      rate: schedule from the number of updates to the learning rate.
+      b1: decay of the first moment.
+      b2: decay of the second moment.
+      held: store the new moments before they are used to update the parameters. Otherwise XLA
+        reads gradients and old moments three times, which costs a tenth of a critic update on
+        a CPU. A GPU does everything in one pass. Default: True on a CPU, else False.
     """
     plain = optax.adam(rate, b1, b2)
     if not (jax.default_backend() == "cpu" if held is None else held):
@@ -112,17 +115,17 @@ def adam(
 
 
 def choose(valid: jax.Array | bool, new: Any, old: Any) -> Any:
-    """The tree ``new`` where ``valid``, else ``old``."""
+    """The tree ``new`` if ``valid``, else ``old``."""
     return jax.tree.map(lambda new, old: jnp.where(valid, new, old), new, old)
 
 
 def clipped(
     optimizer: optax.GradientTransformationExtraArgs, max_norm: float
 ) -> optax.GradientTransformationExtraArgs:
-    """``optimizer`` on gradients scaled down to a norm of ``max_norm`` over all parameters.
+    """Wrap ``optimizer`` to clip the global norm of the gradients to ``max_norm``.
 
-    Its state is that of ``optimizer``: ``optax.chain`` would add a level to the tree, and
-    checkpoints would not fit runs that differ in this.
+    The state is that of ``optimizer``. ``optax.chain`` would add a level to the tree, and then
+    runs with and without clipping could not load each other's checkpoints.
     """
     clip = optax.clip_by_global_norm(max_norm)
 
@@ -141,16 +144,17 @@ def clipped(
 def build(
     cfg: ConfigDict, epoch: int, lr: float, *, updates_per_step: int = 1
 ) -> optax.GradientTransformationExtraArgs:
-    """Adam with the schedule and clipping of ``cfg``; its state's shape depends on none of it.
+    """Adam with the schedule and clipping of ``cfg``; the structure of its state is always equal.
 
     Args:
-      cfg: the run; of a config without a schedule (imported weights) only the moments are used.
-      epoch: images in one.
+      cfg: config of the run. If it has no schedule (imported weights), only the moments are
+        used.
+      epoch: number of images in an epoch.
       lr: learning rate before warm-up and decay.
-      updates_per_step: of this optimiser.
+      updates_per_step: number of updates of this optimiser per training step.
 
     Raises:
-      ValueError: a rate, span or norm is negative.
+      ValueError: the learning rate, the warm-up or the clipping norm is negative.
     """
     warmup, max_norm = cfg.get("warmup_images", 0), cfg.get("clip_norm", 0.0)
     if lr < 0:
@@ -164,7 +168,7 @@ def build(
         images_per_step = cfg.n_critic * cfg.batch_size
         images = count // updates_per_step * images_per_step
         share = decay_factor(images / epoch, cfg.epochs, cfg.decay_epochs, cfg.decay)
-        if warmup:  # those at the end of the step: the first one does something
+        if warmup:  # counted at the end of the step, so that the first factor is not 0
             share *= warmup_factor(images + images_per_step, warmup)
         return lr * share
 
