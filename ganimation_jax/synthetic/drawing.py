@@ -1,12 +1,12 @@
-"""Anti-aliased shapes in face coordinates, in plain numpy: what `face` draws with.
+"""Anti-aliased shapes in face coordinates, in plain numpy.
 
-Face coordinates put the origin midway between the eyes; u points to the picture's
-right, v down, and 1 is the picture's width. Every shape is a function of (u, v) that
-returns coverage in [0, 1] per pixel, so pictures of all sizes show the same face.
+The origin of face coordinates is midway between the eyes. u points to the picture's right, v
+down, and the unit is the picture's width. Every shape is a function of (u, v) that returns
+coverage in [0, 1] per pixel, so pictures of all sizes show the same face.
 
-At 64x64 numpy's cost is the number of calls, hardly their size. Hence a shape is drawn
-in its bounding box only, left and right are drawn together by folding u to |u|, and all
-shading of the skin is summed in one plane before it becomes three colours.
+At 64x64, numpy's cost depends on the number of calls more than on array sizes. Hence a shape is
+drawn only in its bounding box, left and right are drawn together by folding u to |u|, and all
+shading of the skin is summed in one plane before it is applied to three colours.
 """
 
 import functools
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 EYE_LINE = (0.4985, 0.3965)  # midpoint of the eyes in the crop, as in aligned face datasets
-DEPTH = 0.17  # how far the face's middle stands out from the plane of its outline
+DEPTH = 0.17  # distance of the face's middle from the plane of its outline
 
 Array = np.ndarray
 Window = tuple[slice, slice]
@@ -25,46 +25,46 @@ Color = tuple[float, float, float]
 
 @functools.lru_cache(maxsize=8)
 def pixel_centres(image_size: int) -> tuple[Array, Array]:
-    """Columns [1, w] and rows [h, 1] of pixel centres, (0, 1), as float32; read-only."""
+    """Return columns [1, w] and rows [h, 1] of pixel centres in (0, 1), read-only float32."""
     centres = (np.arange(image_size, dtype=np.float32) + np.float32(0.5)) / image_size
     centres.setflags(write=False)
     return centres[None, :], centres[:, None]
 
 
 def planes(color: Color) -> Array:
-    """A colour as float32 [3, 1, 1], to be multiplied with planes of light."""
+    """Convert a colour to float32 [3, 1, 1], for multiplication with planes of light."""
     return np.array(color, np.float32)[:, None, None]
 
 
 def scaled(color: Color, factor: float) -> Color:
-    """A colour made lighter or darker."""
+    """Make a colour lighter or darker."""
     return (color[0] * factor, color[1] * factor, color[2] * factor)
 
 
 def clip01(values: Array) -> Array:
-    """Clips in place to [0, 1]; cheaper than np.clip on small arrays."""
+    """Clip to [0, 1] in place; cheaper than np.clip on small arrays."""
     np.maximum(values, 0, out=values)
     return np.minimum(values, 1, out=values)
 
 
 def window_fade(values: Array, centre: float, half_width: float) -> Array:
-    """1 at `centre`, falling smoothly to 0 at `half_width` on either side."""
+    """A window: 1 at `centre`, falling smoothly to 0 at `half_width` on either side."""
     offset = (values - centre) * (1 / half_width)
     offset *= offset
     return np.maximum(np.subtract(1, offset, out=offset), 0, out=offset)
 
 
 def step(values: Array, start: float, end: float) -> Array:
-    """Smoothstep from 0 at `start` to 1 at `end` (which may be the smaller)."""
+    """Smoothstep from 0 at `start` to 1 at `end`, which may be smaller than `start`."""
     t = clip01((values - start) * (1 / (end - start)))
     return t * t * (3 - 2 * t)
 
 
 def band(v: Array, top: Array | float, bottom: Array | float, soft: float) -> Array:
-    """Coverage of the area between two curves: the exact box filter along v.
+    """Coverage of the area between two curves, by the exact box filter along v.
 
-    A closing eye or mouth thus fades out in proportion to its opening instead of
-    flickering between pixel rows.
+    As a result, a closing eye or mouth fades in proportion to its opening instead of flickering
+    between pixel rows.
     """
     half = soft / 2
     overlap = np.minimum(bottom, v + half) - np.maximum(top, v - half)
@@ -72,7 +72,7 @@ def band(v: Array, top: Array | float, bottom: Array | float, soft: float) -> Ar
 
 
 def disc(u: Array, v: Array, radius_u: float, radius_v: float, soft: float) -> Array:
-    """Coverage of an ellipse around the origin, edge `soft` wide."""
+    """Coverage of an ellipse around the origin, with an edge of width `soft`."""
     r = np.sqrt((u * (1 / radius_u)) ** 2 + (v * (1 / radius_v)) ** 2)
     return clip01((1 - r) * (min(radius_u, radius_v) / soft) + 0.5)
 
@@ -88,8 +88,8 @@ def bump(u: Array, v: Array, radius_u: float, radius_v: float) -> Array:
 def line(distance: Array, width: float, pixel: float) -> Array:
     """Profile of a soft line, 1 at distance 0.
 
-    A line thinner than a pixel is widened to one and dimmed by as much, so that it has
-    the same weight at every picture size.
+    A line thinner than a pixel is widened to one pixel and dimmed by the same factor, so that it
+    has the same weight at every picture size.
     """
     wide = math.hypot(width, 0.75 * pixel)
     profile = window_fade(distance, 0, wide)
@@ -107,7 +107,7 @@ def ripples(phase: Array) -> Array:
 
 
 class Pose(NamedTuple):
-    """Where the head is: radians, and shifts in picture widths."""
+    """Pose of the head: angles in radians, shifts in picture widths."""
 
     yaw: float  # > 0 looks to the picture's right
     pitch: float  # > 0 looks down
@@ -118,7 +118,7 @@ class Pose(NamedTuple):
 
 
 class Patch(NamedTuple):
-    """A shape's bounding box: where in the picture, and its face coordinates."""
+    """A shape's bounding box: its position in the picture and its face coordinates."""
 
     window: Window
     u: Array  # h w
@@ -128,7 +128,7 @@ class Patch(NamedTuple):
 class Canvas:
     """A picture being painted: `rgb` float32 [3, h, w], `relief` float32 [h, w].
 
-    `relief` gathers light (> 0) and shadow (< 0) for the skin.
+    `relief` sums light (> 0) and shadow (< 0) on the skin.
     """
 
     def __init__(self, image_size: int, pose: Pose):
@@ -144,8 +144,8 @@ class Canvas:
         cos, sin = self._cos / pose.scale**2, self._sin / pose.scale**2
         self.u = x * cos + y * sin
         self.v = y * cos - x * sin
-        # The middle of the face is nearer than its outline, so turning the head moves it
-        # further: parallax on a paraboloid stands in for a rotation in space.
+        # The middle of the face is nearer than its outline, so it moves further when the head
+        # turns. Parallax on a paraboloid approximates the rotation in 3D.
         depth = _depth(self.u, self.v)
         self.u -= depth * math.sin(pose.yaw)
         self.v -= depth * math.sin(pose.pitch)
@@ -154,7 +154,7 @@ class Canvas:
         self.whole = Patch((slice(None), slice(None)), self.u, self.v)
 
     def patch(self, left: float, top: float, right: float, bottom: float) -> Patch:
-        """The part of the picture that shows this box of face coordinates."""
+        """Return the part of the picture that shows this box of face coordinates."""
         yaw, pitch = math.sin(self.pose.yaw), math.sin(self.pose.pitch)
         xs, ys = [], []
         for u, v in ((left, top), (right, top), (left, bottom), (right, bottom)):
@@ -175,19 +175,19 @@ class Canvas:
         return slice(first, last)
 
     def paint(self, patch: Patch, coverage: Array, color: Color | Array) -> None:
-        """Lays a colour, [3] or [3, h, w], over the picture where `coverage` is 1."""
+        """Blend a colour, [3] or [3, h, w], over the picture, weighted by `coverage`."""
         region = self.rgb[:, patch.window[0], patch.window[1]]
         if isinstance(color, tuple):
             color = planes(color)
         region += coverage * (color - region)
 
     def shade(self, patch: Patch, amount: Array) -> None:
-        """Adds light or shadow to the skin; to be called before the skin is painted."""
+        """Add light or shadow to the skin. Call this before the skin is painted."""
         self.relief[patch.window] += amount
 
 
 def _depth(u: Any, v: Any) -> Any:
-    """How far a point of the face stands out: a paraboloid, levelling off behind the ears."""
+    """Depth of a point of the face: a paraboloid that levels off behind the ears."""
     depth = DEPTH * (1 - (u * (1 / 0.37)) ** 2 - ((v - 0.06) * (1 / 0.52)) ** 2)
     if isinstance(depth, float):
         return max(depth, -0.06)
@@ -195,7 +195,7 @@ def _depth(u: Any, v: Any) -> Any:
 
 
 def blur(rgb: Array, sigma: float) -> Array:
-    """Gaussian blur of [c, h, w] by repeated three-tap filters; `sigma` in pixels."""
+    """Gaussian blur of [c, h, w] by repeated three-tap filters; `sigma` is in pixels."""
     if sigma < 0.05:
         return rgb
     passes = math.ceil(sigma**2 / 0.6)

@@ -1,4 +1,4 @@
-"""What the face of a synthetic picture does: its action units, and how they are drawn by lot."""
+"""Action units of synthetic faces, and their random sampling."""
 
 from typing import NamedTuple
 
@@ -31,7 +31,11 @@ class Muscles(NamedTuple):
 
 
 def muscles(aus: Array) -> Muscles:
-    """One face's intensities by name; ValueError if they are not 17 numbers in [0, 1]."""
+    """Name one face's intensities.
+
+    Raises:
+      ValueError: ``aus`` is not 17 numbers in [0, 1].
+    """
     aus = np.asarray(aus, np.float32)
     if aus.shape != (len(ACTION_UNITS),):
         raise ValueError(f"aus has shape {aus.shape}: give one face's {len(ACTION_UNITS)} values")
@@ -45,8 +49,8 @@ def muscles(aus: Array) -> Muscles:
 
 
 # Intensities are a rectified power of a latent normal, min(5, scale * max(0, z - threshold)^power),
-# fitted to the share of zeros, mean and standard deviation of each unit on 5,956 faces in the wild
-# (LFW) that OpenFace annotated. The published mean and std stand beside each line.
+# fitted to the fraction of zeros, mean and standard deviation of each unit on 5,956 faces in the
+# wild (LFW) annotated by OpenFace. Each line shows the published mean and standard deviation.
 _MARGINALS = np.array(
     [  # threshold, scale, power
         (-0.06, 1.61, 1.09),  # AU01: mean 0.70, std 1.02
@@ -68,8 +72,8 @@ _MARGINALS = np.array(
         (-0.13, 0.86, 1.12),  # AU45: .41, .58
     ]
 )
-# Correlations of the latent normals in percent, lower triangle, AU02 to AU45: solved so that the
-# intensities' own correlations are those measured on the same 5,956 faces.
+# Correlations of the latent normals in percent, lower triangle, AU02 to AU45. They are solved so
+# that the intensities have the correlations measured on the same 5,956 faces.
 # fmt: off
 _LATENT_CORRELATIONS = (
     63,
@@ -103,9 +107,9 @@ _MIXING = _mixing()
 
 
 def sample_aus(rng: np.random.Generator) -> Array:
-    """Draws an expression: float32 [17] in [0, 1], the units co-active as in real faces.
+    """Sample an expression: float32 [17] in [0, 1], with units correlated as in real faces.
 
-    A Gaussian copula: correlated normals, each mapped to its unit's distribution.
+    Uses a Gaussian copula: correlated normals, each mapped to its unit's distribution.
     """
     threshold, scale, power = _MARGINALS.T
     latent = _MIXING @ rng.standard_normal(len(ACTION_UNITS))

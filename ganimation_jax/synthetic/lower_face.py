@@ -1,6 +1,7 @@
 """Lower face: nose, cheeks, mouth, chin and beard, and the action units that move them.
 
-As in `upper_face`, `shade_*` adds to the skin's relief and `paint_*` lays colour over it.
+As in `upper_face`, `shade_*` functions add to the skin's relief and `paint_*` functions put
+colour over it.
 """
 
 import math
@@ -29,20 +30,20 @@ from ganimation_jax.synthetic.expression import Muscles
 
 
 def _nose_shape(identity: Identity, m: Muscles) -> tuple[float, float]:
-    """Where the nose ends, which AU09 and AU10 lift, and its half-width, which AU09 flares."""
+    """Return the end of the nose (lifted by AU09 and AU10) and its half-width (AU09 flares it)."""
     base = identity.nose_length - 0.018 * m.au09 - 0.004 * m.au10
     wing = 0.068 * identity.nose_width + 0.008 * m.au09 + 0.004 * m.au12
     return base, wing
 
 
 def _protruding(canvas: Canvas, patch: Patch, base: float) -> Array:
-    """u as seen by the nose, which stands out from the face and so turns further."""
+    """Return u for the nose, which protrudes and so moves further when the head turns."""
     out = step(patch.v, -0.02, base - 0.03) * step(patch.v, base + 0.06, base)
     return patch.u - (0.075 * math.sin(canvas.pose.yaw)) * out
 
 
 def shade_nose(canvas: Canvas, identity: Identity, m: Muscles) -> None:
-    """Bridge, tip, wings and their shadow; wrinkles and lifted wings of AU09."""
+    """Shade the bridge, tip, wings and their shadow, with the wrinkles and lifted wings of AU09."""
     base, wing = _nose_shape(identity, m)
     patch = canvas.patch(-0.13, -0.09, 0.13, 0.29)
     u = _protruding(canvas, patch, base)
@@ -72,32 +73,32 @@ def shade_nose(canvas: Canvas, identity: Identity, m: Muscles) -> None:
 
 
 def paint_nostrils(canvas: Canvas, identity: Identity, m: Muscles, skin: Color) -> None:
-    """AU09 lifts and widens them; a head that looks up shows more of them."""
+    """Paint nostrils. AU09 lifts and widens them; more of them is visible if the head looks up."""
     base, wing = _nose_shape(identity, m)
     patch = canvas.patch(-0.11, base - 0.04, 0.11, base + 0.04)
     side = np.abs(_protruding(canvas, patch, base)) - 0.52 * wing
     v = patch.v - base - 0.004 + 0.25 * side
-    radius = 0.012 + 0.02 * max(0.0, -canvas.pose.pitch)  # seen from below they open
+    radius = 0.012 + 0.02 * max(0.0, -canvas.pose.pitch)  # larger when seen from below
     hole = disc(side, v, 0.30 * wing, radius + 0.003 * m.au09, 1.5 * canvas.pixel)
     canvas.paint(patch, 0.72 * hole, (skin[0] * 0.30, skin[1] * 0.16, skin[2] * 0.14))
 
 
 class Lips(NamedTuple):
-    """Shape of the mouth; v in face coordinates, thicknesses downwards."""
+    """Shape of the mouth; v is in face coordinates, thickness is downwards."""
 
     width: float  # half-width between the corners
     corner_v: float
-    seam_v: float  # where closed lips meet, in the middle
-    raise_upper: float  # how far the upper lip is lifted off the seam
-    drop_lower: float  # how far the lower lip is drawn down from it
+    seam_v: float  # v at which closed lips meet in the middle
+    raise_upper: float  # distance of the raised upper lip from the seam
+    drop_lower: float  # distance of the lowered lower lip from the seam
     upper: float  # thickness of the upper lip
     lower: float
     lower_bottom: float  # lower edge of the lower lip
-    chin_v: float  # the face's outline below it
+    chin_v: float  # the face's outline below the mouth
 
 
 def lip_shape(identity: Identity, m: Muscles) -> Lips:
-    """AU12 and 15 move the corners, 12 and 20 widen, 23 tightens, 10, 25 and 26 part the lips."""
+    """Lips: AU12 and 15 move the corners, 12 and 20 widen, 23 tightens, 10, 25 and 26 part them."""
     width = identity.mouth_width * (1 - 0.16 * m.au23 - 0.06 * m.au26 - 0.04 * m.au17)
     width += 0.031 * m.au12 + 0.036 * m.au20 + 0.010 * m.au14
     seam = identity.mouth_height + 0.006 * m.au12 - 0.017 * m.au17 - 0.004 * m.au10
@@ -127,7 +128,7 @@ def _cheek_rise(m: Muscles) -> float:
 
 
 def shade_cheeks(canvas: Canvas, identity: Identity, m: Muscles, mouth: Lips) -> None:
-    """Cheek apples, which AU06 and AU12 raise, and the nasolabial fold of AU09, 10 and 12."""
+    """Shade the cheeks, raised by AU06 and AU12, and the nasolabial fold of AU09, 10 and 12."""
     raised = _cheek_rise(m)
     full = 0.05 + 0.09 * m.au06 + 0.05 * m.au12
     patch = canvas.patch(-0.31, 0.02, 0.31, 0.42)
@@ -153,7 +154,7 @@ def shade_cheeks(canvas: Canvas, identity: Identity, m: Muscles, mouth: Lips) ->
 
 
 def paint_cheeks(canvas: Canvas, m: Muscles, skin: Color) -> None:
-    """A blush, which AU06 and AU12 lift and deepen."""
+    """Paint a blush, which AU06 and AU12 raise and deepen."""
     patch = canvas.patch(-0.30, 0.02, 0.30, 0.30)
     blush = bump(np.abs(patch.u) - 0.20, patch.v - 0.165 + _cheek_rise(m), 0.11, 0.10)
     flush = 0.16 + 0.10 * m.au12 + 0.06 * m.au06
@@ -161,7 +162,7 @@ def paint_cheeks(canvas: Canvas, m: Muscles, skin: Color) -> None:
 
 
 def shade_mouth_and_chin(canvas: Canvas, m: Muscles, mouth: Lips) -> None:
-    """Corners (AU12, 14, 15, 20), the groove under the lower lip, the chin's boss (AU17)."""
+    """Shade the corners (AU12, 14, 15, 20), the groove under the lower lip and the chin (AU17)."""
     patch = canvas.patch(-0.26, 0.22, 0.26, 0.62)
     side, v = np.abs(patch.u), patch.v
     out = side - mouth.width
@@ -189,7 +190,7 @@ def shade_mouth_and_chin(canvas: Canvas, m: Muscles, mouth: Lips) -> None:
     boss_v = mouth.chin_v - 0.075 - 0.022 * m.au17
     boss = bump(patch.u, v - boss_v, 0.095, 0.062)
     relief += (0.07 + 0.07 * m.au17) * boss
-    if m.au17 > 0:  # the mentalis pits the chin like an orange
+    if m.au17 > 0:  # the mentalis dimples the chin like orange peel
         pits = ripples(patch.u * (1 / 0.042)) * ripples((v - boss_v) * (1 / 0.036))
         relief -= 0.30 * m.au17 * (pits - 0.14) * boss
         arch = v - groove_v - 3.5 * np.square(patch.u)
@@ -198,7 +199,7 @@ def shade_mouth_and_chin(canvas: Canvas, m: Muscles, mouth: Lips) -> None:
 
 
 def paint_mouth(canvas: Canvas, identity: Identity, mouth: Lips) -> None:
-    """Dark cavity, teeth and tongue between the lips, then the lips over them."""
+    """Paint the dark cavity, teeth and tongue, then the lips over them."""
     width, pixel = mouth.width, canvas.pixel
     top_v, bottom_v = mouth.seam_v - 0.12, mouth.lower_bottom + 0.04
     patch = canvas.patch(-width - 0.02, top_v, width + 0.02, bottom_v)
@@ -212,7 +213,7 @@ def paint_mouth(canvas: Canvas, identity: Identity, mouth: Lips) -> None:
     soft = pixel * (1 + 0.5 * t2)
 
     open_ = band(v, top - 0.004 * arch, bottom + 0.004 * arch, soft)
-    # Upper teeth belong to the skull: a lip that rises or a jaw that drops bares them.
+    # Upper teeth do not move: a raised lip or a dropped jaw uncovers them.
     edge = identity.mouth_height + 0.016 - 0.010 * t2
     teeth = band(v, -1.0, edge, pixel + 0.003)
     gaps = 1 - 0.10 * ripples(patch.u * (1 / 0.028) + 0.5)
@@ -244,7 +245,7 @@ def paint_mouth(canvas: Canvas, identity: Identity, mouth: Lips) -> None:
 
 
 def paint_beard(canvas: Canvas, identity: Identity, mouth: Lips, skin: Color, face: Array) -> None:
-    """Stubble to full beard, with the moustache; it rides on the jaw and the upper lip."""
+    """Paint a beard, from stubble to full, with a moustache. It moves with jaw and upper lip."""
     if identity.beard <= 0:
         return
     patch = canvas.patch(-0.36, 0.05, 0.36, 0.64)

@@ -1,7 +1,7 @@
 """Upper face: forehead, brows and eyes, and the action units that move them.
 
-Upper and lower face are the Facial Action Coding System's own division. `shade_*` adds
-to the skin's relief, `paint_*` lays colour over the skin; `face` calls them in order.
+The Facial Action Coding System also divides the face into upper and lower. `shade_*` functions
+add to the skin's relief, `paint_*` functions put colour over the skin.
 """
 
 import math
@@ -28,7 +28,7 @@ from ganimation_jax.synthetic.expression import Muscles
 
 
 def shade_forehead(canvas: Canvas, identity: Identity, m: Muscles) -> None:
-    """Forehead wrinkles of the frontalis (AU01, AU02), frown lines of the corrugator (AU04)."""
+    """Shade wrinkles of the frontalis (AU01, AU02) and frown lines of the corrugator (AU04)."""
     inner, outer = 0.10 * m.au01, 0.10 * m.au02
     rest = 0.05 * max(0.0, identity.age - 0.4)
     if inner + outer + rest > 0:
@@ -36,7 +36,7 @@ def shade_forehead(canvas: Canvas, identity: Identity, m: Muscles) -> None:
         side = np.abs(patch.u)
         centre = window_fade(side, 0, 0.17)
         lateral = window_fade(side, 0.17, 0.12)
-        # Raised medially, the lines arch in the middle; laterally, over the brows' ends.
+        # The lines arch in the middle when raised medially, over the brows' ends laterally.
         rise = 0.012 * (m.au01 * centre + m.au02 * lateral)
         depth = inner * centre + outer * lateral + rest * centre
         lines = ripples((patch.v + rise - 0.012) * (1 / 0.046))
@@ -50,7 +50,7 @@ def shade_forehead(canvas: Canvas, identity: Identity, m: Muscles) -> None:
 
 
 def paint_brows(canvas: Canvas, identity: Identity, m: Muscles, skin: Color) -> None:
-    """AU01 lifts the inner ends, AU02 the outer, AU04 draws them down and together."""
+    """Paint brows. AU01 lifts the inner ends, AU02 the outer; AU04 pulls them down and together."""
     inner = 0.052 - 0.020 * m.au04 - 0.004 * m.au09
     outer = 0.245 - 0.006 * m.au04
     patch = canvas.patch(-0.27, -0.21, 0.27, 0.0)
@@ -71,7 +71,7 @@ def paint_brows(canvas: Canvas, identity: Identity, m: Muscles, skin: Color) -> 
 
 
 class Lids(NamedTuple):
-    """Shape of the eye's opening; heights are measured from the line between its corners."""
+    """Shape of the eye opening. Heights are relative to the line between its corners."""
 
     half: float  # half-width
     above: float  # upper lid, upwards
@@ -80,7 +80,7 @@ class Lids(NamedTuple):
 
 
 def lid_shape(identity: Identity, m: Muscles) -> Lids:
-    """AU05 lifts the upper lid, AU07 narrows, AU06 pushes the lower lid up, AU45 closes."""
+    """Lid shape: AU05 lifts the upper lid, AU06 the lower; AU07 narrows the eye, AU45 closes it."""
     half = 0.068 * identity.eye_size
     height = 0.031 * identity.eye_size * identity.eye_openness
     above = height * (1 + 0.55 * m.au05 - 0.28 * m.au07 - 0.05 * m.au06)
@@ -91,7 +91,7 @@ def lid_shape(identity: Identity, m: Muscles) -> Lids:
 
 
 def _eye_frame(identity: Identity, patch: Patch, half: float) -> tuple[Array, Array, Array]:
-    """Position along the eye ([-1, 1], inner to outer), height over its axis, and 1 - t^2."""
+    """Return the position t along the eye ([-1, 1], inner to outer), the height, and 1 - t^2."""
     t = (np.abs(patch.u) - identity.eye_spacing) * (1 / half)
     v = patch.v + identity.eye_tilt * t
     arch = np.maximum(1 - np.square(t), 0)
@@ -99,7 +99,7 @@ def _eye_frame(identity: Identity, patch: Patch, half: float) -> tuple[Array, Ar
 
 
 def shade_eyes(canvas: Canvas, identity: Identity, m: Muscles, lids: Lids) -> None:
-    """Sockets, the lid's crease, the pouch under the eye, and crow's feet (AU06)."""
+    """Shade the sockets, the lid's crease, the pouch under the eye and crow's feet (AU06)."""
     patch = canvas.patch(-0.30, -0.09, 0.30, 0.11)
     t, v, arch = _eye_frame(identity, patch, lids.half)
     side = np.abs(patch.u)
@@ -123,12 +123,12 @@ def shade_eyes(canvas: Canvas, identity: Identity, m: Muscles, lids: Lids) -> No
 
 
 def paint_eyes(canvas: Canvas, identity: Identity, lids: Lids, skin: Color) -> None:
-    """Sclera, iris, pupil and highlight, seen through the lids' opening; then the lashes."""
+    """Paint sclera, iris, pupil and highlight inside the eye opening, then the lashes."""
     reach = identity.eye_spacing + lids.half + 0.02
     patch = canvas.patch(-reach, -0.085, reach, 0.06)
     pixel = canvas.pixel
     t, v, arch = _eye_frame(identity, patch, lids.half)
-    soft = pixel * (1 + 0.6 * np.square(np.minimum(np.abs(t), 1)))  # wider where lids slope
+    soft = pixel * (1 + 0.6 * np.square(np.minimum(np.abs(t), 1)))  # wider where the lids slope
     upper = arch * (-lids.above)
     lower = arch * lids.below
     opening = band(v, upper, lower, soft)
