@@ -1,9 +1,9 @@
-"""Exactly equal statements of the networks' convolutions, of which ``blocks`` takes the fastest.
+"""Equivalent implementations of the networks' convolutions; ``layers`` chooses the fastest.
 
-Arrays are ``b h w c``, kernels ``kh kw in out``. A convolution here pads with zeros so that
-``h`` becomes ``h / stride``; kernels are 3x3 or 7x7 at stride 1 and 4x4 at stride 2. All
-statements are linear in both arguments, so that they differentiate to any order, forward and
-backward. Values agree to rounding.
+Arrays are ``b h w c``, kernels ``kh kw in out``. Convolutions pad with zeros so that ``h``
+becomes ``h / stride``. Kernels are 3x3 or 7x7 at stride 1, and 4x4 at stride 2. All
+implementations are linear in both arguments, so they are differentiable to any order in forward
+and reverse mode. Their values agree up to rounding.
 """
 
 import functools
@@ -19,30 +19,31 @@ Transposed = Callable[[Array, Array], Array]  # x, kernel -> transposed convolut
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 # Minimal filtering (Winograd 1980; Lavin & Gray 2016, section 4): m outputs of a filter with r
-# taps take m + r - 1 products, out = A ((G filter) * (B data)), where plain sums take m r. Taps ->
-# the points, beside infinity, at which the polynomials behind it are multiplied; m is 3. Larger
-# tiles save more products and lose more digits, and take no less time, for by then the sums around
-# the products decide. Of the points tried for three taps, the best lose hardly fewer digits.
+# taps take m + r - 1 products, out = A ((G filter) * (B data)), instead of m r. POINTS maps r to
+# the points, besides infinity, at which the underlying polynomials are multiplied; m is 3. Larger
+# tiles save more products but lose more precision, and are no faster because the additions then
+# dominate. Of the other points tried for three taps, the best are hardly more precise.
 POINTS = {2: (0, 1, -1), 3: (0, 0.5, -1, 2)}
 
 
 @functools.cache
 def minimal_filter(taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """B, G and A of the filters in ``POINTS``, by Cook and Toom: n n, n taps, outputs n."""
+    """Return B, G and A of a filter in ``POINTS``, by Cook-Toom: n n, n taps, outputs n."""
     points = POINTS[taps]
     size = len(points) + 1
 
-    def powers(count: int) -> np.ndarray:  # of each point; infinity knows the highest only
+    def powers(count: int) -> np.ndarray:  # of each point; infinity has the highest only
         return np.vstack([np.vander(points, count, increasing=True), np.eye(count)[-1]])
 
     data = np.linalg.inv(powers(size)).T
-    # Highest coefficients of 1 make most entries 0, 1 or -1; the filter pays, once for all pixels.
+    # Leading coefficients of 1 make most entries of B 0, 1 or -1. The scale moves to G, which is
+    # applied to the filter only once for all pixels.
     highest = np.append(data[:-1, -2], 1)[:, None]
     return (data / highest).round(9), powers(taps) * highest, powers(size - taps + 1).T
 
 
 def direct(x: Array, kernel: Array, stride: int) -> Array:
-    """As XLA's own convolution. b h w i -> b h/stride w/stride o."""
+    """Convolve with XLA's own convolution. b h w i -> b h/stride w/stride o."""
     pad = (kernel.shape[0] - stride) // 2
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), ((pad, pad),) * 2, dimension_numbers=LAYOUT
@@ -50,16 +51,16 @@ def direct(x: Array, kernel: Array, stride: int) -> Array:
 
 
 def with_fourth_channel(x: Array, kernel: Array, stride: int) -> Array:
-    """``direct`` of an image of three channels and one of zeros. b h w 3 -> b h/stride w/stride o.
+    """Apply ``direct`` with a fourth channel of zeros. b h w 3 -> b h/stride w/stride o.
 
-    XLA's CPU convolution of three channels into some 24 takes up to 17 times as long.
+    With three channels, XLA's CPU convolution into about 24 takes up to 17 times as long.
     """
     x = jnp.pad(x, (*((0, 0),) * 3, (0, 1)))
     return direct(x, jnp.pad(kernel, (*((0, 0),) * 2, (0, 1), (0, 0))), stride)
 
 
 def patches(x: Array, kernel: Array, stride: int) -> Array:
-    """As one matrix product of image patches and kernel. b h w i -> b h/stride w/stride o."""
+    """Convolve by one matrix product of image patches and kernel. b h w i -> b h/s w/s o."""
     size, pad = kernel.shape[0], (kernel.shape[0] - stride) // 2
     height, width = x.shape[1] // stride, x.shape[2] // stride
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -72,11 +73,11 @@ def patches(x: Array, kernel: Array, stride: int) -> Array:
 
 
 def winograd(x: Array, kernel: Array, stride: int) -> Array:
-    """By minimal filtering, tile by tile. b h w i -> b h/stride w/stride o.
+    """Convolve by minimal filtering of tiles. b h w i -> b h/stride w/stride o.
 
-    A 3x3 kernel takes 25 products for a tile of 3x3 outputs and a pair of channels in place of
-    81. A 4x4 kernel at stride 2 is a 2x2 one over the four pixels of each 2x2 block as channels:
-    16 for the tile in place of 36.
+    Per tile of 3x3 outputs and pair of channels, a 3x3 kernel takes 25 products instead of 81. A
+    4x4 kernel at stride 2 is a 2x2 kernel if the pixels of each 2x2 block become channels: it
+    takes 16 products instead of 36.
     """
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     if stride == 2:
@@ -85,29 +86,29 @@ def winograd(x: Array, kernel: Array, stride: int) -> Array:
 
 
 def _blocks_to_channels(x: Array) -> Array:
-    # b 2h 2w c ... -> b h w 4c ...: of images, and of kernels after a first axis.
+    # b 2h 2w c ... -> b h w 4c ...: for images, and for kernels with an extra first axis.
     b, height, width, *rest = x.shape
     x = x.reshape(b, height // 2, 2, width // 2, 2, *rest).swapaxes(2, 3)
     return x.reshape(b, height // 2, width // 2, 4 * rest[0], *rest[1:])
 
 
 def _minimal_filtering(x: Array, kernel: Array) -> Array:
-    """Correlation without padding, ``b h w i`` -> ``b h-r+1 w-r+1 o``, for r x r kernels."""
+    """Correlate without padding with r x r kernels, ``b h w i`` -> ``b h-r+1 w-r+1 o``."""
     taps, _, channels, features = kernel.shape
     data, filters, outputs = minimal_filter(taps)
-    side, points = outputs.shape  # of a tile's outputs, of its products
+    side, points = outputs.shape  # numbers of a tile's outputs and products, per axis
     b, height, width = x.shape[0], x.shape[1] - taps + 1, x.shape[2] - taps + 1
-    down, across = -(-height // side), -(-width // side)  # tiles
-    # One more tile each way: the last ones overlap it.
+    down, across = -(-height // side), -(-width // side)  # numbers of tiles
+    # One more tile along each axis, because the last tiles overlap it.
     pads = [(0, side * (n + 1) - size) for n, size in ((down, x.shape[1]), (across, x.shape[2]))]
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
 
     rows = _combine(data, _overlapping(x, 1, side, points))
     tiles = [_combine(data, _overlapping(row, 2, side, points)) for row in rows]
-    # Sums written out, for XLA makes slow matrix products of an einsum with 3x5 matrices.
+    # Sums are written out because XLA turns an einsum with 3x5 matrices into slow products.
     columns = [_combine(filters, list(row)) for row in kernel]  # r x points
     kernels = [_combine(filters, list(column)) for column in zip(*columns, strict=True)]
-    # One large matrix product for each point of the transform: this is where the time goes.
+    # One large matrix product per point of the transform takes most of the time.
     products = [
         [tiles[p][q].reshape(-1, channels) @ kernels[q][p] for q in range(points)]
         for p in range(points)
@@ -123,10 +124,10 @@ def _minimal_filtering(x: Array, kernel: Array) -> Array:
 
 
 def _overlapping(x: Array, axis: int, stride: int, size: int) -> list[Array]:
-    """Windows of ``size`` along ``axis``, every ``stride``: their first elements, their second...
+    """Return the first, second, ... elements of windows of ``size`` at every ``stride``.
 
-    By splitting, whose way back is a concatenation: that of strided slices is a sum of pads,
-    which takes a CPU twice as long.
+    Uses splitting, because its gradient is a concatenation. The gradient of strided slices is a
+    sum of pads, which takes twice as long on a CPU.
     """
     windows = x.shape[axis] // stride - 1
     x = x.reshape(*x.shape[:axis], windows + 1, stride, *x.shape[axis + 1 :])
@@ -138,7 +139,7 @@ def _overlapping(x: Array, axis: int, stride: int, size: int) -> list[Array]:
 
 
 def _combine(matrix: np.ndarray, terms: list[Array]) -> list[Array]:
-    """``matrix @ terms``, written out: many entries are 0, 1 or -1."""
+    """Compute ``matrix @ terms`` as written-out sums: many entries are 0, 1 or -1."""
     return [
         sum(weight * term for weight, term in zip(row.tolist(), terms, strict=True) if weight)
         for row in matrix
@@ -146,21 +147,21 @@ def _combine(matrix: np.ndarray, terms: list[Array]) -> list[Array]:
 
 
 def products(x: Array, kernel: Array, stride: int) -> Array:
-    """As one matrix product of pixels and kernel, and the shifted sum of its parts, at stride 1.
+    """Convolve at stride 1 by one matrix product of pixels and kernel, then a shifted sum.
 
-    ``b h w i`` -> ``b h w o``. Memory for as many numbers as the kernel has taps, at each of the
-    result's: for few features.
+    ``b h w i`` -> ``b h w o``. Needs as many times the memory of the result as the kernel has
+    taps, so it suits few features.
     """
     del stride
     size, _, channels, features = kernel.shape
     taps = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
     x = (x.reshape(-1, channels) @ taps).reshape(*x.shape[:3], size, size * features)
 
-    def shifted_sum(parts: Array, axis: int) -> Array:  # over the last axis but one
+    def shifted_sum(parts: Array, axis: int) -> Array:  # over the second-to-last axis
         zero, middle, pads = jnp.zeros((), parts.dtype), size // 2, [(0, 0, 0)] * 4
         shifted = []
         for i, part in enumerate(jnp.split(parts, size, axis=-2)):
-            pads[axis] = (middle - i, i - middle, 0)  # a negative one crops
+            pads[axis] = (middle - i, i - middle, 0)  # negative padding crops
             shifted.append(lax.pad(part.squeeze(-2), zero, pads))
         return functools.reduce(jnp.add, shifted)
 
@@ -170,9 +171,9 @@ def products(x: Array, kernel: Array, stride: int) -> Array:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def to_few_features(x: Array, kernel: Array, stride: int) -> Array:
-    """``direct``, but what a change of the kernel does, and so its gradient, by ``products``.
+    """Apply ``direct``, but compute the derivative by the kernel with ``products``.
 
-    XLA's own kernel gradient is slow where few features come out.
+    XLA's own kernel gradient is slow for few output features.
     """
     return direct(x, kernel, stride)
 
@@ -187,15 +188,15 @@ def _to_few_features_jvp(
 
 
 def transposed(x: Array, kernel: Array) -> Array:
-    """4x4 stride-2 transposed convolution, as XLA's own of the dilated input.
+    """4x4 stride-2 transposed convolution, by XLA's own convolution of the dilated input.
 
-    ``b h w i`` -> ``b 2h 2w o``; PyTorch's with padding 1.
+    ``b h w i`` -> ``b 2h 2w o``; equals PyTorch's with padding 1.
     """
     return lax.conv_transpose(x, kernel, (2, 2), ((2, 2), (2, 2)), dimension_numbers=LAYOUT)
 
 
 def transposed_subpixel(x: Array, kernel: Array) -> Array:
-    """``transposed`` as four 2x2 convolutions, one per phase of the output, interleaved."""
+    """Compute ``transposed`` as four interleaved 2x2 convolutions, one per output phase."""
 
     def convolve(x: Array, taps: Array) -> Array:
         return lax.conv_general_dilated(x, taps, (1, 1), "VALID", dimension_numbers=LAYOUT)
@@ -204,15 +205,15 @@ def transposed_subpixel(x: Array, kernel: Array) -> Array:
 
 
 def transposed_winograd(x: Array, kernel: Array) -> Array:
-    """``transposed_subpixel``, the four by minimal filtering."""
+    """Compute ``transposed_subpixel`` with minimal filtering for the four convolutions."""
     return _by_phases(x, kernel, _minimal_filtering)
 
 
 def _by_phases(x: Array, kernel: Array, convolve: Callable[[Array, Array], Array]) -> Array:
-    """A transposed convolution by four without padding.
+    """Compute a transposed convolution by four convolutions without padding.
 
-    Output row 2m sees rows m-1 and m through taps 0 and 2; row 2m+1 sees m and m+1 through
-    taps 1 and 3. Columns likewise.
+    Output row 2m depends on rows m-1 and m through taps 0 and 2, and row 2m+1 on rows m and m+1
+    through taps 1 and 3. The same holds for columns.
     """
 
     def phase(row: int, column: int) -> Array:
@@ -225,7 +226,10 @@ def _by_phases(x: Array, kernel: Array, convolve: Callable[[Array, Array], Array
 
 
 def constant_planes(values: Array, kernel: Array, height: int, width: int) -> Array:
-    """Convolution of images that are constant in every channel, without making them.
+    """Convolve images that are constant in every channel, without materialising them.
+
+    Pixels differ only because of zero padding. A k x k image has one pixel of every kind (near
+    each border, and one inside), so its result is expanded by repeating the inner pixel.
 
     Args:
       values: ``b n``, the constant of each plane.
@@ -233,8 +237,7 @@ def constant_planes(values: Array, kernel: Array, height: int, width: int) -> Ar
       height, width: size of the planes, at least k.
 
     Returns:
-      ``b h w o``. Only zero padding makes pixels differ: a k x k image holds one pixel of
-      every kind (near each border, and one inside), and the one inside is repeated.
+      ``b h w o``.
     """
     size, pad = kernel.shape[0], kernel.shape[0] // 2
     ones = jnp.ones((1, size, size, 1), kernel.dtype)

@@ -1,4 +1,4 @@
-"""The critic (paper, section 4.1): a PatchGAN that also regresses action units."""
+"""The critic (paper, section 4.1), a PatchGAN that also regresses action units."""
 
 from functools import partial
 
@@ -9,13 +9,13 @@ from jax.typing import DTypeLike
 
 from ganimation_jax.models import layers
 
-PUBLISHED_DEPTH = 6  # strided convolutions at 128x128; deeper would double the width again
+PUBLISHED_DEPTH = 6  # strided convolutions at 128x128; each further one doubles the width
 
 
 def depth_for(image_size: int) -> int:
-    """Strided convolutions for an image size: down to 2x2 patches, six at most.
+    """Number of strided convolutions for an image size: down to 2x2 patches, at most six.
 
-    64 -> 5, 128 -> 6 (published), 256 -> 6 (4x4 patches, as StarGAN's code does at 256).
+    64 -> 5, 128 -> 6 (published), 256 -> 6 (4x4 patches, as in StarGAN's code at 256).
 
     Raises:
       ValueError: no depth divides the size evenly.
@@ -31,16 +31,17 @@ def depth_for(image_size: int) -> int:
 
 
 class Critic(nn.Module):
-    """Image in, patch scores and action units out; no normalisation, leaky ReLU 0.01.
+    """Maps an image to patch scores and action units; no normalisation, leaky ReLU 0.01.
 
     Attributes:
-      action_units: how many to regress.
-      width: channels after the first convolution (published: 64), doubling with each.
-      depth: strided convolutions; 0 takes ``depth_for`` the image's size.
-      init_std: of the kernels. With no norm in the critic its signal shrinks with the width:
-        at width 16 the published 0.02 leaves features in which faces differ by less than the
-        biases do. 0.02 * sqrt(64 / width) keeps the signal of the published width.
-      dtype: of convolutions; parameters stay float32.
+      action_units: number of action units to regress.
+      width: channels after the first convolution (published: 64); each further one doubles them.
+      depth: number of strided convolutions; 0 uses ``depth_for`` the image size.
+      init_std: standard deviation of the initial kernels. Without normalisation, the critic's
+        signal shrinks with the width: at width 16, the published 0.02 gives features in which
+        faces differ by less than the biases do. 0.02 * sqrt(64 / width) keeps the signal of the
+        published width.
+      dtype: dtype of the convolutions; parameters stay float32.
     """
 
     action_units: int
@@ -51,13 +52,13 @@ class Critic(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array) -> tuple[Array, Array]:
-        """Apply.
+        """Score images.
 
         Args:
           image: ``b h h 3`` in [-1, 1].
 
         Returns:
-          patch scores ``b p p`` and action units ``b n``, unbounded float32, with
+          Patch scores ``b p p`` and action units ``b n``, both unbounded float32, with
           p = h / 2**depth.
         """
         conv = partial(layers.Conv, dtype=self.dtype, init_std=self.init_std)
@@ -65,7 +66,7 @@ class Critic(nn.Module):
         for i in range(self.depth or depth_for(image.shape[1])):
             x = nn.leaky_relu(conv(self.width * 2**i, 4, 2, True, name=f"down{i}")(x), 0.01)
         score = conv(1, 3, name="score")(x)[..., 0]
-        # The published 'valid' convolution as large as the map: a dense layer in its layout.
+        # The published 'valid' convolution is as large as the map: a dense layer in its layout.
         shape = (*x.shape[1:], self.action_units)
         kernel = self.param("aus", nn.initializers.normal(self.init_std), shape).astype(self.dtype)
         aus = jnp.einsum("byxc,yxcn->bn", x, kernel)

@@ -1,9 +1,9 @@
-"""Layers of the networks, with the statement of each convolution chosen in one place.
+"""Layers of the networks, and the choice of the implementation of each convolution.
 
-Arrays are ``b h w c``, kernels ``kh kw in out``, whatever the statement: it decides speed and
-nothing else (``convolutions``; BUILD_NOTES.md has the measurements). XLA's own convolutions are
-used on accelerators. On a CPU their gradients are slow, and the products that minimal filtering
-saves are worth more than its additions cost.
+Arrays are ``b h w c`` and kernels ``kh kw in out`` in all implementations ("statements"), which
+differ only in speed (see ``cpu_convolutions``; BUILD_NOTES.md has the measurements).
+Accelerators use XLA's own convolutions. On a CPU their gradients are slow, and minimal filtering
+saves more time by its fewer products than its additions cost.
 """
 
 import contextlib
@@ -18,33 +18,33 @@ from jax.typing import DTypeLike
 
 from ganimation_jax.models import cpu_convolutions
 
-SMALL_MAP = 16  # pixels a side, up to which patches @ kernel wins on a CPU
-FEWEST_CHANNELS = 16  # from which minimal filtering saves more products than it adds sums
-MANY_CHANNELS = 48  # from which it does so in transposed convolutions; see also statement_of
+SMALL_MAP = 16  # largest side in pixels at which `patches` is fastest on a CPU
+FEWEST_CHANNELS = 16  # minimal filtering is faster from this number on
+MANY_CHANNELS = 48  # the same for transposed convolutions; see also statement_of
 
 INIT_STD = 0.02  # published: all kernels N(0, 0.02), biases 0
 kernel_init = nn.initializers.normal(INIT_STD)
 
-# Statements to take in place of the fastest: ``stated_by``.
+# Implementations that override the fastest; set by ``stated_by``.
 _given: ContextVar[tuple[cpu_convolutions.Statement, cpu_convolutions.Transposed] | None] = (
     ContextVar("given", default=None)
 )
 
 
 def conv(x: Array, kernel: Array, stride: int = 1) -> Array:
-    """Convolution with zero padding that maps ``h`` to ``h / stride``. b h w i -> b h' w' o."""
+    """Convolve with zero padding, so that ``h`` becomes ``h / stride``. b h w i -> b h' w' o."""
     return statement_of(x.shape[1], kernel.shape[0], stride, *kernel.shape[2:])(x, kernel, stride)
 
 
 def statement_of(
     side: int, size: int, stride: int, channels: int, features: int
 ) -> cpu_convolutions.Statement:
-    """The fastest statement of a convolution on this backend.
+    """Choose the fastest implementation of a convolution on this backend.
 
     Args:
-      side: of the map, in pixels.
-      size, stride: of the kernel.
-      channels, features: into it, and out.
+      side: side of the feature map in pixels.
+      size, stride: size and stride of the kernel.
+      channels, features: number of input and output channels.
     """
     if given := _given.get():
         return given[0]
@@ -53,7 +53,7 @@ def statement_of(
             return cpu_convolutions.patches
         if size in (3, 4) and min(channels, features) >= FEWEST_CHANNELS:
             return cpu_convolutions.winograd
-        # The heads, and images into layers of medium width: see the statements.
+        # The heads, and images into layers of medium width; see these two functions.
         if channels >= MANY_CHANNELS and features <= 4 and side > SMALL_MAP:
             return cpu_convolutions.to_few_features
         if channels == 3 and FEWEST_CHANNELS < features < MANY_CHANNELS:
@@ -62,12 +62,12 @@ def statement_of(
 
 
 def conv_transpose(x: Array, kernel: Array) -> Array:
-    """4x4 stride-2 transposed convolution, PyTorch's with padding 1. b h w i -> b 2h 2w o."""
+    """4x4 stride-2 transposed convolution, as PyTorch's with padding 1. b h w i -> b 2h 2w o."""
     return transposed_statement_of(*kernel.shape[2:])(x, kernel)
 
 
 def transposed_statement_of(channels: int, features: int) -> cpu_convolutions.Transposed:
-    """The fastest statement of a transposed convolution on this backend."""
+    """Choose the fastest implementation of a transposed convolution on this backend."""
     if given := _given.get():
         return given[1]
     if not on_cpu():
@@ -78,7 +78,7 @@ def transposed_statement_of(channels: int, features: int) -> cpu_convolutions.Tr
 
 
 def on_cpu() -> bool:
-    """Whether the backend is one on which XLA's own convolutions are not the fastest."""
+    """Whether the backend is a CPU, where XLA's own convolutions are not the fastest."""
     return jax.default_backend() == "cpu"
 
 
@@ -86,9 +86,9 @@ def on_cpu() -> bool:
 def stated_by(
     conv: cpu_convolutions.Statement, transposed: cpu_convolutions.Transposed
 ) -> Iterator[None]:
-    """Within, networks are traced with these statements, whatever the backend.
+    """Trace networks with these implementations on any backend, inside this context.
 
-    What ``jit`` has traced before keeps the statements that it has.
+    Functions that ``jit`` has already traced keep their implementations.
     """
     token = _given.set((conv, transposed))
     try:
@@ -130,11 +130,11 @@ class ConvTranspose(nn.Module):
 
 
 class ResizeConv(nn.Module):
-    """Nearest-neighbour enlargement to double the size, then a 3x3 convolution.
+    """Nearest-neighbour upsampling by 2, then a 3x3 convolution.
 
-    Each pixel of the enlarged map has equal neighbours, whose taps can be added up beforehand:
-    the same as a transposed convolution with a 4x4 kernel of nine free numbers, and computed so,
-    at 4 products a pixel and pair of channels instead of 9.
+    The upsampled map has equal neighbouring pixels, so their taps can be summed beforehand. The
+    layer is therefore computed as a transposed convolution with a 4x4 kernel of nine free
+    parameters, which takes 4 products per pixel and pair of channels instead of 9.
     """
 
     features: int
@@ -145,7 +145,7 @@ class ResizeConv(nn.Module):
     def __call__(self, x: Array) -> Array:  # b h w i -> b 2h 2w o
         """Convolve."""
         kernel = self.param("kernel", kernel_init, (3, 3, x.shape[-1], self.features))
-        # Tap t of the 4x4 kernel adds up the taps k and k-1 that see the same pixel.
+        # Tap t of the 4x4 kernel is the sum of the taps k and k-1 that read the same pixel.
         taps = jnp.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]], kernel.dtype)
         kernel = jnp.einsum("yk,xl,klio->yxio", taps, taps, kernel)
         return _add_bias(self, conv_transpose(x.astype(self.dtype), kernel.astype(self.dtype)))
@@ -155,10 +155,10 @@ UPSAMPLING = {"transposed": ConvTranspose, "resize": ResizeConv}
 
 
 class ConditionedConv(nn.Module):
-    """Convolution of an image joined with one constant plane per condition value.
+    """Convolution of an image concatenated with one constant plane per condition value.
 
-    The kernel is that of the published code, image channels first, but the planes are
-    never made: see ``cpu_convolutions.constant_planes``.
+    The kernel has the layout of the published code, image channels first. The planes are never
+    materialised; see ``cpu_convolutions.constant_planes``.
     """
 
     features: int
@@ -198,7 +198,7 @@ class InstanceNorm(nn.Module):
 
 
 class Film(nn.Module):
-    """Scale and shift every channel by what a linear map of the conditions says."""
+    """Scale and shift every channel by a linear function of the conditions (FiLM)."""
 
     @nn.compact
     def __call__(self, x: Array, values: Array) -> Array:  # b h w c, b n -> b h w c
@@ -208,14 +208,14 @@ class Film(nn.Module):
 
 
 def blocks_to_channels(x: Array, side: int) -> Array:
-    """The pixels of each ``side`` x ``side`` block as channels. b h w c -> b h/s w/s s*s*c."""
+    """Move the pixels of each ``side`` x ``side`` block to channels. b h w c -> b h/s w/s s*s*c."""
     b, height, width, c = x.shape
     x = x.reshape(b, height // side, side, width // side, side, c).swapaxes(2, 3)
     return x.reshape(b, height // side, width // side, side * side * c)
 
 
 def channels_to_blocks(x: Array, side: int) -> Array:
-    """The inverse of ``blocks_to_channels``. b h w s*s*c -> b h*s w*s c."""
+    """Invert ``blocks_to_channels``. b h w s*s*c -> b h*s w*s c."""
     b, height, width, channels = x.shape
     x = x.reshape(b, height, width, side, side, channels // side**2).swapaxes(2, 3)
     return x.reshape(b, height * side, width * side, channels // side**2)
