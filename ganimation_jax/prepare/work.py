@@ -89,7 +89,8 @@ def _labels(item: Item, plan: Plan) -> tuple[list[Measured], list[Skip]]:
     skips: list[Skip] = []
     if isinstance(item.label, Rows):
         rows = read_rows(item.label)
-        if len(rows) > 1 and plan.search.by != "openface":  # others mix faces
+        # Only OpenFace's landmarks tell several faces of one picture apart.
+        if len(rows) > 1 and plan.search.by != "openface":
             detail = f"{len(rows)} rows; keep one: a picture, a face, a file"
             raise UnusableFile("more than one face in CSV", detail, item.label.path)
         for row in rows:
