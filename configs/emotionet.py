@@ -8,12 +8,20 @@ Presets, as ``--config=configs/emotionet.py:NAME``:
     official     the authors' code, albertpumarola/GANimation
     replicate    donydchen/ganimation_replicate
     people       colour, from pairs of generated people (`ganimation prepare people`), then a critic
-    recommended  the paper with what experiments/001_control found to follow requests sooner
+    recommended  the paper, with a learning rate and n_critic that follow requests sooner
 
-docs/methods.md sets them side by side.
-``DIR`` is what ``ganimation prepare`` wrote. Any field can be set on the command
-line: ``--config.batch_size=32``. Durations and intervals are counted in images that the
-critic sees.
+docs/methods.md compares them; experiments/001_control led to ``recommended``.
+``DIR`` is a dataset written by ``ganimation prepare``. You can set any field on the command
+line: ``--config.batch_size=32``. Durations and intervals are counted in images that the critic
+sees.
+
+Cost: at the published size with batch 4, one iteration of n_critic 5 (20 images) takes 8.7 s
+and 5.4 GB on 2 CPU cores, so train on an accelerator. No GPU has been measured. The state takes
+0.66 GB.
+What to expect: in short runs on LFW (64x64, width 16, 3,200 images, three seeds), control as
+measured by the critic of lfw-64 had r .37 with lr 3e-4 and n_critic 2, the settings of
+``recommended``. Changing only lr to 1e-4 gave .12, and only n_critic to 5 gave .20
+(BUILD_NOTES.md).
 """
 
 from ml_collections import ConfigDict
@@ -23,7 +31,7 @@ from ganimation_jax.faces.crops import CANONICAL_EYES
 
 
 def get_config(preset: str = "paper") -> ConfigDict:
-    """The config of a preset."""
+    """Return the config of a preset."""
     if preset not in PRESETS:
         raise ValueError(
             f"no preset {preset!r} in configs/emotionet.py; there are: {', '.join(PRESETS)}"
@@ -34,18 +42,18 @@ def get_config(preset: str = "paper") -> ConfigDict:
 
 
 def official(cfg: ConfigDict) -> None:
-    """What the authors' code does otherwise than their paper says."""
+    """Apply the differences between the authors' code and their paper."""
     cfg.decay = "by_epoch"
     cfg.data.clip_targets = False
     cfg.loss.update(attention_norm="l1", separate_penalty=True)
-    # It divides the AU term by the batch once more and sums smoothness over the batch.
+    # The code divides the AU term by the batch size once more, and sums smoothness over the batch.
     batch_size = cfg.get_oneway_ref("batch_size").to_float()
     cfg.loss.aus = 4000 / batch_size
     cfg.loss.total_variation = 1e-5 * batch_size
 
 
 def replicate(cfg: ConfigDict) -> None:
-    """What the best-known reimplementation does otherwise than the paper says."""
+    """Apply the differences between the best-known reimplementation and the paper."""
     cfg.decay = "by_next_epoch"
     cfg.data.clip_targets = False
     cfg.generator.update(norm_affine=False, conv_bias=True)
@@ -53,13 +61,13 @@ def replicate(cfg: ConfigDict) -> None:
 
 
 def recommended(cfg: ConfigDict) -> None:
-    """Edits follow requests sooner; nothing else that was tried was clearly better."""
+    """Make edits follow requests sooner. No other setting tried was clearly better."""
     cfg.lr = 3e-4
     cfg.n_critic = 2
 
 
 def people(cfg: ConfigDict) -> None:
-    """Pairs teach the motion; then a critic adds what pairs are too timid for."""
+    """Learn the motion from pairs; then a critic strengthens edits that pairs leave too weak."""
     cfg.generator.update(width=24, residual_blocks=4)
     cfg.generator.update(condition="difference", motion=8.0, upsample="resize", patch=2)
     cfg.critic.update(width=24, init_std=0.02 * (64 / 24) ** 0.5)
@@ -74,7 +82,7 @@ def people(cfg: ConfigDict) -> None:
     cfg.data.target_noise = 0.0
 
 
-# What each changes in the paper's config.
+# Functions that apply each preset's changes to the paper's config.
 PRESETS = {
     "paper": lambda cfg: None,
     "official": official,
@@ -85,47 +93,47 @@ PRESETS = {
 
 
 def paper() -> ConfigDict:
-    """The paper's config, with every field there is."""
+    """Return the paper's config, with all fields."""
     cfg = ConfigDict()
     cfg.method = "ganimation"
     cfg.seed = 0
-    cfg.action_units = ACTION_UNITS  # those to control: any subset of the data's
+    cfg.action_units = ACTION_UNITS  # units to control: any subset of the dataset's
     cfg.image_size = 128
-    cfg.init_from = ""  # weights to begin with: a run's workdir, a .safetensors file, or a name
+    cfg.init_from = ""  # initial weights: a run's workdir, a .safetensors file, or a name
 
     cfg.epochs = 30.0
-    cfg.decay_epochs = 10.0  # the last epochs, over which the learning rate falls to zero
+    cfg.decay_epochs = 10.0  # number of last epochs, over which the learning rate falls to zero
     cfg.decay = "smooth"  # by_epoch (official code), by_next_epoch (ganimation_replicate), cosine
-    cfg.batch_size = 25  # over all devices
-    cfg.n_critic = 5  # critic updates to a generator update
-    cfg.pairs_first = 0.0  # share of the images, the first ones, with no loss but that of pairs
-    cfg.steps_per_call = 1  # training steps in one call of the device: more for small models
+    cfg.batch_size = 25  # total over all devices
+    cfg.n_critic = 5  # critic updates per generator update
+    cfg.pairs_first = 0.0  # initial fraction of the images that train only the loss of pairs
+    cfg.steps_per_call = 1  # training steps per device call: more for small models
     cfg.lr = 1e-4
-    cfg.lr_critic = 0.0  # the critic's own; 0: as lr
-    cfg.warmup_images = 0  # over which both rates rise from 0
-    cfg.clip_norm = 0.0  # of a network's gradient (metric parameter_gradient), at most; 0: any
+    cfg.lr_critic = 0.0  # learning rate of the critic; 0: same as lr
+    cfg.warmup_images = 0  # images over which both learning rates rise from 0
+    cfg.clip_norm = 0.0  # maximum norm of a network's gradient (parameter_gradient); 0: none
     cfg.adam = (0.5, 0.999)
     cfg.ema_decay = 0.999
-    cfg.dtype = "float32"  # of convolutions: float32 or bfloat16; all else is float32
+    cfg.dtype = "float32"  # of convolutions: float32 or bfloat16; the rest is float32
 
     cfg.generator = ConfigDict(
         {"width": 64, "residual_blocks": 6, "norm_affine": True, "conv_bias": False}
     )
-    # How action units enter: concat (published), film, or difference (of want and have, by film).
+    # How action units enter: concat (published), film, or difference (FiLM of want minus have).
     cfg.generator.condition = "concat"
-    cfg.generator.motion = 0.0  # pixels by which an edit may move the photo; 0: paints only
-    cfg.generator.upsample = "transposed"  # convolutions; or resize: enlargement, convolution
-    cfg.generator.patch = 1  # side of the blocks of pixels seen as one; 2: 4 times as fast
-    cfg.critic = ConfigDict({"width": 64, "depth": 0, "init_std": 0.02})  # depth 0: by the size
+    cfg.generator.motion = 0.0  # pixels by which an edit may move the photo; 0: only paint
+    cfg.generator.upsample = "transposed"  # or resize: upsampling, then convolution
+    cfg.generator.patch = 1  # side of pixel blocks processed as one pixel; 2: 4 times as fast
+    cfg.critic = ConfigDict({"width": 64, "depth": 0, "init_std": 0.02})  # depth 0: from image_size
 
     cfg.loss = ConfigDict()
     cfg.loss.penalty = 10.0
-    cfg.loss.aus = 160.0  # the paper's 4000, divided by its batch of 25: see LossWeights
+    cfg.loss.aus = 160.0  # the paper's 4000 divided by its batch of 25; see LossWeights
     cfg.loss.cycle = 10.0
     cfg.loss.attention = 0.1
     cfg.loss.total_variation = 1e-4
     cfg.loss.adversarial = 1.0
-    cfg.loss.paired = 0.0  # difference from the true edit, for pairs: see data.paired
+    cfg.loss.paired = 0.0  # difference from the true edit, for pairs; see data.paired
     cfg.loss.motion = 0.0  # variation of the motion between neighbouring pixels
     cfg.loss.attention_norm = "l2"
     cfg.loss.separate_penalty = False
@@ -133,24 +141,25 @@ def paper() -> ConfigDict:
     cfg.data = ConfigDict()
     cfg.data.source = "faces"  # faces: a prepared directory; synthetic: drawn on the fly
     cfg.data.dir = ""
-    cfg.data.size = 0  # synthetic only: faces in an epoch
-    cfg.data.expressions = 1  # synthetic only: pictures of each person; from 2 on they form pairs
-    cfg.data.paired = 0.0  # share of examples whose target image is of the same person
-    cfg.data.eyes = CANONICAL_EYES  # where they are in the crops: as `prepare` cuts them out
-    cfg.data.grey = False  # the faces have no colours: edits of photos change brightness alone
+    cfg.data.size = 0  # synthetic only: faces per epoch
+    cfg.data.expressions = 1  # synthetic only: pictures per person; 2 or more form pairs
+    cfg.data.paired = 0.0  # fraction of examples whose target image shows the same person
+    cfg.data.eyes = CANONICAL_EYES  # eye positions in the crops; default: as cropped by `prepare`
+    cfg.data.grey = False  # the faces are grey; edits of photos then change only brightness
     cfg.data.flip = True
     cfg.data.target_noise = 0.1  # targets: a random face's AUs + U(-noise, noise)
     cfg.data.clip_targets = True
-    cfg.data.workers = 0  # processes that decode; 0: threads
+    cfg.data.workers = 0  # decoding processes; 0: threads
     cfg.data.resident = False  # decode all faces once and keep them on the devices, as uint8
 
-    # Updates with a loss or gradient that is not finite are left out. After more calls in a row
-    # than `patience` the run goes back to its last checkpoint, with other data; then it ends.
+    # Updates with a non-finite loss or gradient are skipped. After more than `patience` such calls
+    # in a row, the run returns to its last checkpoint with different data, `rollbacks` times at
+    # most; then it ends.
     cfg.non_finite = ConfigDict({"patience": 20, "rollbacks": 1})
-    cfg.debug_nans = False  # stop at the first and name the operation: slow
+    cfg.debug_nans = False  # stop at the first NaN and name the operation; slow
 
-    # What the critic sees, changed at random, for small sets: names of augment.TRANSFORMS joined by
-    # commas, such as "color,translation". Tint, up to 0.35, colours the training faces themselves.
+    # Random augmentation of the critic's inputs, for small datasets: names of augment.TRANSFORMS
+    # joined by commas, such as "color,translation". Tint, up to 0.35, tints the training faces.
     cfg.augment = ConfigDict({"policy": "", "probability": 1.0, "tint": 0.0})
 
     cfg.mesh = ConfigDict({"fsdp": 1})  # devices that share one copy of the state
@@ -162,9 +171,9 @@ def paper() -> ConfigDict:
     cfg.evaluate = ConfigDict()
     cfg.evaluate.examples = 512
     cfg.evaluate.batch_size = 32
-    cfg.evaluate.controlled_faces = 16  # on which each action unit is tried alone
-    cfg.clips = False  # with each grid of samples a GIF of the expressions coming and going
+    cfg.evaluate.controlled_faces = 16  # faces for testing each action unit alone
+    cfg.clips = False  # whether to write an animated GIF with each grid of samples
     cfg.health = ConfigDict({"on": True, "warmup": 20_000})  # alerts: see docs/troubleshooting.md
     cfg.wandb = ConfigDict({"mode": "auto", "project": "ganimation", "group": "", "name": ""})
-    cfg.wandb.update(tags=(), artifacts=False)  # artifacts: send the last checkpoint
+    cfg.wandb.update(tags=(), artifacts=False)  # artifacts: upload the last checkpoint
     return cfg
