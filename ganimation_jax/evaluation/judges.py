@@ -115,7 +115,7 @@ def mediapipe(
       ImportError, FileNotFoundError, ValueError: see ``Landmarker``.
     """
     quality = graded(1, action_units)
-    # The last column of ``_units`` stands for units that are not judged.
+    # The last column of ``_units`` is for units that are not judged.
     columns = [-1 if quality[unit] == "none" else ACTION_UNITS.index(unit) for unit in action_units]
     count = threads or os.cpu_count() or 1
     with contextlib.ExitStack() as stack:
