@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import io
 import os
 import zipfile
 from collections.abc import Callable, Mapping
@@ -168,8 +167,6 @@ def _from_run(source: Path | str) -> LoadedModel:
 def _from_file(path: Path) -> LoadedModel:
     exported = load_exported(path)
     eyes, grey = _crops(exported.manifest)
-    with zipfile.ZipFile(path) as file:
-        arrays = np.load(io.BytesIO(file.read("weights.npz")), allow_pickle=False)
     used = ("action_units", "conditions", "image_size", "eyes", "grey")
     return LoadedModel(
         name=path.stem,
@@ -180,7 +177,7 @@ def _from_file(path: Path) -> LoadedModel:
         edit=in_colour(exported.__call__) if grey else exported.__call__,
         needs_have=exported.needs_have,
         read_aus=None,
-        sha256=weights_sha256(dict(arrays)),
+        sha256=weights_sha256(exported.weights),
         about={key: value for key, value in exported.manifest.items() if key not in used},
     )
 

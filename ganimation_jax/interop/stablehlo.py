@@ -23,6 +23,7 @@ from jax import Array, export
 from jaxtyping import Num
 
 from ganimation_jax.files.atomic import write_atomically
+from ganimation_jax.files.npz import LARGEST, read_npz
 from ganimation_jax.types import Condition, Edit, Model, Nets
 from ganimation_jax.version import __version__
 
@@ -40,6 +41,7 @@ class Exported(NamedTuple):
 
     manifest: dict[str, Any]
     run: Callable[..., tuple[Array, ...]]
+    weights: dict[str, np.ndarray]  # by name, as the program takes them
 
     @property
     def action_units(self) -> tuple[str, ...]:
@@ -170,12 +172,13 @@ def load_exported(path: Path | str) -> Exported:
     """
     try:
         with zipfile.ZipFile(path) as file:
+            if sum(one.file_size for one in file.infolist()) > LARGEST:
+                raise ValueError(f"{path}: its parts take more than {LARGEST:,} bytes unpacked")
             manifest = json.loads(file.read("manifest.json"))
             if manifest.get("format") != FORMAT:
                 raise ValueError(f"{path}: format {manifest.get('format')!r}, not {FORMAT!r}")
             code = bytearray(file.read("edit.stablehlo"))
-            with np.load(io.BytesIO(file.read("weights.npz")), allow_pickle=False) as arrays:
-                weights = {name: jnp.asarray(arrays[name]) for name in arrays.files}
+            weights = read_npz(io.BytesIO(file.read("weights.npz")))
         exported = export.deserialize(code)
     except ImportError as error:
         raise ImportError("flatbuffers is needed: pip install 'ganimation-jax[export]'") from error
@@ -183,5 +186,5 @@ def load_exported(path: Path | str) -> Exported:
         raise
     except DAMAGE as error:
         raise ValueError(f"{path}: not an exported generator, or damaged ({error})") from error
-    run = jax.jit(exported.call)
-    return Exported(manifest, lambda *given: run(weights, *given))
+    run, on_device = jax.jit(exported.call), jax.tree.map(jnp.asarray, weights)
+    return Exported(manifest, lambda *given: run(on_device, *given), weights)
