@@ -107,13 +107,15 @@ def training(cfg, facts):
     )
 
 
-@pytest.fixture(autouse=True)
-def toy(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def toy():
     module = types.ModuleType("ganimation_jax.methods.toy")
     module.model, module.training, module.check = model, training, lambda cfg: None
     module.MODEL_FIELDS = ("image_size",)
-    monkeypatch.setattr(methods, "METHODS", (*methods.METHODS, "toy"))
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(methods, "METHODS", (*methods.METHODS, "toy"))
+        patch.setitem(sys.modules, module.__name__, module)
+        yield
 
 
 def config(**changes):
@@ -121,15 +123,15 @@ def config(**changes):
 
 
 @pytest.fixture(scope="module")
-def workdirs(tmp_path_factory):
-    """An unbroken run, and one that stopped on the way."""
-    return tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("broken")
+def whole(toy, tmp_path_factory):
+    """A run from start to end."""
+    workdir = tmp_path_factory.mktemp("whole")
+    assert train(config(), workdir)
+    return workdir
 
 
-def test_trains_saves_and_resumes_bit_for_bit(workdirs, monkeypatch):
-    whole, broken = workdirs
-    assert train(config(), whole)
-    saves = []
+def test_trains_saves_and_resumes_bit_for_bit(whole, tmp_path, monkeypatch):
+    broken, saves = tmp_path / "broken", []
 
     def stop_late(self):
         saves.append(0)
@@ -149,17 +151,17 @@ def test_trains_saves_and_resumes_bit_for_bit(workdirs, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:Frechet distance from 8 samples")
-def test_is_evaluated_without_a_reader_or_a_mask(workdirs):
-    lines = evaluate(config(), workdirs[0])
+def test_is_evaluated_without_a_reader_or_a_mask(whole):
+    lines = evaluate(config(), whole)
     assert "report:" in lines[-1]
-    page = (workdirs[0] / "report" / "index.html").read_text()
+    page = (whole / "report" / "index.html").read_text()
     assert "attention/mean" not in page
 
 
-def test_animates_and_is_exported(workdirs, tmp_path):
-    run = load_run(workdirs[0])
+def test_animates_and_is_exported(whole, tmp_path):
+    run = load_run(whole)
     face = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    with Animator.load(workdirs[0]) as animator:
+    with Animator.load(whole) as animator:
         edited = animator.edit(face, np.ones(1, np.float32), aligned=True)
     image = face[None].astype(np.float32) / 127.5 - 1
     want = np.tanh(image + np.asarray(run.used["there"]["shift"]))
