@@ -133,6 +133,7 @@ def optimizers(rates):
 
 
 def step(weights, rates):
+    weights = weights._replace(paired=0.0, motion=0.0)  # the published losses, of traced weights
     return ganimation.step(ganimation.objectives(*NETS, weights), optimizers(rates))
 
 

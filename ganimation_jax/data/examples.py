@@ -1,6 +1,6 @@
 """The stages of one example on its way into a batch: drawn, read, decoded, mirrored."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
@@ -13,6 +13,7 @@ from ganimation_jax.data.pairs import Pairs
 Element = dict[str, Any]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Random-access faces: ``FaceDataset`` and ``SyntheticFaces``."""
 

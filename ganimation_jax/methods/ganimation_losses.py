@@ -145,7 +145,7 @@ def objectives(
             "generator/aus": weights.aus * losses.au_error(read, batch.want).mean(),
         }
         attentions = [cast(Array, there.attention)]
-        if weights.cycle:
+        if _counts(weights.cycle):
             back = edit(generator, moving, there.image, batch.have, batch.want)
             cycle = losses.cycle_error(back.image, batch.image).mean()
             terms["generator/cycle"] = weights.cycle * cycle
@@ -159,12 +159,12 @@ def objectives(
 
     def pair_terms(there: Edit, batch: Batch) -> Metrics:
         terms = Metrics()
-        if weights.paired:
+        if _counts(weights.paired):
             if batch.other is None or batch.paired is None:
                 raise ValueError("loss.paired needs pairs; data.paired is the share of them")
             error = losses.true_edit_error(there.image, batch.other)
             terms["generator/paired"] = weights.paired * losses.mean_where(error, batch.paired)
-        if weights.motion and there.motion is not None:
+        if _counts(weights.motion) and there.motion is not None:
             variation = losses.motion_variation(there.motion).mean()
             terms["generator/motion"] = weights.motion * variation
         return terms
@@ -184,6 +184,11 @@ def objectives(
 
     critic_losses = (realism_loss, penalty_loss) if separate_penalty else (whole_loss,)
     return Objectives(fakes, critic_losses, generator_loss, pairs_loss, reading_loss)
+
+
+def _counts(weight: float) -> bool:
+    """Whether a term is computed: unless its weight is the number 0. A traced weight counts."""
+    return not (isinstance(weight, int | float) and weight == 0)
 
 
 def _total(terms: Metrics) -> Array:

@@ -1,6 +1,7 @@
 """What the web page does with a visitor's photo: read it, find its faces, edit it, save it."""
 
 import contextlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +13,8 @@ from ganimation_jax.animation import provenance
 from ganimation_jax.animation.animator import Animator, Face, NoFaceError
 from ganimation_jax.animation.pasting import spread
 from ganimation_jax.animation.targets import NEUTRAL, expression
-from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.moving import write_moving
-from ganimation_jax.media.pictures import picture_size, read_picture
+from ganimation_jax.media.pictures import read_picture
 from ganimation_jax.web.visitors import LARGEST_FILE, Photo, Refused, Sitting
 
 LARGEST_PICTURE = 50_000_000  # pixels: 150 MB while it is read
@@ -63,10 +63,13 @@ def take_upload(path: Path) -> tuple[np.ndarray, str]:
 def _size(path: Path) -> tuple[int, int]:
     """Width and height from the header, before anything is decoded; 0 0 if it has none."""
     try:
-        return picture_size(path)
-    except UnusableFile as error:
-        if error.reason == "picture too large":
-            raise Refused("The picture has too many pixels to be edited here.") from error
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
+            return picture.size
+    except Image.DecompressionBombError as error:
+        raise Refused("The picture has too many pixels to be edited here.") from error
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, ValueError):
         return 0, 0  # read_picture reports what is wrong with it
 
 
