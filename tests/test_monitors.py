@@ -208,7 +208,8 @@ def test_nothing_to_gain_by_editing(laboratory):
     batch = laboratory.batch(np.random.default_rng(1))
     image = np.float32(batch.image[0]) / np.float32(127.5) - 1
     edited = jax.jit(MODEL.edit)(state.nets, image, batch.want[0], batch.have[0])
-    scores = dict(quality.change(np.asarray(edited.image), image))
+    found = quality.change(np.asarray(edited.image), image)
+    scores = {score.key: score.value for score in found}
     told = watch.observe(10_000, scores) + watch.observe(20_000, scores)
     assert names(told) == {"no_visible_effect"}
 
