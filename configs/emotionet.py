@@ -77,9 +77,10 @@ def people(cfg: ConfigDict) -> None:
     cfg.batch_size = 16
     cfg.lr = 5e-4
     cfg.clip_norm = 1.0
-    cfg.loss.update(paired=30.0, motion=0.1, adversarial=0.1, aus=16.0)
+    cfg.loss.update(paired=30.0, paired_emphasis=4.0, motion=0.1, adversarial=0.1, aus=16.0)
     cfg.loss.update(cycle=0.0, attention=0.0, total_variation=0.0)
     cfg.data.target_noise = 0.0
+    cfg.augment.update(light=1.0, place=1.0, few_units=0.5)
 
 
 # Functions that apply each preset's changes to the paper's config.
@@ -134,6 +135,7 @@ def paper() -> ConfigDict:
     cfg.loss.total_variation = 1e-4
     cfg.loss.adversarial = 1.0
     cfg.loss.paired = 0.0  # difference from the true edit, for pairs; see data.paired
+    cfg.loss.paired_emphasis = 0.0  # additional weight of the pixels that a true edit changes
     cfg.loss.motion = 0.0  # variation of the motion between neighbouring pixels
     cfg.loss.attention_norm = "l2"
     cfg.loss.separate_penalty = False
@@ -159,8 +161,11 @@ def paper() -> ConfigDict:
     cfg.debug_nans = False  # stop at the first NaN and name the operation; slow
 
     # Random augmentation of the critic's inputs, for small datasets: names of augment.TRANSFORMS
-    # joined by commas, such as "color,translation". Tint, up to 0.35, tints the training faces.
-    cfg.augment = ConfigDict({"policy": "", "probability": 1.0, "tint": 0.0})
+    # joined by commas, such as "color,translation".
+    cfg.augment = ConfigDict({"policy": "", "probability": 1.0})
+    # Random changes of the training faces (training/variation.py): colour casts (up to 0.35), light
+    # and place (1 is natural), and the fraction of targets that differ in a few units only.
+    cfg.augment.update(tint=0.0, light=0.0, place=0.0, few_units=0.0)
 
     cfg.mesh = ConfigDict({"fsdp": 1})  # devices that share one copy of the state
 

@@ -1,20 +1,16 @@
-import functools
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import BATCH, N_CRITIC, SIZE, UNITS, assert_trees_close
+from helpers import SIZE, UNITS, assert_trees_close
 
 from configs import emotionet
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.methods import ganimation
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.parallel import sharding
 from ganimation_jax.steps import augment, losses
-from ganimation_jax.steps.augment import TRANSFORMS, build, diff_augment, make_tinted_step, tint
+from ganimation_jax.steps.augment import TRANSFORMS, build, diff_augment
 from ganimation_jax.steps.updates import Given
 
 KEY = jax.random.key(3)
@@ -43,7 +39,6 @@ def test_nothing_is_changed_at_no_strength():
     np.testing.assert_allclose(augment.contrast(image, 1), image, atol=1e-6)
     np.testing.assert_array_equal(augment.translate(image, 0, 0), image)
     np.testing.assert_array_equal(augment.cut_out(image, 0, 0, 0), image)
-    np.testing.assert_allclose(tint(KEY, image, 0), image, atol=1e-6)
     never = diff_augment(EVERYTHING, probability=0)
     np.testing.assert_array_equal(never(KEY, image[None]), image[None])
 
@@ -132,43 +127,16 @@ def test_gradients_flow_through(name):
     assert (np.abs(grads) > 0).mean() > 0.3
 
 
-def test_tint_keeps_black_white_and_brightness_of_grey():
-    grey = np.random.default_rng(0).uniform(-1, 1, (16, 16, 1)).astype(np.float32).repeat(3, -1)
-    grey[0, 0], grey[0, 1] = -1, 1
-    drawn = np.asarray(tint(KEY, grey, 0.3))
-    np.testing.assert_allclose(drawn[0, 0], -1)
-    np.testing.assert_allclose(drawn[0, 1], 1)
-    assert np.abs(drawn).max() <= 1
-    light, was = (drawn + 1) / 2, (grey + 1) / 2
-    np.testing.assert_allclose(light.prod(axis=-1), was.prod(axis=-1), rtol=1e-4, atol=1e-6)
-    assert np.ptp(light, axis=-1).max() > 0.1  # it has a colour now
-    # Smooth: powers, seen in an image of one grey, are linear over it.
-    even = np.asarray(tint(KEY, np.zeros((16, 16, 3), np.float32), 0.3))
-    power = np.log((even + 1) / 2) / np.log(0.5)
-    np.testing.assert_allclose(np.diff(power, 2, axis=0), 0, atol=1e-4)
-    np.testing.assert_allclose(np.diff(power, 2, axis=1), 0, atol=1e-4)
-    np.testing.assert_allclose(power.sum(axis=-1), 3, rtol=1e-5)
-
-
-def test_strongest_tint_has_no_negative_power():
-    even = jax.vmap(lambda key: tint(key, jnp.zeros((8, 8, 3)), augment.MAX_TINT))(
-        jax.random.split(KEY, 2000)
-    )
-    power = np.log((np.asarray(even) + 1) / 2) / np.log(0.5)
-    assert power.min() > 0
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"policy": "colour"}, "colour not among color, translation, cutout"),
         ({"probability": 1.5}, r"probability 1.5 is not in \[0, 1\]"),
-        ({"tint": 0.5}, r"tint 0.5 is not in \[0, 0.35\]"),
     ],
 )
 def test_what_is_not_known_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        build({"policy": "", "probability": 1.0, "tint": 0.0} | options)
+        build({"policy": "", "probability": 1.0} | options)
 
 
 def test_configs_turn_it_on_and_off():
@@ -220,53 +188,3 @@ def test_critic_and_generator_see_the_same_changes(initial_state, batch):
     assert abs(edits["generator/aus"] - plain_edits["generator/aus"]) > 0.01
     for name in ("cycle", "attention", "total_variation", "attention_mean"):
         np.testing.assert_allclose(edits[f"generator/{name}"], plain_edits[f"generator/{name}"])
-
-
-def test_augmenting_exchanges_no_images_between_devices(batch):
-    mesh = sharding.make_mesh()
-    change = diff_augment(EVERYTHING, probability=0.8)
-
-    def step(state, batch, run_key, frozen):
-        flat = batch.image.reshape(-1, SIZE, SIZE, 3)
-        return jax.value_and_grad(lambda x: jnp.square(change(run_key, x)).sum())(flat)
-
-    state = type("State", (), {"step": 0})
-    one = jax.tree.map(lambda x: x[:1], batch)  # as many faces as devices
-    placed = type(batch)(**sharding.place_batch(mesh, one._asdict(), leading=1))
-    key = jax.device_put(KEY, sharding.replicated(mesh))
-    tinted = jax.jit(lambda batch, key: make_tinted_step(step, 0.2)(state, batch, key))
-    text = tinted.lower(placed, key).compile().as_text()
-    assert "all-reduce" in text  # of the sum, so that what follows would find something
-    for kind in ("all-gather", "all-to-all", "collective-permute"):
-        for shape in re.findall(rf"f32\[([\d,]*)\][^=]*{kind}\(", text):
-            elements = np.prod([int(n) for n in shape.split(",") if n])
-            assert elements < SIZE * SIZE * 3, (kind, shape)
-    want = jax.jit(lambda batch: make_tinted_step(step, 0.2)(state, batch, KEY))(one)
-    assert_trees_close(tinted(placed, key), want, rtol=1e-5, atol=1e-5)
-
-
-def test_a_tinted_step_is_the_step_on_tinted_faces(batch):
-    seen = {}
-
-    def step(state, batch, run_key, frozen):
-        seen["image"], seen["key"] = batch.image, run_key
-        return state, {}
-
-    state = type("State", (), {"step": jnp.int32(5)})()
-    make_tinted_step(step, 0.3)(state, batch, KEY)
-    assert seen["image"].shape == (N_CRITIC, BATCH, SIZE, SIZE, 3)
-    assert seen["key"] is KEY
-    first = seen["image"]
-    plain = np.float32(batch.image) / np.float32(127.5) - 1
-    per_face = np.abs(first - plain).mean(axis=(2, 3, 4))
-    assert per_face.min() > 1e-3
-    assert len(np.unique(per_face)) == per_face.size  # another for each face
-    make_tinted_step(step, 0.3)(state, batch, KEY)
-    np.testing.assert_array_equal(first, seen["image"])  # of the step and the run's key alone
-    state.step = jnp.int32(6)
-    make_tinted_step(step, 0.3)(state, batch, KEY)
-    assert np.abs(first - seen["image"]).max() > 0.01
-    state.step = jnp.int32(5)
-    untinted = functools.partial(make_tinted_step(step, 0.0), state, batch)
-    untinted(KEY)
-    np.testing.assert_allclose(seen["image"], plain, atol=1e-6)

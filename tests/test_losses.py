@@ -146,6 +146,19 @@ def test_true_edit_error_from_loops():
     np.testing.assert_allclose(losses.true_edit_error(edited, truth), want, rtol=1e-5)
 
 
+def test_emphasis_weighs_the_blocks_that_the_true_edit_changes():
+    source = np.zeros((1, 8, 8, 3), np.float32)
+    truth = source.copy()
+    truth[:, :4, :4] = 0.06  # half of what counts as wholly changed
+    edited = truth + 0.1
+    plain = losses.true_edit_error(edited, truth)
+    np.testing.assert_allclose(plain, 0.1, rtol=1e-5)
+    # One block of four weighs 1 + 0.5 * 4, the others 1.
+    weighed = losses.true_edit_error(edited, truth, source, 4.0)
+    np.testing.assert_allclose(weighed, 0.1 * (3 + 3) / 4, rtol=1e-5)
+    np.testing.assert_allclose(losses.true_edit_error(edited, truth, source), plain)
+
+
 def test_a_lip_a_pixel_off_costs_less_than_none():
     face, truth, moved = np.zeros((3, 1, 16, 16, 3), np.float32)
     truth[:, 8], moved[:, 9] = 1, 1

@@ -76,6 +76,7 @@ def objectives(
     *,
     attention_norm: losses.Norm = "l2",
     separate_penalty: bool = False,
+    paired_emphasis: float = 0.0,
     draw_shares: Callable[[Array, int], Array] = uniform_shares,
     augment: Augment | None = None,
 ) -> Objectives:
@@ -87,6 +88,7 @@ def objectives(
       attention_norm: "l2" (paper) or "l1" (published code) for magnitude and smoothness.
       separate_penalty: give the penalty an optimiser step of its own, after the one on
         the Wasserstein and AU terms (published code).
+      paired_emphasis: see ``losses.true_edit_error``.
       draw_shares: key, batch size -> the penalty's mixing shares.
       augment: of all that the critic is trained on or judges; None: it sees images as they are.
     """
@@ -162,7 +164,7 @@ def objectives(
         if _counts(weights.paired):
             if batch.other is None or batch.paired is None:
                 raise ValueError("loss.paired needs pairs; data.paired is the share of them")
-            error = losses.true_edit_error(there.image, batch.other)
+            error = losses.true_edit_error(there.image, batch.other, batch.image, paired_emphasis)
             terms["generator/paired"] = weights.paired * losses.mean_where(error, batch.paired)
         if _counts(weights.motion) and there.motion is not None:
             variation = losses.motion_variation(there.motion).mean()

@@ -12,11 +12,9 @@ the critic, which also predicts action units, must guess these. The probability 
 (Karras et al., NeurIPS 2020) adapts it to the sign of the scores of real images, but the scores
 of a Wasserstein critic are defined up to a constant, so their sign has no meaning.
 
-``tint`` is different: it changes the training faces themselves, before any other step, so that
-a model trained on grey faces also sees coloured ones.
+``training/variation.py`` is the other kind of augmentation: it changes the training faces.
 """
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,16 +22,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ganimation_jax.types import Batch, Params, State, StepFn, to_float
-
 Augment = Callable[[Array, Array], Array]
 """key, images ``b h w 3`` -> images. Each image by itself; one key is one draw for each place
 in the batch: real images and their edits get the same."""
 
 SHIFT = 1 / 8  # of the image's side, the largest translation
 HOLE = 1 / 2  # of the image's side, the side of a cutout
-MAX_TINT = 0.35  # a larger value could make an exponent negative
-_TINTS = 2**31 - 1  # folded into the run's key; no step number becomes this large
 
 
 def brightness(image: Array, amount: Array | float) -> Array:
@@ -69,29 +63,6 @@ def cut_out(image: Array, top: Array | int, left: Array | int, side: int) -> Arr
     hole_rows = (rows >= top) & (rows < top + side)
     hole_columns = (columns >= left) & (columns < left + side)
     return jnp.where((hole_rows[:, None] & hole_columns)[..., None], 0, image)
-
-
-def tint(key: Array, image: Array, strength: float) -> Array:
-    """Apply a random smooth colour cast: each channel is raised to its own power.
-
-    The powers of a pixel's channels add up to 3. A grey pixel therefore keeps the geometric mean
-    of its channels, and black and white do not change. The powers vary linearly over the image,
-    by half as much as between images.
-
-    Args:
-      key: random key.
-      image: h w 3 in [-1, 1].
-      strength: the smallest possible power is 1 - 8/3 strength; 0 changes nothing.
-
-    Returns:
-      h w 3 in [-1, 1].
-    """
-    level, down, right = jax.random.uniform(key, (3, 3), minval=-1, maxval=1)
-    y, x = (jnp.linspace(-1, 1, side) for side in image.shape[:2])
-    field = level + (y[:, None, None] * down + x[:, None] * right) / 2  # h w 3
-    field -= field.mean(axis=-1, keepdims=True)
-    light = jnp.clip((image + 1) / 2, 0, 1)
-    return 2 * light ** (1 + strength * field) - 1
 
 
 def _random_color(key: Array, image: Array) -> Array:
@@ -146,8 +117,7 @@ def build(options: Mapping[str, Any]) -> Augment | None:
     """Build the augmentation from ``cfg.augment``; None if the policy is empty.
 
     Args:
-      options: ``policy``, comma-separated names in ``TRANSFORMS``; ``probability``; ``tint``,
-        which is only checked here and used by ``make_tinted_step``.
+      options: ``policy``, comma-separated names in ``TRANSFORMS``; ``probability``.
 
     Raises:
       ValueError: a name is unknown, or a number is out of range.
@@ -161,19 +131,4 @@ def build(options: Mapping[str, Any]) -> Augment | None:
         )
     if not 0 <= options["probability"] <= 1:
         raise ValueError(f"augment.probability {options['probability']} is not in [0, 1]")
-    if not 0 <= options["tint"] <= MAX_TINT:
-        raise ValueError(f"augment.tint {options['tint']} is not in [0, {MAX_TINT}]")
     return diff_augment(policy, options["probability"]) if policy else None
-
-
-def make_tinted_step(step: StepFn, strength: float) -> StepFn:
-    """Make ``step`` tint each face at random; source, edit and critic share the tint."""
-    tint_all = jax.vmap(jax.vmap(functools.partial(tint, strength=strength)))
-
-    def tinted_step(state: State, batches: Batch, run_key: Array, frozen: Params = ()) -> Any:
-        key = jax.random.fold_in(jax.random.fold_in(run_key, _TINTS), state.step)
-        keys = jax.random.split(key, batches.have.shape[:2])  # n b
-        batches = batches._replace(image=tint_all(keys, to_float(batches.image)))
-        return step(state, batches, run_key, frozen)
-
-    return tinted_step

@@ -14,6 +14,7 @@ from jax import Array
 from ganimation_jax.types import Params
 
 Norm = Literal["l1", "l2"]
+CHANGED = 0.12  # mean difference of a block, of 2, from which it counts as wholly changed
 MAGNITUDES: dict[str, Callable[[Array], Array]] = {"l1": jnp.abs, "l2": jnp.square}
 
 
@@ -44,19 +45,38 @@ def total_variation(attention: Array, norm: Norm = "l2") -> Array:
     return down.sum(axis=(1, 2, 3)) + right.sum(axis=(1, 2, 3))
 
 
-def true_edit_error(edited: Array, truth: Array) -> Array:
+def true_edit_error(
+    edited: Array, truth: Array, source: Array | None = None, emphasis: float = 0.0
+) -> Array:
     """Mean absolute difference from the true edit, averaged over scales. b h w c, b h w c -> b.
 
     Besides the pixels themselves, means over 2x2 and 4x4 blocks are compared, so that a lip a
-    pixel off costs less than one that is missing. Sides must be divisible by 4.
+    pixel off costs less than one that is missing.
+
+    Args:
+      edited, truth: ``b h w c``; sides must be divisible by 4.
+      source: ``b h w c``, the face before the edit; needed for ``emphasis`` only.
+      emphasis: errors in the 4x4 blocks that the true edit changes weigh up to
+        ``1 + emphasis`` times as much, because most of a face does not change, and copying it
+        would otherwise be nearly right.
     """
     difference = edited.astype(jnp.float32) - truth
-    b, height, width, c = difference.shape
+    weight = jnp.ones_like(difference[:, ::4, ::4, :1])
+    if source is not None and emphasis:
+        changed = _blocks(jnp.abs(source - truth), 4).mean(axis=-1, keepdims=True)
+        weight += emphasis * jnp.clip(changed / CHANGED, 0, 1)
     errors = []
     for side in (1, 2, 4):
-        blocks = difference.reshape(b, height // side, side, width // side, side, c)
-        errors.append(jnp.abs(blocks.mean(axis=(2, 4))).mean(axis=(1, 2, 3)))
+        weights = weight.repeat(4 // side, axis=1).repeat(4 // side, axis=2)
+        errors.append((weights * jnp.abs(_blocks(difference, side))).mean(axis=(1, 2, 3)))
     return sum(errors[1:], errors[0]) / len(errors)
+
+
+def _blocks(image: Array, side: int) -> Array:
+    """Means over blocks of pixels: b h w c -> b h/side w/side c."""
+    b, height, width, c = image.shape
+    blocks = image.reshape(b, height // side, side, width // side, side, c)
+    return blocks.mean(axis=(2, 4))
 
 
 def motion_variation(motion: Array) -> Array:

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from ganimation_jax import methods
 from ganimation_jax.steps.optimizers import DECAYS
+from ganimation_jax.training.variation import Variation
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def check(cfg: ConfigDict, devices: int) -> None:
     if cfg.decay not in DECAYS:
         raise ValueError(f"decay {cfg.decay!r} is not one of {', '.join(DECAYS)}")
     check_positive(cfg, POSITIVE)
+    Variation.of(cfg.augment)
     methods.load(cfg.method).check(cfg)
 
 

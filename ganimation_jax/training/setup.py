@@ -23,8 +23,8 @@ from ganimation_jax.parallel import processes, sharding
 from ganimation_jax.runs import warm_start
 from ganimation_jax.runs.checkpoint import Checkpoints, any_checkpoint
 from ganimation_jax.runs.load import load_run
-from ganimation_jax.steps import augment, updates
-from ganimation_jax.training import preflight, resident
+from ganimation_jax.steps import updates
+from ganimation_jax.training import preflight, resident, variation
 from ganimation_jax.training.guard import Guard
 from ganimation_jax.training.monitors import Monitors
 from ganimation_jax.training.records import Records
@@ -161,10 +161,10 @@ def compile_steps(
 ) -> tuple[CompiledStep, ...]:
     """The step of each phase under ``jit``: compiled at its first call."""
     unroll = jax.default_backend() == "cpu"
+    changes = variation.Variation.of(cfg.augment)
 
     def build(step: Any) -> CompiledStep:
-        if cfg.augment.tint:
-            step = augment.make_tinted_step(step, cfg.augment.tint)
+        step = variation.make_varied_step(step, changes)
         if cfg.data.resident:
             step = resident.make_resident_step(step)
         return processes.compiled_by_all(
