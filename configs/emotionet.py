@@ -145,6 +145,7 @@ def paper() -> ConfigDict:
     cfg.data.dir = ""
     cfg.data.size = 0  # synthetic only: faces per epoch
     cfg.data.expressions = 1  # synthetic only: pictures per person; 2 or more form pairs
+    cfg.data.labels = False  # synthetic only: draw eight emotions, with labels of all attributes
     cfg.data.paired = 0.0  # fraction of examples whose target image shows the same person
     cfg.data.eyes = CANONICAL_EYES  # eye positions in the crops; default: as cropped by `prepare`
     cfg.data.grey = False  # the faces are grey; edits of photos then change only brightness

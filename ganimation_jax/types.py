@@ -7,7 +7,8 @@ all that training it needs. Nothing else knows the method.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,20 +16,16 @@ import optax
 from flax import struct
 from jax import Array
 
+from ganimation_jax.conditions import Condition as Condition
+from ganimation_jax.conditions import Domain as Domain
+from ganimation_jax.conditions import Sampling as Sampling
+
 Params = Any  # a pytree of arrays
 Nets = dict[str, Params]  # parameters of a model's networks, by name
 Metrics = dict[str, Array]  # flat: "network/term" -> float32 scalar
 
 
 # Data
-
-
-class Condition(NamedTuple):
-    """One entry of the vector that an edit is conditioned on."""
-
-    name: str  # "AU12", "Smiling", "happy"
-    kind: Literal["intensity", "binary", "one_of"] = "intensity"
-    group: str = ""  # conditions "one_of" a group exclude one another
 
 
 class Batch(NamedTuple):
@@ -42,6 +39,7 @@ class Batch(NamedTuple):
     want: Array  # b n, float32: those that the edit is to show
     other: Array | None = None  # b h w 3: a face that shows `want`; in a pair, the same person
     paired: Array | None = None  # b, bool: whether `other` is the true edit of `image`
+    wrong: Array | None = None  # b n, float32: conditions that differ from `have`
 
 
 class ResidentBatch(NamedTuple):
@@ -53,6 +51,7 @@ class ResidentBatch(NamedTuple):
     want: Array  # b n, float32
     other: Array | None = None  # b, int32, place of the face that shows `want`
     paired: Array | None = None  # b, bool
+    wrong: Array | None = None  # b n, float32
 
 
 class Edit(NamedTuple):
@@ -158,16 +157,6 @@ class Phase(NamedTuple):
     step: StepFn
 
 
-class Sampling(NamedTuple):
-    """What the loader draws for a method."""
-
-    batches: int = 1  # in a step
-    noise: float = 0.0  # targets are another face's conditions plus U(-noise, noise)
-    clip: bool = True  # to [0, 1], after the noise
-    flip: bool = True  # mirror half of the images
-    paired: float = 0.0  # share of examples whose target image is of the same person
-
-
 class Monitor(NamedTuple):
     """One way in which training fails, seen in a number made of metrics."""
 
@@ -186,6 +175,17 @@ class DataFacts(NamedTuple):
 
     examples: int
     variance: float  # of the conditions over all examples, mean over the conditions
+    shown: Mapping[str, int] = MappingProxyType({})  # examples that show each condition
+
+    def epoch(self, sampling: Sampling) -> int:
+        """Number of examples in an epoch: of two domains, the faces of the larger."""
+        if sampling.domains is None:
+            return self.examples
+        counts = [
+            self.shown[one.condition] if one.shown else self.examples - self.shown[one.condition]
+            for one in sampling.domains
+        ]
+        return max(counts)
 
 
 class Training(NamedTuple):

@@ -10,10 +10,11 @@ from helpers import ROOT
 
 PACKAGE = ROOT / "ganimation_jax"
 # A room, and the rooms below it that it may import. SHARED may be imported by every room.
-SHARED = {"types", "action_units", "version"}
+SHARED = {"types", "conditions", "action_units", "version"}
 ALLOWED = {
     "version": set(),
     "action_units": set(),
+    "conditions": set(),
     "types": set(),
     "files": set(),
     "media": {"files"},
@@ -136,7 +137,8 @@ def test_optional_packages_are_imported_in_one_file_each():
 
 
 @pytest.mark.parametrize(
-    "room", ["data", "faces", "files", "media", "prepare", "synthetic", "action_units"]
+    "room",
+    ["data", "faces", "files", "media", "prepare", "synthetic", "action_units", "conditions"],
 )
 def test_loaders_never_import_jax(room):
     # Grain imports it by itself today; our modules must not be what stands in the way.

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import pickle
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.conditions import Condition
 from ganimation_jax.data import builders
 from ganimation_jax.data.dataset import Face, FaceDataset, pack
 from ganimation_jax.data.table import Row, write_table
@@ -233,3 +235,52 @@ def test_a_builder_refuses_other_action_units(tmp_path):
     config = tfds.download.DownloadConfig(manual_dir=tmp_path, try_download_gcs=False)
     with pytest.raises(ValueError, match="has the action units AU01 AU12 AU45, the config"):
         builder.download_and_prepare(download_config=config)
+
+
+LABELS = (
+    Condition("Smiling", "binary"),
+    Condition("happy", "one_of", "emotion"),
+    Condition("sad", "one_of", "emotion"),
+)
+
+
+@pytest.mark.parametrize("units", [UNITS, ()])
+def test_labels_round_trip_with_and_without_action_units(tmp_path, units):
+    rows = [(0, 1, 0), (1, 0, 1)]
+    faces = [
+        face._replace(aus=face.aus if units else (), labels=rows[number % 2])
+        for number, face in enumerate(make_faces(tmp_path / "crops"))
+    ]
+    options = {"action_units": units, "image_size": SIZE, "annotator": "a test", "labels": LABELS}
+    assert pack(tmp_path, faces, **options)
+    assert not pack(tmp_path, faces, **options)
+    dataset = FaceDataset(tmp_path, "train")
+    assert dataset.conditions == tuple(Condition(code) for code in units) + LABELS
+    assert dataset.aus_table().shape == (7, len(units))
+    by_id = {face.id: face for face in faces}
+    for row, record in zip(dataset.label_table(), dataset, strict=True):
+        np.testing.assert_array_equal(record["labels"], row, strict=True)
+        np.testing.assert_array_equal(row, np.float32(by_id[record["id"]].labels))
+        assert ("aus" in record) == bool(units)
+    changed = [faces[0]._replace(labels=(1, 1, 0)), *faces[1:]]
+    before = dataset.records_sha256
+    assert pack(tmp_path, changed, **options)
+    assert FaceDataset(tmp_path, "train").records_sha256 != before
+
+
+def test_datasets_from_before_there_were_labels_are_recognised(tmp_path):
+    """The digest was taken before there were labels (commit 2d172e6)."""
+    faces = make_faces(tmp_path / "crops")
+    pack_faces(tmp_path, faces)
+    dataset = FaceDataset(tmp_path, "train")
+    assert dataset.records_sha256[:16] == "11187a68e2176952"
+    assert dataset.labels == ()
+    assert dataset.label_table().shape == (7, 0)
+    metadata = json.loads((tmp_path / "annotated_faces/1.0.0/metadata.json").read_text())
+    assert "labels" not in metadata
+
+
+def test_faces_without_conditions_are_not_packed(tmp_path):
+    faces = [face._replace(aus=()) for face in make_faces(tmp_path / "crops")]
+    with pytest.raises(ValueError, match="need action units or labels"):
+        pack(tmp_path, faces, action_units=(), image_size=SIZE, annotator="a test")

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from ganimation_jax.conditions import Condition, Sampling
 from ganimation_jax.data.pipeline import build_source, evaluation_batches, training_batches
 
 UNITS = ("AU01", "AU04", "AU12")
@@ -11,7 +12,7 @@ UNITS = ("AU01", "AU04", "AU12")
 class Faces:
     """Twenty faces of one colour each; AUs and colour tell which face it is."""
 
-    action_units = UNITS
+    conditions = tuple(Condition(unit) for unit in UNITS)
 
     def __len__(self):
         return 20
@@ -25,10 +26,15 @@ class Faces:
         index = np.arange(20, dtype=np.float32)
         return np.stack([index / 4, 5 - index / 4, np.full(20, 2.5)], axis=1, dtype=np.float32)
 
+    def label_table(self):
+        return np.zeros((20, 0), np.float32)
+
 
 def stream(count, **options):
-    options = {"image_size": 8, "action_units": UNITS, "batch_size": 4, "n_critic": 2} | options
-    batches = training_batches(Faces(), seed=options.pop("seed", 3), **options)
+    options = {"image_size": 8, "conditions": UNITS, "batch_size": 4} | options
+    fields = {key: options.pop(key) for key in Sampling._fields if key in options}
+    sampling = Sampling(**{"batches": 2, "noise": 0.1} | fields)
+    batches = training_batches(Faces(), seed=options.pop("seed", 3), sampling=sampling, **options)
     taken = list(itertools.islice(batches, count))
     batches.close()
     return {name: np.concatenate([batch[name] for batch in taken]) for name in taken[0]}
@@ -86,17 +92,17 @@ def test_parts_of_the_processes_join_to_the_batch_of_one(processes):
 
 
 def test_targets_are_those_of_other_faces_with_noise():
-    exact = stream(20, target_noise=0.0)["want"].reshape(-1, 3)
+    exact = stream(20, noise=0.0)["want"].reshape(-1, 3)
     table = Faces().aus_table() / 5
     assert all((np.abs(table - row).max(axis=1) < 1e-6).any() for row in exact)
     assert len(np.unique(exact[:, 0])) > 15  # many faces serve
-    noisy = stream(200, target_noise=0.1)["want"].reshape(-1, 3)
+    noisy = stream(200, noise=0.1)["want"].reshape(-1, 3)
     noise = noisy[:, 2] - 0.5  # a unit that is 2.5 of 5 in all faces
     assert -0.1 <= noise.min() < -0.09
     assert 0.09 < noise.max() <= 0.1
     assert abs(noise.mean()) < 0.01
     assert noisy.min() == 0  # clipped
-    unclipped = stream(200, target_noise=0.1, clip_targets=False)["want"]
+    unclipped = stream(200, noise=0.1, clip=False)["want"]
     assert unclipped.min() < -0.05
 
 
@@ -108,14 +114,14 @@ def test_half_of_the_images_are_mirrored():
 
 
 def test_a_subset_of_the_action_units_in_its_own_order():
-    batches = stream(3, action_units=("AU12", "AU01"))
+    batches = stream(3, conditions=("AU12", "AU01"))
     np.testing.assert_allclose(batches["have"][..., 0], 0.5)
     np.testing.assert_allclose(batches["have"][..., 1].reshape(-1), faces_of(batches) / 20)
 
 
 def test_unknown_action_units_are_refused():
     with pytest.raises(ValueError, match="AU06"):
-        stream(1, action_units=("AU01", "AU06"))
+        stream(1, conditions=("AU01", "AU06"))
 
 
 def test_images_are_resized():
@@ -124,7 +130,7 @@ def test_images_are_resized():
 
 def test_evaluation_sees_the_first_faces_once_and_the_same_targets_again():
     def run():
-        options = {"image_size": 8, "action_units": UNITS, "batch_size": 4, "seed": 0}
+        options = {"image_size": 8, "conditions": UNITS, "batch_size": 4, "seed": 0}
         return list(evaluation_batches(Faces(), examples=10, **options))
 
     first, again = run(), run()

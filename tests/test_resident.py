@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.conditions import Sampling
 from ganimation_jax.data.pipeline import training_batches
 from ganimation_jax.parallel import sharding
 from ganimation_jax.synthetic.faces import SyntheticFaces
@@ -13,11 +15,13 @@ from ganimation_jax.training import resident
 from ganimation_jax.types import ResidentBatch, to_float
 
 FACES = SyntheticFaces(21, 16)  # not a multiple of the eight devices
-OPTIONS = {"image_size": 16, "batch_size": 8, "n_critic": 2, "seed": 3, "steps": 2}
+OPTIONS = {"image_size": 16, "batch_size": 8, "seed": 3, "steps": 2}
 
 
 def stream(**options):
-    batches = training_batches(FACES, action_units=FACES.action_units, **OPTIONS | options)
+    batches = training_batches(
+        FACES, conditions=ACTION_UNITS, sampling=Sampling(batches=2, noise=0.1), **OPTIONS | options
+    )
     yield from itertools.islice(batches, 3)
     batches.close()
 

@@ -16,7 +16,7 @@ UNITS = ("AU12", "AU04", "AU25")  # a subset, in another order
 @pytest.fixture(scope="module")
 def batch():
     batches = evaluation_batches(
-        FACES, image_size=32, action_units=UNITS, batch_size=8, examples=6, seed=3
+        FACES, image_size=32, conditions=UNITS, batch_size=8, examples=6, seed=3
     )
     return next(iter(batches))
 

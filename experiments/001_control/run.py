@@ -78,7 +78,7 @@ def measure(args, cfg, workdir, panel, embed):
     cfg.evaluate.examples = args.held_out
     edit = functools.partial(jax.jit(run.model.edit), run.used)
     read = functools.partial(jax.jit(run.model.read), run.used)
-    seen = held_out.look(held_out_batches(cfg, faces), edit, read)
+    seen = held_out.look(held_out_batches(cfg, faces, run.names), edit, read)
     columns = [run.names.index(unit) for unit in judges.WELL_JUDGED]
     asked = (seen.want - seen.have)[:, columns]
 

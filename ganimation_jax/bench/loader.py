@@ -7,11 +7,12 @@ from typing import Any
 
 from absl import flags
 
-from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.bench.timing import Times
 from ganimation_jax.bench.workload import Sizes
+from ganimation_jax.conditions import Sampling
 from ganimation_jax.data.dataset import FaceDataset
-from ganimation_jax.data.pipeline import READ_AHEAD, Source, training_batches
+from ganimation_jax.data.examples import Source
+from ganimation_jax.data.pipeline import READ_AHEAD, training_batches
 from ganimation_jax.synthetic.faces import SyntheticFaces
 
 FACES = 512  # synthetic, drawn anew each time
@@ -44,13 +45,12 @@ def run(
 def measure_input(source: Source, sizes: Sizes, workers: int, repeats: int) -> dict[str, Any]:
     """One row: batches drawn as fast as possible, after those that were read ahead."""
     start = time.perf_counter()
-    units = tuple(unit for unit in ACTION_UNITS if unit in source.action_units)
     batches = training_batches(
         source,
         image_size=sizes.image_size,
-        action_units=units,
+        conditions=tuple(one.name for one in source.conditions),
         batch_size=sizes.batch,
-        n_critic=sizes.n_critic,
+        sampling=Sampling(batches=sizes.n_critic, noise=0.1),
         seed=0,
         workers=workers,
     )

@@ -5,7 +5,8 @@ neither needs TensorFlow. The layout under the directory given to both:
 
     annotated_faces/1.0.0/
       annotated_faces-{train,test}.array_record-*   the records, see ``FaceDataset``
-      aus-{train,test}.npy                          all AUs in record order
+      aus-{train,test}.npy                          all AUs in record order, if there are any
+      labels-{train,test}.npy                       all labels in record order, if there are any
       pairs-{train,test}.npy                        groups of aligned faces, where there are any
       metadata.json, features.json, dataset_info.json
       sha256.json                                   digests of all these
@@ -29,6 +30,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
+from ganimation_jax.conditions import Condition, check_labels
 from ganimation_jax.data.pairs import ALONE
 
 NAME = "annotated_faces"
@@ -36,6 +38,8 @@ VERSION = "1.0.0"
 DIGESTS = "sha256.json"  # of the other files, beside them
 SPLITS = ("train", "test")
 DESCRIPTION = "Face crops with the intensities of their facial action units (0-5)."
+# Two tables of a split, by their names in records; a dataset has at least one of them.
+TABLES = ("aus", "labels")
 
 
 class Face(NamedTuple):
@@ -53,6 +57,7 @@ class Face(NamedTuple):
     aus: Sequence[float]  # n, [0, 5]
     transform: Sequence[Sequence[float]]  # 2 3
     jpeg: Path  # square, RGB
+    labels: Sequence[float] = ()  # 0 or 1
 
 
 class Faces(Protocol):
@@ -69,11 +74,13 @@ class FaceDataset:
     """Random access to one split; picklable, so that Grain's workers can hold it.
 
     Record ``i`` is a dictionary: ``jpeg`` bytes of a square RGB picture, ``aus``
-    float32 ``n`` in [0, 5], ``id``, ``person`` (may be empty) and ``source`` text,
-    ``transform`` float32 ``2 3`` from source pixels to crop pixels (see ``Face``).
+    float32 ``n`` in [0, 5], ``labels`` float32 ``m``, 0 or 1, ``id``, ``person`` (may be empty)
+    and ``source`` text, ``transform`` float32 ``2 3`` from source pixels to crop pixels (see
+    ``Face``). A dataset without action units has no ``aus``, one without labels no ``labels``.
 
     Attributes:
       action_units: the codes of the ``n`` columns of ``aus``.
+      labels: the ``m`` columns of ``labels``.
       image_size: the side of every picture in pixels.
       annotator: what measured the action units.
       records_sha256: a digest of the records of all splits.
@@ -100,6 +107,8 @@ class FaceDataset:
             )
         metadata = builder.info.metadata
         self.action_units: tuple[str, ...] = tuple(metadata["action_units"])
+        listed = metadata.get("labels", ())  # datasets from before there were labels have none
+        self.labels: tuple[Condition, ...] = tuple(Condition(**one) for one in listed)
         self.image_size: int = metadata["image_size"]
         self.annotator: str = metadata["annotator"]
         self.records_sha256: str = metadata.get("fingerprint", "")
@@ -117,9 +126,23 @@ class FaceDataset:
             record[key] = record[key].decode()
         return record
 
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The action units, then the labels."""
+        return tuple(Condition(code) for code in self.action_units) + self.labels
+
     def aus_table(self) -> np.ndarray:
         """All AUs in record order, float32 ``len n`` in [0, 5]; decodes no picture."""
-        return np.load(_folder(self.directory) / f"aus-{self.split}.npy")
+        return self._table("aus", len(self.action_units))
+
+    def label_table(self) -> np.ndarray:
+        """All labels in record order, float32 ``len m``, 0 or 1; decodes no picture."""
+        return self._table("labels", len(self.labels))
+
+    def _table(self, name: str, columns: int) -> np.ndarray:
+        if not columns:
+            return np.zeros((len(self), 0), np.float32)
+        return np.load(_folder(self.directory) / f"{name}-{self.split}.npy")
 
     def pair_groups(self) -> np.ndarray | None:
         """The group of each face in record order, int32; None in a dataset without groups.
@@ -144,6 +167,7 @@ def pack(
     action_units: Sequence[str],
     image_size: int,
     annotator: str,
+    labels: Sequence[Condition] = (),
     group_of: Callable[[Face], str] | None = None,
     progress: Progress = lambda faces, count, split: faces,
 ) -> bool:
@@ -159,6 +183,7 @@ def pack(
       action_units: codes of the columns of ``Face.aus``.
       image_size: the side of every picture in pixels.
       annotator: what measured the action units.
+      labels: the columns of ``Face.labels``.
       group_of: names the group in which a face is aligned with others of the same person, or
         gives an empty text. None: no faces are aligned.
       progress: gets the faces of a split, their number and its name, and passes the
@@ -169,15 +194,22 @@ def pack(
 
     Raises:
       OSError: it cannot be written; what was there before is still there.
+      ValueError: there are no faces, or neither action units nor labels; or two labels, or a
+        label and an action unit, have the same name.
     """
     if not faces:
         raise ValueError("no face to pack")
+    if not (action_units or labels):
+        raise ValueError("faces to pack need action units or labels; they have neither")
+    check_labels(labels)
     metadata = {
         "action_units": list(action_units),
         "image_size": image_size,
         "annotator": annotator,
         "fingerprint": _fingerprint(faces),
     }
+    if labels:
+        metadata["labels"] = [one._asdict() for one in labels]
     groups = None if group_of is None else {face.id: group_of(face) for face in faces}
     if groups is not None:
         text = json.dumps(groups, sort_keys=True)
@@ -206,8 +238,10 @@ def pack(
     for split in builder.info.splits:
         # Read back rather than remembered: the tables are in the order of the records.
         records = _open(builder, split)
-        aus = np.stack([record["aus"] for record in records])
-        np.save(_folder(staging) / f"aus-{split}.npy", aus)
+        for name in TABLES:
+            if name in builder.info.features:
+                table = np.stack([record[name] for record in records])
+                np.save(_folder(staging) / f"{name}-{split}.npy", table)
         if groups is not None:
             names = [groups[record["id"].decode()] for record in records]
             np.save(_folder(staging) / f"pairs-{split}.npy", numbered(names))
@@ -267,7 +301,11 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
         return tfds.core.DatasetInfo(
             builder=self,
             description=DESCRIPTION,
-            features=features(self._metadata["image_size"], len(self._metadata["action_units"])),
+            features=features(
+                self._metadata["image_size"],
+                len(self._metadata["action_units"]),
+                len(self._metadata.get("labels", ())),
+            ),
             metadata=tfds.core.MetadataDict(self._metadata),
         )
 
@@ -289,12 +327,17 @@ def numbered(names: Sequence[str]) -> np.ndarray:
     return np.array([known.get(name, ALONE) for name in names], np.int32)
 
 
-def features(image_size: int, action_units: int) -> tfds.features.FeaturesDict:
-    """What a record holds."""
+def features(image_size: int, action_units: int, labels: int = 0) -> tfds.features.FeaturesDict:
+    """What a record holds, of so many action units and labels."""
+    tables = {
+        name: tfds.features.Tensor(shape=(count,), dtype=np.float32)
+        for name, count in zip(TABLES, (action_units, labels), strict=True)
+        if count
+    }
     return tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(image_size, image_size, 3), encoding_format="jpeg"),
-            "aus": tfds.features.Tensor(shape=(action_units,), dtype=np.float32),
+            **tables,
             "id": tfds.features.Text(),
             "person": tfds.features.Text(),
             "source": tfds.features.Text(),
@@ -306,9 +349,10 @@ def features(image_size: int, action_units: int) -> tfds.features.FeaturesDict:
 def examples(faces: Iterable[Face]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Faces as TFDS wants them: key and record."""
     for face in faces:
+        tables = {"aus": face.aus, "labels": face.labels}
         record = {
             "image": face.jpeg,  # a path: TFDS stores the file's bytes as they are
-            "aus": np.asarray(face.aus, np.float32),
+            **{name: np.asarray(one, np.float32) for name, one in tables.items() if len(one)},
             "id": face.id,
             "person": face.person,
             "source": face.source,
@@ -339,6 +383,8 @@ def _fingerprint(faces: Iterable[Face]) -> str:
     """Changes with anything in the records."""
     digest = hashlib.sha256()
     for face in faces:
-        digest.update(repr(face._replace(jpeg=Path())).encode())
+        text = repr(face._replace(jpeg=Path()))
+        # Without labels as it was before there were labels: packed datasets stay as they are.
+        digest.update(text.replace(", labels=())", ")").encode())
         digest.update(hashlib.sha256(face.jpeg.read_bytes()).digest())
     return digest.hexdigest()

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from ganimation_jax.data.pipeline import Source
+from ganimation_jax.data.examples import Source
 
 
 def fingerprint(source: Source) -> str:
@@ -19,7 +19,12 @@ def fingerprint(source: Source) -> str:
     table = np.ascontiguousarray(source.aus_table(), np.dtype("<f4"))
     # Of the records, pictures included: written by `prepare` when it packs them.
     records = getattr(source, "records_sha256", "")
-    facts = (tuple(source.action_units), len(source), table.shape, records)
+    units = tuple(one.name for one in source.conditions if one.kind == "intensity")
+    facts = (units, len(source), table.shape, records)
     digest = hashlib.sha256(repr(facts).encode())
     digest.update(table.tobytes())
+    # Nothing is added without labels: runs from before there were labels resume.
+    if labels := [tuple(one) for one in source.conditions if one.kind != "intensity"]:
+        digest.update(repr(labels).encode())
+        digest.update(np.ascontiguousarray(source.label_table(), np.dtype("<f4")).tobytes())
     return digest.hexdigest()[:16]

@@ -9,16 +9,20 @@ import grain
 import numpy as np
 from ml_collections import ConfigDict
 
-from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
+from ganimation_jax.conditions import Domain, Sampling, describe, places, resolve
 from ganimation_jax.data.dataset import FaceDataset
 from ganimation_jax.data.examples import (
-    Decode,
+    DrawFrom,
     DrawOther,
+    DrawWrong,
     Fetch,
     Locate,
-    Mirror,
+    Permute,
     Retarget,
     Source,
+    Variation,
+    Vary,
+    full_table,
 )
 from ganimation_jax.data.pairs import Pairs
 from ganimation_jax.synthetic.faces import SyntheticFaces
@@ -31,19 +35,14 @@ def training_batches(
     source: Source,
     *,
     image_size: int,
-    action_units: tuple[str, ...],
+    conditions: tuple[str, ...],
     batch_size: int,
-    n_critic: int,
+    sampling: Sampling,
     seed: int,
-    target_noise: float = 0.1,
-    clip_targets: bool = True,
-    flip: bool = True,
     workers: int = 0,
     start: int = 0,
     steps: int = 1,
     resident: bool = False,
-    others: bool = False,
-    paired: float = 0.0,
     process: int = 0,
     processes: int = 1,
 ) -> grain.DatasetIterator:
@@ -52,58 +51,37 @@ def training_batches(
     Args:
       source: of faces.
       image_size: images of another size are resized.
-      action_units: those to train on, in this order.
+      conditions: names of those to train on, in this order.
       batch_size: over all processes; each yields its ``batch_size / processes``, and joined
         in order of ``process`` the parts are the batch that a single process would yield.
-      n_critic: batches in each yielded element.
+      sampling: what to draw; ``sampling.batches`` of these make a training step.
       seed: of everything random.
-      target_noise, clip_targets, flip: see ``Retarget``.
       workers: processes that decode; 0 decodes in threads.
       start: steps to pass over, at no cost.
       steps: training steps in each yielded element, a leading axis of their own.
       resident: images are on the devices already: only say which, in the same order.
-      others: also yield the face that shows what is wanted. The stream is then another one.
-      paired: share of the examples in which that face is the same person's; above 0 it
-        implies ``others``.
       process, processes: this process among all.
 
     Yields:
-      ``image`` uint8 ``steps n_critic b h w 3``; ``have`` and ``want`` float32
-      ``steps n_critic b n``. With ``others``, the image ``other`` and ``paired`` bool
-      ``steps n_critic b``. If ``resident``, in place of images their numbers, ``face`` and
-      ``other`` int32 ``steps n_critic b``, and ``flip`` bool.
+      ``image`` uint8 ``steps batches b h w 3``; ``have`` and ``want`` float32
+      ``steps batches b n``. With ``sampling.paired`` the image ``other`` and ``paired`` bool
+      ``steps batches b``, with ``domains`` the image ``other``, with ``wrong`` these conditions.
+      If ``resident``, in place of images their numbers, ``face`` and ``other`` int32
+      ``steps batches b``, and ``flip`` bool.
 
     Raises:
-      ValueError: an action unit is not annotated; or pairs are asked for, and the source
-        has none.
+      ValueError: a condition is not annotated; the fields of ``sampling`` exclude each other;
+        or the source has no pairs, or no faces of a domain, where they are asked for.
     """
-    columns = positions(action_units, source.action_units)
-    table = source.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM)
-    if others or paired:
-        draw = DrawOther(
-            table, pairs_of(source, table, paired), paired, target_noise, clip_targets, flip
-        )
-        faces = grain.MapDataset.source(range(len(source))).seed(seed).shuffle().repeat()
-        dataset = faces.random_map(draw)
-        if not resident:
-            dataset = dataset.map(Fetch(source, image_size))
-    else:
-        # The published stream: its draws depend on the order of these stages.
-        faces = grain.MapDataset.source(range(len(source)) if resident else source)
-        dataset = (
-            faces.seed(seed)
-            .shuffle()
-            .repeat()
-            .map(Locate(table) if resident else Decode(image_size, columns))
-            .random_map(Retarget(table, target_noise, clip_targets, flip))
-        )
-        if not resident:
-            dataset = dataset.map(Mirror())
+    table = table_of(source, conditions)
+    dataset = _examples(source, table, batch_size, sampling, seed)
+    if not resident:
+        dataset = dataset.map(Fetch(source, image_size))
     dataset = (
         dataset
         # Whole batches only: there is no end, and counting a rest overflows.
         .batch(batch_size // processes, drop_remainder=True)[process::processes]
-        .batch(n_critic, drop_remainder=True)[start:]
+        .batch(sampling.batches, drop_remainder=True)[start:]
         .batch(steps, drop_remainder=True)
         .to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=READ_AHEAD))
     )
@@ -112,16 +90,73 @@ def training_batches(
     return iter(dataset)
 
 
-def pairs_of(source: Source, table: np.ndarray, share: float) -> Pairs | None:
-    """The pairs in a source; None if none are asked for.
+def _examples(
+    source: Source, table: np.ndarray, batch_size: int, sampling: Sampling, seed: int
+) -> grain.MapDataset:
+    """The endless stream of examples, with the numbers of faces in place of images."""
+    vary = Variation(sampling.noise, sampling.clip, sampling.flip)
+    modes = {"paired": sampling.paired, "permute": sampling.permute, "domains": sampling.domains}
+    if len(chosen := [name for name, value in modes.items() if value]) > 1:
+        raise ValueError(f"sampling by {' and '.join(chosen)} at once: choose one")
+    if sampling.domains:
+        first, second = (members(source, domain) for domain in sampling.domains)
+        dataset = _shuffled(first, seed).random_map(DrawFrom(table, second, vary))
+    elif sampling.permute:
+        faces = _shuffled(range(len(source)), seed)
+        permuted = faces.map_with_index(Permute(faces, table, batch_size, seed))
+        dataset = permuted.random_map(Vary(vary))
+    elif sampling.paired:
+        draw = DrawOther(table, pairs_of(source, table, sampling.paired), sampling.paired, vary)
+        dataset = _shuffled(range(len(source)), seed).random_map(draw)
+    else:
+        # The published stream: its draws depend on the order of these stages.
+        located = _shuffled(range(len(source)), seed).map(Locate(table))
+        dataset = located.random_map(Retarget(table, vary))
+    return dataset.random_map(DrawWrong(table)) if sampling.wrong else dataset
+
+
+def _shuffled(numbers: range | np.ndarray, seed: int) -> grain.MapDataset:
+    return grain.MapDataset.source(numbers).seed(seed).shuffle().repeat()
+
+
+def table_of(source: Source, conditions: tuple[str, ...]) -> np.ndarray:
+    """Some conditions of all faces, float32 ``len n`` in [0, 1].
 
     Raises:
-      ValueError: some are asked for, and there are none.
+      ValueError: one is not annotated.
+    """
+    return full_table(source)[:, places(conditions, source.conditions)]
+
+
+def members(source: Source, domain: Domain) -> np.ndarray:
+    """The numbers of the faces of a domain.
+
+    Raises:
+      ValueError: the source does not have the condition, or no such face.
+    """
+    numbers = np.flatnonzero(domain.members(full_table(source), source.conditions))
+    if not len(numbers):
+        shows = "shows" if domain.shown else "lacks"
+        raise ValueError(
+            f"no face of {source} {shows} {domain.condition}; it has {describe(source.conditions)}"
+        )
+    return numbers
+
+
+def shown(source: Source) -> dict[str, int]:
+    """The number of faces that show each condition of a source."""
+    table, conditions = full_table(source), source.conditions
+    return {one.name: int(Domain(one.name).members(table, conditions).sum()) for one in conditions}
+
+
+def pairs_of(source: Source, table: np.ndarray, share: float) -> Pairs:
+    """The pairs in a source.
+
+    Raises:
+      ValueError: there are none, or ``share`` is not a share.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"data.paired is {share}: it is a share, from 0 to 1")
-    if not share:
-        return None
     groups = source.pair_groups()
     pairs = None if groups is None else Pairs(groups, table)
     if pairs is None or not pairs.share:
@@ -136,7 +171,7 @@ def evaluation_batches(
     source: Source,
     *,
     image_size: int,
-    action_units: tuple[str, ...],
+    conditions: tuple[str, ...],
     batch_size: int,
     examples: int,
     seed: int,
@@ -151,33 +186,27 @@ def evaluation_batches(
       As ``training_batches``, without the leading axes, noise and flips; the last batch
       may be short.
     """
-    columns = positions(action_units, source.action_units)
-    table = source.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM)
-    first = min(examples, len(source))
+    table = table_of(source, conditions)
+    vary = Variation(noise=0.0, clip=False, flip=False)
+    numbers = grain.MapDataset.source(range(len(source))).seed(seed)[: min(examples, len(source))]
     if paired:
-        draw = DrawOther(table, pairs_of(source, table, 1.0), 1.0, 0.0, clip=False, flip=False)
-        numbers = grain.MapDataset.source(range(len(source))).seed(seed)[:first]
-        dataset = numbers.random_map(draw).map(Fetch(source, image_size))
+        dataset = numbers.random_map(DrawOther(table, pairs_of(source, table, 1.0), 1.0, vary))
     else:
-        dataset = (
-            grain.MapDataset.source(source)
-            .seed(seed)[:first]
-            .map(Decode(image_size, columns))
-            .random_map(Retarget(table, noise=0.0, clip=False, flip=False))
-            .map(Mirror())
-        )
-    dataset = dataset.batch(batch_size, drop_remainder=False)
+        dataset = numbers.map(Locate(table)).random_map(Retarget(table, vary))
+    dataset = dataset.map(Fetch(source, image_size)).batch(batch_size, drop_remainder=False)
     # By default 500 batches are read ahead.
     ahead = grain.ReadOptions(num_threads=2, prefetch_buffer_size=READ_AHEAD)
     return iter(dataset.to_iter_dataset(ahead))
 
 
-def held_out_batches(cfg: ConfigDict, faces: Source) -> grain.DatasetIterator:
+def held_out_batches(
+    cfg: ConfigDict, faces: Source, conditions: tuple[str, ...]
+) -> grain.DatasetIterator:
     """The held-out faces that ``cfg`` asks to evaluate on: see ``evaluation_batches``."""
     return evaluation_batches(
         faces,
         image_size=cfg.image_size,
-        action_units=cfg.action_units,
+        conditions=conditions,
         batch_size=cfg.evaluate.batch_size,
         examples=cfg.evaluate.examples,
         seed=cfg.seed,
@@ -201,8 +230,32 @@ def build_source(cfg: ConfigDict, split: str) -> Source:
     if data.source == "synthetic":
         if data.size < 1:
             raise ValueError(f"data.size {data.size}: synthetic faces need a number, such as 4096")
+        # Configs of runs from before there were labels have no such field.
+        options = (data.expressions, data.get("labels", False))
         if split == "train":
-            return SyntheticFaces(data.size, cfg.image_size, cfg.seed, data.expressions)
+            return SyntheticFaces(data.size, cfg.image_size, cfg.seed, *options)
         held_out = cfg.seed + HELD_OUT_SEED
-        return SyntheticFaces(cfg.evaluate.examples, cfg.image_size, held_out, data.expressions)
+        return SyntheticFaces(cfg.evaluate.examples, cfg.image_size, held_out, *options)
     raise ValueError(f"data.source {data.source!r} is neither faces nor synthetic")
+
+
+def resolve_conditions(cfg: ConfigDict, faces: Source) -> ConfigDict:
+    """The config with ``conditions`` spelled out as ``conditions.parse`` reads them.
+
+    A config without that field is returned as it is.
+
+    Raises:
+      ValueError: ``faces`` do not have them; the message lists those that they have.
+    """
+    if "conditions" not in cfg:
+        return cfg
+    resolved = cfg.copy_and_resolve_references()
+    try:
+        found = resolve(cfg.conditions, faces.conditions)
+    except ValueError as error:
+        unlabelled = cfg.data.source == "synthetic" and not cfg.data.get("labels", False)
+        hint = "; set data.labels=True to draw faces with emotions and attributes" * unlabelled
+        raise ValueError(f"conditions: {error}{hint}") from error
+    with resolved.ignore_type():
+        resolved.conditions = tuple(str(one) for one in found)
+    return resolved

@@ -62,7 +62,7 @@ def evaluate(
     """
     run = load_run(model or workdir)
     cfg = cfg.copy_and_resolve_references()
-    cfg.image_size, cfg.action_units = run.image_size, run.names
+    cfg.image_size = run.image_size
     faces = build_source(cfg, "test")
     nets = jax.device_put(run.used)
     edit = functools.partial(jax.jit(run.model.edit), nets)
@@ -70,7 +70,7 @@ def evaluate(
     name = Path(model or workdir.resolve()).name
     suffix = suffix_for(workdir, model, name)
 
-    seen = held_out.look(held_out_batches(cfg, faces), edit, read)
+    seen = held_out.look(held_out_batches(cfg, faces, run.names), edit, read)
     if write_edits:
         judges.write_images(workdir / f"edits{suffix}", seen.edited)
         log.info("%d edits in %s", len(seen.edited), workdir / f"edits{suffix}")

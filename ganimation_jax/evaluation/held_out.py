@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ganimation_jax.data.pipeline import Source
+from ganimation_jax.data.examples import Source
 from ganimation_jax.synthetic.faces import SyntheticFaces
 from ganimation_jax.types import Edit, to_float
 

@@ -141,15 +141,15 @@ def skin_color(identity: Identity) -> Color:
     return float(red), float(green + 0.6 * warm), float(blue - warm)
 
 
-_HAIR_COLORS = (
-    (0.07, 0.06, 0.06),
-    (0.14, 0.09, 0.07),
-    (0.26, 0.16, 0.10),
-    (0.42, 0.26, 0.14),
-    (0.72, 0.55, 0.33),
-    (0.56, 0.25, 0.12),
-    (0.58, 0.57, 0.56),
-)
+HAIR_COLORS: dict[str, tuple[Color, ...]] = {
+    "Black_Hair": ((0.07, 0.06, 0.06),),
+    "Brown_Hair": ((0.14, 0.09, 0.07), (0.26, 0.16, 0.10), (0.42, 0.26, 0.14)),
+    "Blond_Hair": ((0.72, 0.55, 0.33),),
+    "Red_Hair": ((0.56, 0.25, 0.12),),
+    "Gray_Hair": ((0.58, 0.57, 0.56),),
+}
+HAIR_SHADES = (0.8, 1.2)  # how much lighter or darker than these colours hair may be
+_HAIR_COLORS = tuple(color for colors in HAIR_COLORS.values() for color in colors)
 _IRIS_COLORS = (
     (0.24, 0.14, 0.08),
     (0.40, 0.26, 0.13),
@@ -187,7 +187,7 @@ class _Draws:
     def shade_of(self, options: Sequence[Color]) -> Color:
         """One of the colours, a little lighter or darker."""
         red, green, blue = self.choice(options)
-        light = self.uniform(0.8, 1.2)
+        light = self.uniform(*HAIR_SHADES)
         return (min(red * light, 1.0), min(green * light, 1.0), min(blue * light, 1.0))
 
     def any_color(self) -> Color:

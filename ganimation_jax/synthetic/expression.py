@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
+from ganimation_jax.action_units import ACTION_UNITS, EXPRESSIONS, OPENFACE_MAXIMUM
 from ganimation_jax.synthetic.drawing import Array
 
 
@@ -115,3 +115,19 @@ def sample_aus(rng: np.random.Generator) -> Array:
     latent = _MIXING @ rng.standard_normal(len(ACTION_UNITS))
     intensity = scale * np.maximum(latent - threshold, 0) ** power
     return np.minimum(intensity / OPENFACE_MAXIMUM, 1).astype(np.float32)
+
+
+STRENGTH = (0.5, 0.9)  # intensities of the units of an emotion
+BACKGROUND = 0.2  # what is left of a random expression in the other units
+
+
+def sample_emotion(rng: np.random.Generator, emotion: str) -> Array:
+    """Sample an expression of an emotion: float32 [17] in [0, 1].
+
+    The units of the emotion's prototype (`EXPRESSIONS`; none for "neutral") are clearly active.
+    A random expression, much weakened, varies the others.
+    """
+    aus = BACKGROUND * sample_aus(rng)
+    places = [ACTION_UNITS.index(unit) for unit in EXPRESSIONS.get(emotion, ())]
+    aus[places] = rng.uniform(*STRENGTH, len(places))
+    return aus.astype(np.float32)

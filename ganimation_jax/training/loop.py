@@ -113,7 +113,7 @@ class Look:
             evaluation_batches(
                 parts.held_out,
                 image_size=cfg.image_size,
-                action_units=parts.model.names,
+                conditions=parts.model.names,
                 batch_size=SAMPLE_FACES,
                 examples=SAMPLE_FACES,
                 seed=cfg.seed,
@@ -136,7 +136,9 @@ class Look:
         nets = self._to_one_device(state.used)
         edit = functools.partial(self._edit, nets)
         read = None if self._read is None else functools.partial(self._read, nets)
-        seen = held_out.look(held_out_batches(self._cfg, parts.held_out), edit, read)
+        seen = held_out.look(
+            held_out_batches(self._cfg, parts.held_out, parts.model.names), edit, read
+        )
         subject = held_out.Subject(seen, parts.held_out, parts.model.names, edit, read)
         scores = {one.key: one.value for part in suite.quick(subject) for one in part.scores}
         parts.records.write(images, scores, CONSOLE_SCORES)

@@ -64,7 +64,7 @@ def look_up(faces: Array, batch: ResidentBatch) -> Batch:
         return jnp.where(batch.flip[..., None, None, None], found[..., ::-1, :], found)
 
     other = None if batch.other is None else images(batch.other)
-    return Batch(images(batch.face), batch.have, batch.want, other, batch.paired)
+    return Batch(images(batch.face), batch.have, batch.want, other, batch.paired, batch.wrong)
 
 
 def make_resident_step(step: StepFn) -> Callable[..., Any]:

@@ -8,15 +8,20 @@ from typing import Any, NamedTuple
 
 import grain
 import jax
-import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ganimation_jax import methods
-from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
+from ganimation_jax.data.examples import Source
 from ganimation_jax.data.fingerprint import fingerprint
-from ganimation_jax.data.pipeline import Source, build_source, training_batches
+from ganimation_jax.data.pipeline import (
+    build_source,
+    resolve_conditions,
+    shown,
+    table_of,
+    training_batches,
+)
 from ganimation_jax.files import lock
 from ganimation_jax.logs.writer import Writer
 from ganimation_jax.parallel import processes, sharding
@@ -86,15 +91,17 @@ def setup(cfg: ConfigDict, workdir: Path, stack: contextlib.ExitStack) -> tuple[
       OSError: ``workdir`` cannot be written, or another run is at work in it.
     """
     mesh = sharding.make_mesh(cfg.mesh.fsdp)
+    faces, held_out = build_source(cfg, "train"), build_source(cfg, "test")
+    cfg = resolve_conditions(cfg, faces)
     preflight.check(cfg, mesh.size)
     if processes.is_first():
         workdir.mkdir(parents=True, exist_ok=True)
         stack.enter_context(lock.hold(workdir))
-    faces, held_out = build_source(cfg, "train"), build_source(cfg, "test")
     method = methods.load(cfg.method)
     model: Model = method.model(cfg)
-    training: Training = method.training(cfg, facts_of(faces, model))
-    schedule = Schedule.of(cfg, training, len(faces))
+    facts = facts_of(faces, model)
+    training: Training = method.training(cfg, facts)
+    schedule = Schedule.of(cfg, training, facts.epoch(training.sampling))
     init = updates.make_init(model, training.optimizers, training.init_memory)
     shapes = jax.eval_shape(init, jax.random.key(0))
     shardings = sharding.state_sharding(mesh, shapes)
@@ -151,9 +158,8 @@ def setup(cfg: ConfigDict, workdir: Path, stack: contextlib.ExitStack) -> tuple[
 
 def facts_of(faces: Source, model: Model) -> DataFacts:
     """What a method may know of the training faces."""
-    columns = positions(model.names, faces.action_units)
-    table = faces.aus_table()[:, columns] / np.float32(OPENFACE_MAXIMUM)
-    return DataFacts(len(faces), float(table.var(axis=0).mean()))
+    table = table_of(faces, model.names)
+    return DataFacts(len(faces), float(table.var(axis=0).mean()), shown(faces))
 
 
 def compile_steps(
@@ -239,18 +245,13 @@ def fresh_state(
 
 def stream(cfg: ConfigDict, parts: Parts, start: int) -> grain.DatasetIterator:
     """The loader's batches from the step ``start`` on; close it."""
-    sampling = parts.sampling
     return training_batches(
         parts.faces,
         image_size=cfg.image_size,
-        action_units=parts.model.names,
+        conditions=parts.model.names,
         batch_size=cfg.batch_size,
-        n_critic=sampling.batches,
+        sampling=parts.sampling,
         seed=cfg.seed,
-        target_noise=sampling.noise,
-        clip_targets=sampling.clip,
-        flip=sampling.flip,
-        paired=sampling.paired,
         workers=cfg.data.workers,
         start=start,
         steps=cfg.steps_per_call,
