@@ -140,6 +140,10 @@ def paper() -> ConfigDict:
     cfg.loss.attention_norm = "l2"
     cfg.loss.separate_penalty = False
 
+    # Terms that compare faces by a frozen network's features, beside loss.cycle and loss.paired or,
+    # where those are 0, instead of them. lpips, vgg16 or face_resnet; 0: none, as in the paper.
+    cfg.perceptual = ConfigDict({"network": "lpips", "cycle": 0.0, "paired": 0.0})
+
     cfg.data = ConfigDict()
     cfg.data.source = "faces"  # faces: a prepared directory; synthetic: drawn on the fly
     cfg.data.dir = ""

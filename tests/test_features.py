@@ -10,7 +10,7 @@ from PIL import Image
 
 from ganimation_jax.evaluation import identity_distance
 from ganimation_jax.faces.crops import CANONICAL_EYES
-from ganimation_jax.features import face_resnet, lpips, vgg16
+from ganimation_jax.features import face_resnet, lpips, perceptual, vgg16
 from ganimation_jax.features.batches import in_batches
 from ganimation_jax.features.layers import average_pool, make_layer, max_pool
 from ganimation_jax.files import assets, pickles
@@ -101,19 +101,33 @@ def torch_images(images):
 IMAGENET_SHIFT, IMAGENET_SCALE = (0.030, 0.088, 0.188), (0.458, 0.448, 0.450)  # LPIPS, in [-1, 1]
 
 
+def random_vgg16():
+    sizes = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
+    return tuple(random_layer(i, o, 3) for i, o in itertools.pairwise(sizes))
+
+
 @pytest.mark.torch
 def test_vgg16_against_torch():
     torch = pytest.importorskip("torch")
-    sizes = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
-    layers = [random_layer(i, o, 3) for i, o in itertools.pairwise(sizes)]
+    layers = random_vgg16()
     images = RNG.uniform(-1, 1, (2, 35, 24, 3)).astype(np.float32)
-    x = torch_images((images + IMAGENET_SHIFT) / IMAGENET_SCALE).float()
+    x, maps = torch_images((images + IMAGENET_SHIFT) / IMAGENET_SCALE).float(), []
     for index, layer in enumerate(layers):
         if index in (2, 4, 7):
+            maps.append(x)
             x = torch.nn.functional.max_pool2d(x, 2)
         x = torch_conv(layer, x, padding=1).relu()
-    got = jax.jit(vgg16.features)(tuple(layers), images)
+    got = jax.jit(vgg16.features)(layers, images)
     np.testing.assert_allclose(got, x.mean((2, 3)), atol=1e-4 * float(x.mean()))
+    assert_same_maps(jax.jit(vgg16.maps)(layers, images), [*maps, x])
+
+
+def assert_same_maps(got, want):
+    """Ours against PyTorch's."""
+    for ours, theirs in zip(got, want, strict=True):
+        np.testing.assert_allclose(
+            ours, theirs.permute(0, 2, 3, 1), atol=1e-4 * float(theirs.abs().mean())
+        )
 
 
 def random_lpips():
@@ -160,10 +174,11 @@ def test_face_resnet_against_torch():
     chips = RNG.integers(0, 256, (2, 150, 150, 3)).astype(np.uint8)
     x = torch_images((chips - np.array([122.782, 117.001, 104.298])) / 256).float()
     x = torch.nn.functional.max_pool2d(torch_conv(params.layers[0], x, 2).relu(), 3, 2)
-    sizes = [x.shape[-1]]
+    sizes, maps = [x.shape[-1]], []
     for block in range(14):
         first, second = params.layers[1 + 2 * block : 3 + 2 * block]
-        down = block in (3, 7, 10, 13)
+        if down := block in (3, 7, 10, 13):
+            maps.append(x)
         y = torch_conv(first, x, 2 if down else 1, 0 if down else 1).relu()
         y = torch_conv(second, y, padding=1)
         x = pool(x, 2) if down else x
@@ -174,8 +189,72 @@ def test_face_resnet_against_torch():
         sizes.append(x.shape[-1])
     assert sizes == [35] * 4 + [17] * 4 + [8] * 3 + [4] * 3 + [2]
     want = x.mean((2, 3)) @ torch.tensor(np.array(params.projection))
-    got = jax.jit(face_resnet.describe)(params, to_float(jnp.asarray(chips)))
+    got, found = jax.jit(lambda *x: (face_resnet.describe(*x), face_resnet.maps(*x)))(
+        params, to_float(jnp.asarray(chips))
+    )
     np.testing.assert_allclose(got, want, atol=1e-4 * float(want.std()))
+    assert_same_maps(found, [*maps, x])
+
+
+# --- Distances made of them, for losses
+
+
+def test_content_error_by_numpy():
+    a, b = (
+        [RNG.normal(size=(2, side, side, side)).astype(np.float32) for side in (5, 3)]
+        for _ in range(2)
+    )
+    got = perceptual.content_error(tuple(a), tuple(b), (1.0, 0.25))
+    sizes = 5**3, 3**3
+    want = [
+        sum(
+            weight * np.linalg.norm(x[i] - y[i]) ** 2 / (2 * size)
+            for x, y, weight, size in zip(a, b, (1, 0.25), sizes, strict=True)
+        )
+        for i in range(2)
+    ]
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lpips", "vgg16", "face_resnet"])
+def test_a_distance_is_zero_for_equal_images_and_grows_with_noise(name):
+    params = {"lpips": random_lpips, "face_resnet": random_resnet, "vgg16": random_vgg16}[name]()
+    between = jax.jit(perceptual.distance(name).between)
+    a = RNG.uniform(-1, 1, (1, 36, 36, 3)).astype(np.float32)
+    noise = RNG.normal(size=a.shape).astype(np.float32)
+    found = [between(params, a, a + share * noise).item() for share in (0, 0.02, 0.1, 0.3)]
+    assert found[0] == 0
+    assert found == sorted(found)
+    np.testing.assert_allclose(between(params, a + noise, a), between(params, a, a + noise))
+
+
+def test_pick_counts_stages_from_the_image():
+    picked = perceptual.pick(lambda params, image: (image + 1, image + params), (2, 0))
+    np.testing.assert_array_equal(picked(5, np.zeros(2)), [[5, 5], [0, 0]])
+
+
+def test_unknown_networks_are_refused():
+    with pytest.raises(ValueError, match="'vgg19' is not one of lpips, vgg16, face_resnet"):
+        perceptual.distance("vgg19")
+    with pytest.raises(ValueError, match="'lpips' is not one of vgg16, face_resnet"):
+        perceptual.network("lpips")
+
+
+@needs(vgg16)
+@needs(face_resnet)
+@needs(lpips)
+def test_networks_load_what_their_maps_need():
+    image = jax.ShapeDtypeStruct((2, 36, 36, 3), np.float32)
+    for name, channels in (
+        ("vgg16", [64, 128, 256, 512]),
+        ("face_resnet", [32, 64, 128, 256, 256]),
+    ):
+        network = perceptual.network(name)
+        maps = jax.eval_shape(network.maps, network.load(), image)
+        assert [found.shape[-1] for found in maps] == channels
+        assert len(maps) == network.stages >= max(network.late)
+        distance = perceptual.distance(name)
+        assert jax.eval_shape(distance.between, distance.load(), image, image).shape == (2,)
 
 
 # --- The real weights say what the original programs say

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers import SIZE, UNITS
 
+from configs import emotionet
 from ganimation_jax.methods import ganimation
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
@@ -223,3 +224,51 @@ def test_without_a_cycle_the_way_back_is_not_computed():
     score, read = critic.apply({"params": nets["critic"]}, edit.image)
     want = -0.5 * score.mean() + 3 * jnp.square(read - PAIRED.want).mean()
     np.testing.assert_allclose(loss, want, rtol=1e-4)
+
+
+def squares(frozen, a, b):
+    """A distance whose one frozen parameter is a factor."""
+    return frozen * jnp.square(a - b).mean((1, 2, 3))
+
+
+def test_distances_of_features_join_those_of_pixels():
+    critic = Critic(UNITS, width=4)
+    nets = {
+        "generator": GENERATOR.init(jax.random.key(0), PAIRED.image, PAIRED.want, PAIRED.have)[
+            "params"
+        ],
+        "critic": critic.init(jax.random.key(1), PAIRED.image)["params"],
+    }
+    frozen = jnp.float32(3)
+    given = Given(nets, PAIRED, (), jax.random.key(2), frozen, ())
+    there = ganimation.edit(GENERATOR, nets, PAIRED.image, PAIRED.want, PAIRED.have)
+    back = ganimation.edit(GENERATOR, nets, there.image, PAIRED.have, PAIRED.want)
+    cycle = 5 * squares(frozen, back.image, PAIRED.image).mean()
+    paired = 7 * squares(frozen, there.image, PAIRED.other)[0]  # the other is no pair
+    for pixels in (0.0, 10.0):
+        weights = ganimation.LossWeights(cycle=pixels, paired=pixels)
+        alone, with_features = (
+            ganimation.objectives(GENERATOR, critic, weights, perceptual=terms)
+            for terms in (ganimation.ONLY_PIXELS, ganimation.Perceptual(squares, 5.0, 7.0))
+        )
+        loss, aux = with_features.generator(nets, given)
+        np.testing.assert_allclose(aux.metrics["generator/perceptual_cycle"], cycle, rtol=1e-5)
+        np.testing.assert_allclose(aux.metrics["generator/perceptual_paired"], paired, rtol=1e-5)
+        assert ("generator/cycle" in aux.metrics) == bool(pixels)
+        if pixels:  # the attention of the way back is in both
+            plain, _ = alone.generator(nets, given)
+            np.testing.assert_allclose(loss, plain + cycle + paired, rtol=1e-5)
+
+
+def test_the_config_of_perceptual_terms():
+    cfg = emotionet.get_config()
+    load_frozen, terms = ganimation.features(cfg)
+    assert (load_frozen(), terms) == ((), ganimation.ONLY_PIXELS)
+    cfg.perceptual.update(network="vgg16", cycle=0.5)
+    assert ganimation.features(cfg)[1].cycle == 0.5
+    cfg.perceptual.network = "vgg"
+    with pytest.raises(ValueError, match="'vgg' is not one of lpips, vgg16, face_resnet"):
+        ganimation.check(cfg)
+    cfg.perceptual.update(network="vgg16", cycle=-1.0)
+    with pytest.raises(ValueError, match="perceptual.cycle is -1.0; it must not be negative"):
+        ganimation.check(cfg)

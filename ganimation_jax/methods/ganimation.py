@@ -1,15 +1,19 @@
 """GANimation (Pumarola et al., ECCV 2018)."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from ml_collections import ConfigDict
 
+from ganimation_jax.features import perceptual
 from ganimation_jax.methods.ganimation_losses import (
+    ONLY_PIXELS,
     LossWeights,
     Objectives,
+    Perceptual,
     edit,
     judge,
     objectives,
@@ -31,6 +35,7 @@ from ganimation_jax.types import (
     Model,
     Nets,
     Optimizer,
+    Params,
     Phase,
     Sampling,
     StepFn,
@@ -108,7 +113,8 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
     # Configs of runs from before some of these weights existed have the paper's.
     weights = LossWeights(**{k: loss.pop(k) for k in LossWeights._fields if k in loss})
     augment = augmentation.build(cfg.augment)
-    aims = objectives(*networks(cfg), weights, **loss, augment=augment)
+    load_frozen, terms = features(cfg)
+    aims = objectives(*networks(cfg), weights, **loss, augment=augment, perceptual=terms)
     by_name = build_optimizers(cfg, facts.examples)
     unroll, first = layers.on_cpu(), cfg.get("pairs_first", 0.0)
     adversarial = step(aims, by_name, ema_decay=cfg.ema_decay, unroll=unroll)
@@ -127,6 +133,7 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
             paired=cfg.data.get("paired", 0.0),
         ),
         optimizers=by_name,
+        load_frozen=load_frozen,
         monitors=(
             *monitors.of_attention(),
             *monitors.of_edits(),
@@ -139,6 +146,24 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
         ),
         console=CONSOLE,
     )
+
+
+def features(cfg: ConfigDict) -> tuple[Callable[[], Params], Perceptual]:
+    """What loads the frozen network of ``cfg.perceptual``, and the terms that use it.
+
+    Raises:
+      ValueError: there is no such network, or a weight is negative.
+    """
+    # Configs of runs from before these terms existed have no such section.
+    section = cfg.get("perceptual", ConfigDict())
+    weights = {name: section.get(name, 0.0) for name in ("cycle", "paired")}
+    for name, weight in weights.items():
+        if weight < 0:
+            raise ValueError(f"perceptual.{name} is {weight}; it must not be negative")
+    if not any(weights.values()):
+        return (lambda: ()), ONLY_PIXELS
+    distance = perceptual.distance(section.network, cfg.data.eyes)
+    return distance.load, Perceptual(distance.between, **weights)
 
 
 def build_optimizers(cfg: ConfigDict, epoch: int = 1) -> dict[str, Optimizer]:
@@ -183,12 +208,15 @@ def check(cfg: ConfigDict) -> None:
     if first := cfg.get("pairs_first", 0.0):
         if not 0 < first < 1:
             raise ValueError(f"pairs_first is {first}; it is a share of the images, below 1")
-        if not (cfg.loss.paired and cfg.data.paired):
+        by_features = cfg.get("perceptual", {}).get("paired", 0.0)
+        if not ((cfg.loss.paired or by_features) and cfg.data.paired):
             raise ValueError(
-                f"pairs_first is {first}, which needs loss.paired and data.paired above 0"
+                f"pairs_first is {first}, which needs loss.paired and data.paired above 0 "
+                "(perceptual.paired will do instead of loss.paired)"
             )
         if cfg.n_critic != 1:
             raise ValueError(f"pairs_first is {first} and n_critic {cfg.n_critic}; it must be 1")
+    features(cfg)
     for network in ("generator", "critic"):
         if cfg[network].width <= 0:
             raise ValueError(f"{network}.width is {cfg[network].width}; it must be above 0")

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ganimation_jax.features.perceptual import DistanceFn
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
 from ganimation_jax.steps import losses
@@ -41,6 +42,17 @@ class LossWeights(NamedTuple):
 
 
 PAPER_WEIGHTS = LossWeights()
+
+
+class Perceptual(NamedTuple):
+    """Terms that compare faces by the features of a frozen network; the paper has none."""
+
+    distance: DistanceFn  # the network's parameters are the step's frozen ones
+    cycle: float = 0.0  # weight beside, or instead of, the identity term
+    paired: float = 0.0  # weight beside, or instead of, the difference from the true edit
+
+
+ONLY_PIXELS = Perceptual(lambda frozen, a, b: jnp.zeros(len(a)))
 
 
 class Objectives(NamedTuple):
@@ -79,6 +91,7 @@ def objectives(
     paired_emphasis: float = 0.0,
     draw_shares: Callable[[Array, int], Array] = uniform_shares,
     augment: Augment | None = None,
+    perceptual: Perceptual = ONLY_PIXELS,
 ) -> Objectives:
     """The losses (paper, section 4.2).
 
@@ -91,6 +104,7 @@ def objectives(
       paired_emphasis: see ``losses.true_edit_error``.
       draw_shares: key, batch size -> the penalty's mixing shares.
       augment: of all that the critic is trained on or judges; None: it sees images as they are.
+      perceptual: distances between features, added to those between pixels.
     """
 
     def fakes(nets: Nets, batch: Batch, key: Array) -> Array:
@@ -147,25 +161,39 @@ def objectives(
             "generator/aus": weights.aus * losses.au_error(read, batch.want).mean(),
         }
         attentions = [cast(Array, there.attention)]
-        if _counts(weights.cycle):
+        if _counts(weights.cycle) or _counts(perceptual.cycle):
             back = edit(generator, moving, there.image, batch.have, batch.want)
-            cycle = losses.cycle_error(back.image, batch.image).mean()
-            terms["generator/cycle"] = weights.cycle * cycle
             attentions.append(cast(Array, back.attention))
+            if _counts(weights.cycle):
+                cycle = losses.cycle_error(back.image, batch.image).mean()
+                terms["generator/cycle"] = weights.cycle * cycle
+            if _counts(perceptual.cycle):
+                apart = perceptual.distance(given.frozen, back.image, batch.image).mean()
+                terms["generator/perceptual_cycle"] = perceptual.cycle * apart
         magnitude = [losses.attention_magnitude(a, attention_norm).mean() for a in attentions]
         variation = [losses.total_variation(a, attention_norm).mean() for a in attentions]
         terms["generator/attention"] = weights.attention * _added(magnitude)
         terms["generator/total_variation"] = weights.total_variation * _added(variation)
-        terms |= pair_terms(there, batch)
+        terms |= pair_terms(there, batch, given.frozen)
         return _total(terms), Aux(terms | {"generator/attention_mean": attentions[0].mean()})
 
-    def pair_terms(there: Edit, batch: Batch) -> Metrics:
+    def pair_terms(there: Edit, batch: Batch, frozen: Params) -> Metrics:
         terms = Metrics()
-        if _counts(weights.paired):
+        if _counts(weights.paired) or _counts(perceptual.paired):
             if batch.other is None or batch.paired is None:
-                raise ValueError("loss.paired needs pairs; data.paired is the share of them")
-            error = losses.true_edit_error(there.image, batch.other, batch.image, paired_emphasis)
-            terms["generator/paired"] = weights.paired * losses.mean_where(error, batch.paired)
+                raise ValueError(
+                    "loss.paired needs pairs, and so does perceptual.paired; data.paired is the "
+                    "share of them"
+                )
+            if _counts(weights.paired):
+                error = losses.true_edit_error(
+                    there.image, batch.other, batch.image, paired_emphasis
+                )
+                terms["generator/paired"] = weights.paired * losses.mean_where(error, batch.paired)
+            if _counts(perceptual.paired):
+                apart = perceptual.distance(frozen, there.image, batch.other)
+                apart = losses.mean_where(apart, batch.paired)
+                terms["generator/perceptual_paired"] = perceptual.paired * apart
         if _counts(weights.motion) and there.motion is not None:
             variation = losses.motion_variation(there.motion).mean()
             terms["generator/motion"] = weights.motion * variation
@@ -174,7 +202,7 @@ def objectives(
     def pairs_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
         batch = given.batch
         there = edit(generator, moving, batch.image, batch.want, batch.have)
-        terms = pair_terms(there, batch)
+        terms = pair_terms(there, batch, given.frozen)
         kept = cast(Array, there.attention).mean()
         return _total(terms), Aux(terms | {"generator/attention_mean": kept})
 
