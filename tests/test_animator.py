@@ -11,14 +11,16 @@ import pytest
 from helpers import ROOT, SIZE, needs_mediapipe, portrait, tiny_config
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.animation import finding, targets
+from ganimation_jax.animation import editing, finding, targets
 from ganimation_jax.animation.animator import BATCH, Animator, Face, NoFaceError
 from ganimation_jax.animation.loading import LoadedModel, in_colour, load_model, weights_sha256
 from ganimation_jax.faces.alignment import AlignedFace, apply, crop, similarity
 from ganimation_jax.faces.crops import CANONICAL_EYES
 from ganimation_jax.faces.landmarker import DetectedFace, Landmarker, Pose
+from ganimation_jax.faces.regions import Reach
 from ganimation_jax.interop import export
 from ganimation_jax.interop.torch_import import write_run
+from ganimation_jax.models.warp import warp
 from ganimation_jax.runs.load import load_run
 from ganimation_jax.types import Condition, Edit, to_float, to_uint8
 
@@ -303,7 +305,9 @@ def detect(monkeypatch):
                     continue
                 square = np.array([(0, 0), (1, 0), (0, 1)])
                 transform = similarity(square * side + (x, y), square * size)
-                points = np.array([(x, y), (x + side, y + side)], np.float32)
+                points = np.random.default_rng(0).uniform(0, side, (478, 2))
+                points += np.array((x, y))
+                points[:2] = (x, y), (x + side, y + side)
                 detected = DetectedFace(points, np.array(coefficients), Pose(0, 0, 0))
                 found.append(AlignedFace(detected, transform, crop(image, transform, size)))
             return sorted(found, key=lambda face: -face.face.box[2] + face.face.box[0])
@@ -333,6 +337,28 @@ def test_which_faces_are_edited(detect):
     for wrong in ("both", 0, -1):
         with pytest.raises(ValueError, match="largest, all or a number"):
             animator.find(PHOTO, wrong)
+
+
+def test_a_crop_is_read_where_the_model_reads_it():
+    crop = RNG.integers(0, 256, (16, 16, 3), np.uint8)
+    motion = RNG.normal(0, 4, (16, 16, 2)).astype(np.float32)
+    want = warp(crop[None].astype(np.float32), motion[None])[0]
+    np.testing.assert_allclose(editing.read_at(crop, motion), want, atol=1e-3)
+
+
+def test_an_edit_shows_as_far_as_its_reach():
+    """Colour alone, motion alone, both: with a reach of one everywhere and of zero."""
+    ramp = np.tile(np.linspace(40, 200, 16)[:, None, None], (1, 16, 3))
+    image, eye = ramp.round().astype(np.uint8), np.eye(2, 3)
+    motion = np.zeros((1, 16, 16, 2), np.float32)
+    motion[..., 0] = 2.0  # down: brighter
+    moved = np.asarray(warp(image[None].astype(np.float32), motion))
+    edit = Edit(image=(moved + 10) / 127.5 - 1, motion=motion)
+    for weight, added in ((1.0, moved[0] - image + 10), (0.0, np.zeros_like(moved[0]))):
+        reach = Reach(np.full((16, 16), weight, np.float32), ())
+        face = Face(image, eye, (0, 0, 16, 16), np.zeros(3), reach)
+        got = editing.pasted(image, [face], edit).astype(float) - image
+        np.testing.assert_allclose(got[2:-4], added[2:-4], atol=1.01)
 
 
 def test_each_face_is_given_its_own(detect):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from ganimation_jax.animation.pasting import FEATHER, paste, spread
 from ganimation_jax.faces.alignment import similarity
@@ -227,3 +228,33 @@ def test_attention_spreads_as_changes_do(place):
     assert (mask[depth_in(place) < 0] == 1).all()
     assert mask.min() >= kept.min() - 1e-6
     assert mask.max() <= 1
+
+
+@pytest.mark.parametrize("place", ["large", "upside down", "as it is"])
+def test_motion_moves_the_photos_own_detail(place):
+    """Read 2 crop pixels further down and 1 further left: by the crop's turn and scale."""
+    noise = np.random.default_rng(0).normal(size=(HEIGHT, WIDTH))
+    grey = 128 + 300 * gaussian_filter(noise, 1.5)  # no detail near the limit of what pixels hold
+    photo = grey.clip(0, 255).astype(np.uint8)[..., None].repeat(3, axis=-1)
+    motion = np.zeros((SIZE, SIZE, 2), np.float32)
+    motion[..., 0], motion[..., 1] = 2, -1
+    moved = paste(photo, np.zeros((SIZE, SIZE, 3)), transform_of(place), motion)
+    side, degrees, _ = PLACES[place]
+    angle = np.radians(degrees)
+    right = side / SIZE * (-np.cos(angle) - 2 * np.sin(angle))
+    down = side / SIZE * (-np.sin(angle) + 2 * np.cos(angle))
+    rows, columns = np.indices(photo.shape[:2])
+    want = map_coordinates(
+        photo[..., 0].astype(float), (rows + down, columns + right), order=3, mode="mirror"
+    )
+    inside = depth_in(place) > (FEATHER + 0.02) * side
+    assert np.abs(moved[..., 0] - want.clip(0, 255))[inside].max() <= 1
+    assert np.abs(moved[..., 0].astype(int) - photo[..., 0])[inside].mean() > 5
+    np.testing.assert_array_equal(moved[depth_in(place) < 0], photo[depth_in(place) < 0])
+
+
+@each_place
+def test_motion_of_nothing_changes_nothing(photo, place):
+    still = np.zeros((SIZE, SIZE, 2), np.float32)
+    nothing = np.zeros((SIZE, SIZE, 3)), transform_of(place), still
+    np.testing.assert_array_equal(paste(photo, *nothing), photo)

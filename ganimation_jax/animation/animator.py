@@ -223,7 +223,7 @@ class Animator:
         edit, face = edit_faces(self._model, found, targets), found[0]
         painted = edit.image if edit.color is None else edit.color
         return Explanation(
-            edited=pasted(image, found, np.asarray(edit.image)),
+            edited=pasted(image, found, edit),
             attention=spread(share_kept(edit), face.transform, image.shape[:2], outside=1.0),
             color=levels(np.asarray(painted)[0]).round().clip(0, 255).astype(np.uint8),
             crop=face.crop,

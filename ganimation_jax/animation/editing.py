@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from ganimation_jax.animation.finding import Face
 from ganimation_jax.animation.loading import LoadedModel
@@ -78,8 +79,8 @@ def _together(model: LoadedModel, wanted: Sequence[Aimed]) -> Iterator[np.ndarra
         return
     edits = edit_faces(model, faces, np.concatenate([one.targets for one in wanted]))
     ends = np.cumsum([len(one.faces) for one in wanted])[:-1]
-    for one, part in zip(wanted, np.split(np.asarray(edits.image), ends), strict=True):
-        yield pasted(one.image, one.faces, part)
+    for one, places in zip(wanted, np.split(np.arange(len(faces)), ends), strict=True):
+        yield pasted(one.image, one.faces, jax.tree.map(lambda x, i=places: x[i], edits))
 
 
 def levels(image: np.ndarray) -> np.ndarray:
@@ -87,8 +88,27 @@ def levels(image: np.ndarray) -> np.ndarray:
     return (image + 1) * 127.5
 
 
-def pasted(image: np.ndarray, faces: Sequence[Face], edited: np.ndarray) -> np.ndarray:
-    """A photo with its edited crops, ``k s s 3`` in [-1, 1]."""
-    for face, after in zip(faces, edited, strict=True):
-        image = paste(image, levels(after) - face.crop, face.transform)
+def pasted(image: np.ndarray, faces: Sequence[Face], edits: Edit) -> np.ndarray:
+    """A photo with the edits of its k faces.
+
+    An edit shows as far as ``Face.reach`` lets it.
+    """
+    for place, face in enumerate(faces):
+        after = levels(np.asarray(edits.image)[place])
+        reach = np.float32(1) if face.reach is None else face.reach.weight[..., None]
+        motion = None if edits.motion is None else np.asarray(edits.motion)[place]
+        change = after - (face.crop if motion is None else read_at(face.crop, motion))
+        if motion is not None:
+            motion = reach * motion
+        image = paste(image, reach * change, face.transform, motion)
     return image
+
+
+def read_at(crop: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    """A crop read where the motion says, as ``models.warp`` does: float32 ``s s 3``."""
+    places = np.moveaxis(motion, -1, 0) + np.indices(crop.shape[:2])
+    channels = np.moveaxis(crop, -1, 0).astype(np.float32)
+    moved = [
+        map_coordinates(x, places, output=np.float32, order=1, mode="nearest") for x in channels
+    ]
+    return np.stack(moved, axis=-1)

@@ -12,9 +12,10 @@ from PIL import Image
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation.loading import LoadedModel
 from ganimation_jax.faces import blendshapes
-from ganimation_jax.faces.alignment import align, crop, similarity
+from ganimation_jax.faces.alignment import align, apply, crop, similarity
 from ganimation_jax.faces.crops import CANONICAL_EYES
 from ganimation_jax.faces.landmarker import Landmarker
+from ganimation_jax.faces.regions import Reach, reach
 from ganimation_jax.types import to_float
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Face(NamedTuple):
     transform: np.ndarray  # float64 2 3, from photo pixels to crop pixels
     box: tuple[float, float, float, float]  # left, top, right, bottom in the photo
     aus: np.ndarray  # float32 n, [0, 1]; NaN where not measured
+    reach: Reach | None = None  # where edits may show; None: everywhere in the crop
 
 
 class Seen(NamedTuple):
@@ -108,7 +110,9 @@ class Finder:
             if not np.array_equal(eyes, CANONICAL):
                 transform = (to_model @ _square(transform))[:2]
                 cut = crop(image, transform, size)
-            face = Face(cut, transform, detected.box, self._unknown())
+            turn = max(abs(detected.pose.yaw), abs(detected.pose.pitch))
+            limits = reach(cut, apply(transform, detected.points), turn)
+            face = Face(cut, transform, detected.box, self._unknown(), limits)
             seen.append(Seen(face, image, detected.blendshapes))
         return seen
 

@@ -67,6 +67,7 @@ def edit(animator: Animator, wish: Wish, task: Task, progress: Progress | None =
         return _driven(animator, wish, wish.driver, photo, task.out, progress)._replace(notes=notes)
     found = animator.find(photo.image, wish.faces, aligned=wish.aligned)
     targets = animator.targets(found, list(wish.looks.values()), bool(wish.relative))
+    notes += tuple(note for face in found if face.reach for note in face.reach.notes)
     if wish.grid:
         sheet = plain(figure(animator, found[0], list(targets[:, 0])))
         _save(animator, wish, task.out, sheet, {})

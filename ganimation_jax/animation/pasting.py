@@ -1,31 +1,42 @@
 """Paste the change of a face crop into its source photo.
 
-The change is upsampled, not the edited pixels. The photo therefore keeps its own detail, and
-pixels that the model does not change stay exactly the same.
+The change is upsampled, not the edited pixels, and what the model moves is moved in the photo
+itself. The photo therefore keeps its own detail, and pixels that the model does not change stay
+exactly the same.
 """
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import map_coordinates, spline_filter
 
 from ganimation_jax.faces.alignment import apply, invert
 
+STILL = 0.02  # pixels, a motion that is none
+SUPPORT = 12  # pixels around a place that a cubic spline depends on, to a part in a million
 THIRDS = 3  # grid points per value along a side; odd, so that one of them is at its centre
 FEATHER = 0.1  # of the crop's side, width of the border over which a change fades to 0
 
 
-def paste(photo: np.ndarray, change: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    """Add the change of a crop to the photo.
+def paste(
+    photo: np.ndarray,
+    change: np.ndarray,
+    transform: np.ndarray,
+    motion: np.ndarray | None = None,
+) -> np.ndarray:
+    """Move the photo's own pixels, then add the change of a crop to them.
 
-    The change fades to 0 towards the border of the crop, unless the crop covers the whole
-    photo.
+    Motion and change fade to 0 towards the border of the crop, unless the crop covers the
+    whole photo.
 
     Args:
       photo: uint8 ``h w 3``.
-      change: float ``s s 3``, edited crop minus crop, on the scale of [0, 255].
+      change: float ``s s 3``, edited crop minus moved crop, on the scale of [0, 255].
       transform: ``2 3``, a similarity from photo pixels to crop pixels.
+      motion: float ``s s 2``, where each pixel of the crop is read, relative to itself, in
+        pixels of the crop: (down, right). None: nothing moves.
 
     Returns:
-      uint8 ``h w 3``; equal to the photo outside the crop and where the change is 0.
+      uint8 ``h w 3``; equal to the photo outside the crop and where change and motion are 0.
 
     Raises:
       ValueError: the change is not square, or not finite.
@@ -35,8 +46,14 @@ def paste(photo: np.ndarray, change: np.ndarray, transform: np.ndarray) -> np.nd
     result = photo.copy()
     window, weight = _window(transform, change.shape[0], photo.shape[:2])
     if weight.size:
+        source = photo[window].astype(np.float32)
+        if motion is not None:
+            field = _upsampled(motion, transform, window) * weight[..., None]
+            # (down, right) in the crop to (down, right) in the photo.
+            back = np.linalg.inv(transform[:, :2])[::-1, ::-1].astype(np.float32)
+            source = _moved(photo, source, field @ back.T, window)
         added = _upsampled(change, transform, window) * weight[..., None]
-        result[window] = (photo[window] + added).round().clip(0, 255).astype(np.uint8)
+        result[window] = (source + added).round().clip(0, 255).astype(np.uint8)
     return result
 
 
@@ -87,6 +104,30 @@ def _window(
         np.minimum(depth, np.minimum(place, 1 - place), out=depth)
     ramp = (depth / np.float32(FEATHER)).clip(0, 1)
     return window, ramp * ramp * (3 - 2 * ramp)
+
+
+def _moved(
+    photo: np.ndarray, source: np.ndarray, field: np.ndarray, window: tuple[slice, slice]
+) -> np.ndarray:
+    """``source``, the photo's pixels in a window, read elsewhere: at ``field``, ``h w 2`` pixels.
+
+    Cubic splines keep skin as sharp as it was, where bilinear reading would blur it.
+    """
+    moving = np.abs(field).max(axis=-1) > STILL
+    if not moving.any():
+        return source
+    most = int(np.ceil(np.abs(field).max())) + SUPPORT
+    rows, columns = (slice(max(part.start - most, 0), part.stop + most) for part in window)
+    places = np.argwhere(moving).T + field[moving].T
+    places += [[window[0].start - rows.start], [window[1].start - columns.start]]
+    result = source.copy()
+    for channel in range(photo.shape[2]):
+        around = photo[rows, columns, channel].astype(np.float32)
+        smooth = spline_filter(around, order=3, output=np.float32, mode="mirror")
+        result[moving, channel] = map_coordinates(
+            smooth, places, output=np.float32, order=3, mode="mirror", prefilter=False
+        )
+    return result
 
 
 def _upsampled(

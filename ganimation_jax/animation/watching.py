@@ -86,7 +86,8 @@ def steady(image: np.ndarray, watched: Watched, size: int) -> Face:
     (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
     box = (left, top, right, bottom) if watched.found is None else watched.found.box
     aus = watched.track.aus.value.astype(np.float32)
-    return Face(crop(image, transform, size), transform, box, aus)
+    reach = None if watched.found is None else watched.found.reach
+    return Face(crop(image, transform, size), transform, box, aus, reach)
 
 
 def _look(

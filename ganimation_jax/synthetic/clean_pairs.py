@@ -12,12 +12,11 @@ results differ in the expression alone.
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
-from scipy.spatial import ConvexHull
 
 from ganimation_jax.faces.alignment import RIGID, apply, crop, similarity
 from ganimation_jax.faces.landmarker import DetectedFace
+from ganimation_jax.faces.regions import JAW, OUTLINE, filled, hull
 
 # Points of MediaPipe's mesh. What expression moves: brows, eyes, nose, lips.
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 270, 267, 0, 37, 40)
@@ -26,10 +25,6 @@ MOVING = (
     *(33, 263, 130, 359, 168, 129, 358, 98, 327, 2),
     *LIPS,
 )
-# The jaw's outline from ear to ear, and with the forehead the outline of the face.
-JAW = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361)
-FOREHEAD = (323, 454, 356, 389, 251, 284, 332, 297, 338, 10, 109, 67, 103, 54, 21, 162, 127)
-OUTLINE = (*JAW, *FOREHEAD, 234, 93)
 CHIN, NOSE = 152, 2
 # Where light cannot be compared, because expression changes what is seen: eyes, brows, mouth.
 UNLIKE = (
@@ -94,11 +89,11 @@ def moving_part(a: np.ndarray, b: np.ndarray, size: int) -> np.ndarray:
     Returns:
       Float32 ``size size`` in [0, 1], with a soft edge.
     """
-    hull = _hull(np.concatenate([a[list(MOVING)], b[list(MOVING)]]), GROW)
-    mask = _filled(hull, size) * _face(a, size, 0.97) * _face(b, size, 0.97)
+    moving = hull(np.concatenate([a[list(MOVING)], b[list(MOVING)]]), GROW)
+    mask = filled(moving, size) * _face(a, size, 0.97) * _face(b, size, 0.97)
     if abs(_jaw_length(a) - _jaw_length(b)) > JAW_MOVES * size:
         for points in (a, b):
-            lower = _filled(_hull(points[[*LIPS, *JAW]], 0.98), size)
+            lower = filled(hull(points[[*LIPS, *JAW]], 0.98), size)
             mask = np.maximum(mask, lower)
     return gaussian_filter(mask, SOFT * size)
 
@@ -108,7 +103,7 @@ def _comparable(a: np.ndarray, b: np.ndarray, size: int) -> np.ndarray:
     skin = _face(a, size, 0.95) * _face(b, size, 0.95)
     for part in UNLIKE:
         for points in (a, b):
-            skin = skin * (1 - _filled(_hull(points[list(part)], 1.1), size))
+            skin = skin * (1 - filled(hull(points[list(part)], 1.1), size))
     return skin
 
 
@@ -127,18 +122,4 @@ def _jaw_length(points: np.ndarray) -> float:
 
 
 def _face(points: np.ndarray, size: int, grow: float) -> np.ndarray:
-    return _filled(_hull(points[list(OUTLINE)], grow), size)
-
-
-def _hull(points: np.ndarray, grow: float) -> np.ndarray:
-    """The corners of the convex hull, in order, moved from its centre by the factor ``grow``."""
-    corners = points[ConvexHull(points).vertices]
-    centre = corners.mean(axis=0)
-    return centre + grow * (corners - centre)
-
-
-def _filled(outline: np.ndarray, size: int) -> np.ndarray:
-    """1 inside a polygon, 0 outside; float32 ``size size``."""
-    picture = Image.new("L", (size, size))
-    ImageDraw.Draw(picture).polygon([(x, y) for x, y in outline.tolist()], fill=1)
-    return np.asarray(picture, np.float32)
+    return filled(hull(points[list(OUTLINE)], grow), size)
