@@ -1,9 +1,10 @@
 """Equivalent implementations of the networks' convolutions; ``layers`` chooses the fastest.
 
 Arrays are ``b h w c``, kernels ``kh kw in out``. Convolutions pad with zeros so that ``h``
-becomes ``h / stride``. Kernels are 3x3 or 7x7 at stride 1, and 4x4 at stride 2. All
-implementations are linear in both arguments, so they are differentiable to any order in forward
-and reverse mode. Their values agree up to rounding.
+becomes ``h / stride``; if that takes an odd number of zeros, one more stands before the image than
+after it. A 3x3 kernel at stride 2 therefore has PyTorch's padding of 1. All implementations are
+linear in both arguments, so they are differentiable to any order in forward and reverse mode.
+Their values agree up to rounding.
 """
 
 import functools
@@ -42,12 +43,15 @@ def minimal_filter(taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (data / highest).round(9), powers(taps) * highest, powers(size - taps + 1).T
 
 
+def zeros_around(size: int, stride: int) -> tuple[int, int]:
+    """Numbers of zeros before and after the image along an axis."""
+    return (size - stride + 1) // 2, (size - stride) // 2
+
+
 def direct(x: Array, kernel: Array, stride: int) -> Array:
     """Convolve with XLA's own convolution. b h w i -> b h/stride w/stride o."""
-    pad = (kernel.shape[0] - stride) // 2
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), ((pad, pad),) * 2, dimension_numbers=LAYOUT
-    )
+    pads = (zeros_around(kernel.shape[0], stride),) * 2
+    return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=LAYOUT)
 
 
 def with_fourth_channel(x: Array, kernel: Array, stride: int) -> Array:
@@ -61,9 +65,9 @@ def with_fourth_channel(x: Array, kernel: Array, stride: int) -> Array:
 
 def patches(x: Array, kernel: Array, stride: int) -> Array:
     """Convolve by one matrix product of image patches and kernel. b h w i -> b h/s w/s o."""
-    size, pad = kernel.shape[0], (kernel.shape[0] - stride) // 2
+    size, pads = kernel.shape[0], zeros_around(kernel.shape[0], stride)
     height, width = x.shape[1] // stride, x.shape[2] // stride
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    x = jnp.pad(x, ((0, 0), pads, pads, (0, 0)))
     taps = [
         x[:, i : i + stride * height : stride, j : j + stride * width : stride]
         for i in range(size)
@@ -77,10 +81,12 @@ def winograd(x: Array, kernel: Array, stride: int) -> Array:
 
     Per tile of 3x3 outputs and pair of channels, a 3x3 kernel takes 25 products instead of 81. A
     4x4 kernel at stride 2 is a 2x2 kernel if the pixels of each 2x2 block become channels: it
-    takes 16 products instead of 36.
+    takes 16 products instead of 36. A 3x3 kernel at stride 2 is a 4x4 kernel with zeros at its end.
     """
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     if stride == 2:
+        missing = (0, 4 - kernel.shape[0])
+        kernel = jnp.pad(kernel, (missing, missing, (0, 0), (0, 0)))
         x, kernel = _blocks_to_channels(x), _blocks_to_channels(kernel[None])[0]
     return _minimal_filtering(x, kernel)
 
@@ -188,11 +194,13 @@ def _to_few_features_jvp(
 
 
 def transposed(x: Array, kernel: Array) -> Array:
-    """4x4 stride-2 transposed convolution, by XLA's own convolution of the dilated input.
+    """Stride-2 transposed convolution, by XLA's own convolution of the dilated input.
 
-    ``b h w i`` -> ``b 2h 2w o``; equals PyTorch's with padding 1.
+    ``b h w i`` -> ``b 2h 2w o``; equals PyTorch's with padding 1, for 4x4 kernels, and with an
+    output padding of 1 as well, for 3x3 kernels.
     """
-    return lax.conv_transpose(x, kernel, (2, 2), ((2, 2), (2, 2)), dimension_numbers=LAYOUT)
+    pads = (kernel.shape[0] - 2, 2)
+    return lax.conv_transpose(x, kernel, (2, 2), (pads, pads), dimension_numbers=LAYOUT)
 
 
 def transposed_subpixel(x: Array, kernel: Array) -> Array:
@@ -213,8 +221,10 @@ def _by_phases(x: Array, kernel: Array, convolve: Callable[[Array, Array], Array
     """Compute a transposed convolution by four convolutions without padding.
 
     Output row 2m depends on rows m-1 and m through taps 0 and 2, and row 2m+1 on rows m and m+1
-    through taps 1 and 3. The same holds for columns.
+    through taps 1 and 3. The same holds for columns. A 3x3 kernel lacks tap 0.
     """
+    missing = (4 - kernel.shape[0], 0)
+    kernel = jnp.pad(kernel, (missing, missing, (0, 0), (0, 0)))
 
     def phase(row: int, column: int) -> Array:
         pads = ((0, 0), (1 - row, row), (1 - column, column), (0, 0))

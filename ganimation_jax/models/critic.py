@@ -1,5 +1,9 @@
-"""The critic (paper, section 4.1), a PatchGAN that also regresses action units."""
+"""The critic of GANimation (paper, section 4.1) and StarGAN.
 
+A PatchGAN that also reads the conditions of a face: action units, or logits of attributes.
+"""
+
+import math
 from functools import partial
 
 import flax.linen as nn
@@ -31,16 +35,17 @@ def depth_for(image_size: int) -> int:
 
 
 class Critic(nn.Module):
-    """Maps an image to patch scores and action units; no normalisation, leaky ReLU 0.01.
+    """Maps an image to patch scores and conditions; no normalisation, leaky ReLU 0.01.
 
     Attributes:
-      action_units: number of action units to regress.
+      action_units: number of action units to regress, or of logits.
       width: channels after the first convolution (published: 64); each further one doubles them.
       depth: number of strided convolutions; 0 uses ``depth_for`` the image size.
       init_std: standard deviation of the initial kernels. Without normalisation, the critic's
         signal shrinks with the width: at width 16, the published 0.02 gives features in which
         faces differ by less than the biases do. 0.02 * sqrt(64 / width) keeps the signal of the
         published width.
+      initial: "normal", or "pytorch", which ignores ``init_std``; see ``layers.initializers``.
       dtype: dtype of the convolutions; parameters stay float32.
     """
 
@@ -48,6 +53,7 @@ class Critic(nn.Module):
     width: int = 64
     depth: int = 0
     init_std: float = layers.INIT_STD
+    initial: layers.Initial = "normal"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -58,16 +64,17 @@ class Critic(nn.Module):
           image: ``b h h 3`` in [-1, 1].
 
         Returns:
-          Patch scores ``b p p`` and action units ``b n``, both unbounded float32, with
+          Patch scores ``b p p`` and conditions ``b n``, both unbounded float32, with
           p = h / 2**depth.
         """
-        conv = partial(layers.Conv, dtype=self.dtype, init_std=self.init_std)
+        conv = partial(layers.Conv, dtype=self.dtype, init_std=self.init_std, initial=self.initial)
         x = image
         for i in range(self.depth or depth_for(image.shape[1])):
             x = nn.leaky_relu(conv(self.width * 2**i, 4, 2, True, name=f"down{i}")(x), 0.01)
         score = conv(1, 3, name="score")(x)[..., 0]
         # The published 'valid' convolution is as large as the map: a dense layer in its layout.
         shape = (*x.shape[1:], self.action_units)
-        kernel = self.param("aus", nn.initializers.normal(self.init_std), shape).astype(self.dtype)
+        draw, _ = layers.initializers(self.initial, math.prod(shape[:3]), self.init_std)
+        kernel = self.param("aus", draw, shape).astype(self.dtype)
         aus = jnp.einsum("byxc,yxcn->bn", x, kernel)
         return score.astype(jnp.float32), aus.astype(jnp.float32)

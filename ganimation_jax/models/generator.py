@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ganimation_jax.models import layers
+from ganimation_jax.models.transform import trunk
 from ganimation_jax.models.warp import warp
 from ganimation_jax.types import Edit
 
@@ -90,18 +91,14 @@ class Generator(nn.Module):
             stem = layers.ConditionedConv(self.width, size, self.conv_bias, self.dtype, name="stem")
             x = stem(x, values)
         x = nn.relu(norm("stem_norm", x))
-        for i, factor in enumerate((2, 4)):
-            x = conv(self.width * factor, 4, 2, name=f"down{i}")(x)
-            x = nn.relu(norm(f"down{i}_norm", x))
-        for i in range(self.residual_blocks):
-            y = conv(x.shape[-1], 3, name=f"residual{i}_conv0")(x)
-            y = nn.relu(norm(f"residual{i}_norm0", y))
-            y = conv(x.shape[-1], 3, name=f"residual{i}_conv1")(y)
-            x = x + norm(f"residual{i}_norm1", y)
-        up = layers.UPSAMPLING[self.upsample]
-        for i, factor in enumerate((2, 1)):
-            x = up(self.width * factor, bias=self.conv_bias, dtype=self.dtype, name=f"up{i}")(x)
-            x = nn.relu(norm(f"up{i}_norm", x))
+        x = trunk(
+            x,
+            self.residual_blocks,
+            down=partial(conv, size=4, stride=2),
+            conv=partial(conv, size=3),
+            up=partial(layers.UPSAMPLING[self.upsample], bias=self.conv_bias, dtype=self.dtype),
+            norm=norm,
+        )
         return self._heads(image, x, size, strength)
 
     def _values(self, want: Array, have: Array | None) -> tuple[Array, Array | None]:

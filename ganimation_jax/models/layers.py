@@ -9,6 +9,7 @@ saves more time by its fewer products than its additions cost.
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Literal, get_args
 
 import flax.linen as nn
 import jax
@@ -18,12 +19,17 @@ from jax.typing import DTypeLike
 
 from ganimation_jax.models import cpu_convolutions
 
+Initializer = nn.initializers.Initializer
+Initial = Literal["normal", "pytorch"]
+Padding = Literal["zeros", "reflect"]
+
 SMALL_MAP = 16  # largest side in pixels at which `patches` is fastest on a CPU
 FEWEST_CHANNELS = 16  # minimal filtering is faster from this number on
 MANY_CHANNELS = 48  # the same for transposed convolutions; see also statement_of
 
 INIT_STD = 0.02  # published: all kernels N(0, 0.02), biases 0
 kernel_init = nn.initializers.normal(INIT_STD)
+INITIAL: tuple[Initial, ...] = get_args(Initial)
 
 # Implementations that override the fastest; set by ``stated_by``.
 _given: ContextVar[tuple[cpu_convolutions.Statement, cpu_convolutions.Transposed] | None] = (
@@ -31,8 +37,40 @@ _given: ContextVar[tuple[cpu_convolutions.Statement, cpu_convolutions.Transposed
 )
 
 
-def conv(x: Array, kernel: Array, stride: int = 1) -> Array:
-    """Convolve with zero padding, so that ``h`` becomes ``h / stride``. b h w i -> b h' w' o."""
+def initializers(
+    initial: Initial, fan_in: int, std: float = INIT_STD
+) -> tuple[Initializer, Initializer]:
+    """The initial distributions of a kernel and of its bias.
+
+    Args:
+      initial: "normal": N(0, std), and biases of 0 (published for GANimation and CycleGAN);
+        "pytorch": PyTorch's default, U(-1, 1) / sqrt(fan_in), for both (StarGAN).
+      fan_in: weights of an output value, as PyTorch counts them: kernel size times input channels;
+        for transposed convolutions, times *output* channels.
+      std: standard deviation of "normal".
+    """
+    if initial == "normal":
+        return nn.initializers.normal(std), nn.initializers.zeros
+
+    def uniform(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return uniform, uniform
+
+
+def conv(x: Array, kernel: Array, stride: int = 1, padding: Padding = "zeros") -> Array:
+    """Convolve so that ``h`` becomes ``h / stride``. b h w i -> b h/stride w/stride o.
+
+    With "reflect" (stride 1, odd kernels), pixels mirrored at the border, which is not repeated,
+    take the place of the zeros.
+    """
+    if padding == "reflect":
+        edge = kernel.shape[0] // 2
+        pads = (edge, edge)
+        x = jnp.pad(x, ((0, 0), pads, pads, (0, 0)), mode="reflect")
+        # The statements pad with zeros themselves; what these reach is cut off again.
+        return conv(x, kernel)[:, edge:-edge, edge:-edge]
     return statement_of(x.shape[1], kernel.shape[0], stride, *kernel.shape[2:])(x, kernel, stride)
 
 
@@ -51,6 +89,8 @@ def statement_of(
     if on_cpu():
         if stride == 2 and side <= SMALL_MAP:
             return cpu_convolutions.patches
+        if (size, stride) == (4, 1):
+            return cpu_convolutions.patches if side <= SMALL_MAP else cpu_convolutions.direct
         if size in (3, 4) and min(channels, features) >= FEWEST_CHANNELS:
             return cpu_convolutions.winograd
         # The heads, and images into layers of medium width; see these two functions.
@@ -62,7 +102,10 @@ def statement_of(
 
 
 def conv_transpose(x: Array, kernel: Array) -> Array:
-    """4x4 stride-2 transposed convolution, as PyTorch's with padding 1. b h w i -> b 2h 2w o."""
+    """Transposed convolution at stride 2, kernel 4x4 or 3x3. b h w i -> b 2h 2w o.
+
+    As PyTorch's with padding 1 and, for a 3x3 kernel, output padding 1.
+    """
     return transposed_statement_of(*kernel.shape[2:])(x, kernel)
 
 
@@ -98,7 +141,7 @@ def stated_by(
 
 
 class Conv(nn.Module):
-    """Zero-padded convolution; ``stride`` divides the size."""
+    """Convolution; ``stride`` divides the size."""
 
     features: int
     size: int
@@ -106,27 +149,35 @@ class Conv(nn.Module):
     bias: bool = False
     dtype: DTypeLike = jnp.float32
     init_std: float = INIT_STD
+    initial: Initial = "normal"
+    padding: Padding = "zeros"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:  # b h w i -> b h/stride w/stride o
         """Convolve."""
         shape = (self.size, self.size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.normal(self.init_std), shape)
-        return _add_bias(self, conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride))
+        draws = initializers(self.initial, self.size**2 * x.shape[-1], self.init_std)
+        kernel = self.param("kernel", draws[0], shape).astype(self.dtype)
+        x = conv(x.astype(self.dtype), kernel, self.stride, self.padding)
+        return _add_bias(self, x, draws[1])
 
 
 class ConvTranspose(nn.Module):
-    """4x4 stride-2 transposed convolution: doubles the size."""
+    """Transposed convolution at stride 2: doubles the size. Kernels are 4x4 or 3x3."""
 
     features: int
+    size: int = 4
     bias: bool = False
     dtype: DTypeLike = jnp.float32
+    initial: Initial = "normal"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:  # b h w i -> b 2h 2w o
         """Convolve."""
-        kernel = self.param("kernel", kernel_init, (4, 4, x.shape[-1], self.features))
-        return _add_bias(self, conv_transpose(x.astype(self.dtype), kernel.astype(self.dtype)))
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        draws = initializers(self.initial, self.size**2 * self.features)
+        kernel = self.param("kernel", draws[0], shape).astype(self.dtype)
+        return _add_bias(self, conv_transpose(x.astype(self.dtype), kernel), draws[1])
 
 
 class ResizeConv(nn.Module):
@@ -165,18 +216,20 @@ class ConditionedConv(nn.Module):
     size: int
     bias: bool = False
     dtype: DTypeLike = jnp.float32
+    initial: Initial = "normal"
 
     @nn.compact
     def __call__(self, image: Array, values: Array) -> Array:  # b h w i, b n -> b h w o
         """Convolve."""
         channels = image.shape[-1]
         shape = (self.size, self.size, channels + values.shape[-1], self.features)
-        kernel = self.param("kernel", kernel_init, shape).astype(self.dtype)
+        draws = initializers(self.initial, self.size**2 * shape[2])
+        kernel = self.param("kernel", draws[0], shape).astype(self.dtype)
         x = conv(image.astype(self.dtype), kernel[:, :, :channels])
         planes = cpu_convolutions.constant_planes(
             values.astype(self.dtype), kernel[:, :, channels:], *image.shape[1:3]
         )
-        return _add_bias(self, x + planes)
+        return _add_bias(self, x + planes, draws[1])
 
 
 class InstanceNorm(nn.Module):
@@ -221,7 +274,11 @@ def channels_to_blocks(x: Array, side: int) -> Array:
     return x.reshape(b, height * side, width * side, channels // side**2)
 
 
-def _add_bias(module: Conv | ConvTranspose | ResizeConv | ConditionedConv, x: Array) -> Array:
+def _add_bias(
+    module: Conv | ConvTranspose | ResizeConv | ConditionedConv,
+    x: Array,
+    draw: Initializer = nn.initializers.zeros,
+) -> Array:
     if not module.bias:
         return x
-    return x + module.param("bias", nn.initializers.zeros, x.shape[-1:]).astype(x.dtype)
+    return x + module.param("bias", draw, x.shape[-1:]).astype(x.dtype)
