@@ -17,7 +17,8 @@ from PIL import Image
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.conditions import Condition
 from ganimation_jax.data import builders
-from ganimation_jax.data.dataset import Face, FaceDataset, pack
+from ganimation_jax.data.dataset import FaceDataset, pack
+from ganimation_jax.data.records import Face
 from ganimation_jax.data.table import Row, write_table
 
 UNITS = ("AU01", "AU12", "AU45")

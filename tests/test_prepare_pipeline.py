@@ -24,7 +24,7 @@ from prepare_folders import (
 from scipy import ndimage
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.data.dataset import Face
+from ganimation_jax.data.records import Face
 from ganimation_jax.data.table import FaceTable, Row, write_table
 from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.prepare.filters import (

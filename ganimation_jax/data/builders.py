@@ -25,7 +25,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.data.dataset import DESCRIPTION, SPLITS, examples, features, in_split
+from ganimation_jax.conditions import Condition, describe
+from ganimation_jax.data.records import DESCRIPTION, SPLITS, examples, features, in_split
 from ganimation_jax.data.table import FaceTable
 
 
@@ -35,6 +36,7 @@ class FaceConfig(tfds.core.BuilderConfig):
 
     image_size: int = 128
     action_units: tuple[str, ...] = ACTION_UNITS
+    labels: tuple[Condition, ...] = ()
 
 
 OPENFACE = FaceConfig(name="openface", description="128 x 128, all 17 action units.")
@@ -60,10 +62,13 @@ class FaceFolder(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description=DESCRIPTION,
-            features=features(config.image_size, len(config.action_units)),
+            features=features(config.image_size, len(config.action_units), len(config.labels)),
             homepage=self.homepage,
             citation=self.citation,
-            metadata=tfds.core.MetadataDict(action_units=list(config.action_units)),
+            metadata=tfds.core.MetadataDict(
+                action_units=list(config.action_units),
+                labels=[one._asdict() for one in config.labels],
+            ),
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
@@ -72,6 +77,11 @@ class FaceFolder(tfds.core.GeneratorBasedBuilder):
             raise ValueError(
                 f"{table.path} has the action units {' '.join(table.action_units)}, the config"
                 f" {self.builder_config.name!r} has {' '.join(self.builder_config.action_units)}"
+            )
+        if table.labels != self.builder_config.labels:
+            raise ValueError(
+                f"{table.path} has the labels {describe(table.labels)}, the config"
+                f" {self.builder_config.name!r} has {describe(self.builder_config.labels)}"
             )
         present = Counter(face.split for face in table)
         return {split: self._generate_examples(table, split) for split in SPLITS if present[split]}

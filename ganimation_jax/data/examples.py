@@ -52,8 +52,8 @@ class Source(Protocol):
 
 def full_table(source: Source) -> np.ndarray:
     """All conditions of all faces, float32 ``len n`` in [0, 1], in the source's order."""
-    aus = source.aus_table() / np.float32(OPENFACE_MAXIMUM)
-    return np.concatenate([aus, source.label_table()], axis=1, dtype=np.float32)
+    aus, labels = source.aus_table() / np.float32(OPENFACE_MAXIMUM), source.label_table()
+    return np.concatenate([aus, labels], axis=1, dtype=np.float32) if labels.size else aus
 
 
 def decode(record: Element, size: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from ganimation_jax.prepare import (
     celeba,
     emotionet,
     fit_readout,
+    folders,
     openface,
     people,
     people_directions,
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="ganimation prepare", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    sources = (photos, people, openface, celeba, emotionet)
+    sources = (photos, folders, people, openface, celeba, emotionet)
     for command in (*sources, fit_readout, people_directions):
         command.add_command(commands)
     args = parser.parse_args(argv)

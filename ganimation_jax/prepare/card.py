@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ganimation_jax.action_units import ANATOMY
+from ganimation_jax.data.records import SPLITS
 from ganimation_jax.faces.blendshapes import QUALITY, Quality
 from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.prepare.merge import Merged
+from ganimation_jax.prepare.survey import Survey
 from ganimation_jax.prepare.work import Plan
 from ganimation_jax.version import __version__
 
@@ -46,14 +48,13 @@ def _lines(merged: Merged, about: About, plan: Plan) -> list[str]:
     lines = [
         f"# {about.origin or 'Annotated faces'}",
         "",
-        f"{survey.count} face crops of {size} x {size} pixels with the intensities (0-5) of"
-        f" {len(merged.action_units)} facial action units.",
+        f"{survey.count} face crops of {size} x {size} pixels with {_annotation(merged)}.",
         "",
         "| | |",
         "|---|---|",
         f"| source | {about.origin or 'not stated'} |",
         f"| licence of the pictures | {about.licence} |",
-        f"| annotator | {about.annotator} |",
+        f"| annotator | {about.annotator or 'none: labels only'} |",
         f"| crops | {_CROPS[plan.search.by]} |",
         f"| faces | {survey.count}: "
         + ", ".join(f"{count} {split}" for split, count in sorted(survey.splits.items()))
@@ -64,6 +65,35 @@ def _lines(merged: Merged, about: About, plan: Plan) -> list[str]:
         f"| made by | ganimation_jax {__version__} |",
         "",
         "These are pictures of people. Use them only as their licence and the law allow.",
+    ]
+    if survey.labels:
+        lines += _labels(survey)
+    if merged.action_units:
+        lines += _units(merged, about)
+    if merged.reasons:
+        lines += ["", "## Skipped", "", "| reason | count |", "|---|---|"]
+        lines += [f"| {reason} | {count} |" for reason, count in merged.reasons.most_common()]
+    return [*lines, ""]
+
+
+def _annotation(merged: Merged) -> str:
+    units, labels = len(merged.action_units), len(merged.survey.labels)
+    parts = [f"the intensities (0-5) of {units} facial action units"] * bool(units)
+    return " and ".join(parts + [f"{labels} label{'s' * (labels > 1)}"] * bool(labels))
+
+
+def _labels(survey: Survey) -> list[str]:
+    header = " | ".join(SPLITS)
+    lines = ["", "## Labels", "", f"| | kind | {header} |", "|---|---|" + "---|" * len(SPLITS)]
+    for one, counts in zip(survey.labels, survey.shown.T.tolist(), strict=True):
+        kind = f"one of {one.group}" if one.group else "binary"
+        lines.append(f"| {one.name} | {kind} | {' | '.join(map(str, counts))} |")
+    return lines
+
+
+def _units(merged: Merged, about: About) -> list[str]:
+    survey = merged.survey
+    lines = [
         "",
         "## Action units",
         "",
@@ -79,10 +109,7 @@ def _lines(merged: Merged, about: About, plan: Plan) -> list[str]:
         )
     if absent := [unit.code for unit in ANATOMY if unit.code not in merged.action_units]:
         lines += ["", f"Not in the dataset: {', '.join(absent)}."]
-    if merged.reasons:
-        lines += ["", "## Skipped", "", "| reason | count |", "|---|---|"]
-        lines += [f"| {reason} | {count} |" for reason, count in merged.reasons.most_common()]
-    return [*lines, ""]
+    return lines
 
 
 _CROPS = {

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ganimation_jax.action_units import ANATOMY
-from ganimation_jax.data.dataset import SPLITS
+from ganimation_jax.data.records import SPLITS
 from ganimation_jax.files.atomic import write_atomically
 from ganimation_jax.prepare.card import About
 from ganimation_jax.prepare.merge import Merged
@@ -33,6 +33,7 @@ def write_report(path: Path, crops: Path, merged: Merged, about: About) -> None:
     """
     survey = merged.survey
     people = len(set.union(*survey.people.values()))
+    shown = zip(survey.labels, survey.shown.sum(axis=0).tolist(), strict=True)
     counts = (survey.active * survey.count).round().astype(int).tolist()
     text = page.render(
         "dataset",
@@ -43,13 +44,15 @@ def write_report(path: Path, crops: Path, merged: Merged, about: About) -> None:
             (f"{survey.count:,}", "faces"),
             (f"{people:,}" if people else "not known", "people"),
             (str(len(merged.action_units)), "action units"),
+            (str(len(survey.labels)), "labels"),
             (f"{merged.reasons.total():,}", "skipped"),
         ],
         splits=[(split, survey.splits[split]) for split in SPLITS],
         sides=[(f"{side}-{2 * side - 1} px", n) for side, n in sorted(survey.sides.items())],
         reasons=merged.reasons.most_common(),
         active=f"{ACTIVE:g}",
-        sheet=[_face(one, crops, _strongest(survey, one)) for one in survey.sheet],
+        sheet=[_face(one, crops, _caption(survey, one)) for one in survey.sheet],
+        labels=[(str(one), count) for one, count in shown],
         correlation=charts.heat_map(survey.correlation, survey.action_units),
         actives=list(zip(survey.action_units, counts, strict=True)),
         units=[_unit(survey, about, crops, unit) for unit in range(len(survey.action_units))],
@@ -82,6 +85,9 @@ def _face(example: Example, crops: Path, caption: list[str]) -> dict[str, Any]:
     return {"id": example.id, "source": source, "caption": caption}
 
 
-def _strongest(survey: Survey, example: Example, most: int = 2) -> list[str]:
+def _caption(survey: Survey, example: Example, most: int = 2) -> list[str]:
+    """The labels that a face shows, or its strongest action units."""
+    if survey.labels:
+        return list(example.labels) or ["no label"]
     pairs = sorted(zip(example.aus, survey.action_units, strict=True), reverse=True)
     return [f"{code} {value:.1f}" for value, code in pairs[:most] if value >= ACTIVE] or ["neutral"]

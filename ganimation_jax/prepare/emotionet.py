@@ -18,11 +18,13 @@ from urllib.parse import unquote, urlsplit
 
 from ganimation_jax.media.pictures import IMAGE_SUFFIXES
 from ganimation_jax.prepare.card import About
+from ganimation_jax.prepare.labels import Labels
 from ganimation_jax.prepare.openface import lists_beside, pickle_items
 from ganimation_jax.prepare.options import (
     add_common,
     add_detection,
     add_filters,
+    add_labels,
     add_output,
     add_shards,
     add_splits,
@@ -31,7 +33,7 @@ from ganimation_jax.prepare.photos import about_mediapipe, search_by
 from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.sources import Item, by_stem, of_kind, walk
 from ganimation_jax.prepare.splits import face_id, read_text, split_rule
-from ganimation_jax.prepare.stages import prepare
+from ganimation_jax.prepare.stages import prepare, with_metadata
 from ganimation_jax.prepare.work import Plan
 
 LISTS = {".txt", ".csv", ".tsv"}
@@ -53,6 +55,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     add_filters(parser, min_side=64, max_turn=60, blur=20)
     add_output(parser, duplicates="drop")
     add_splits(parser)
+    add_labels(parser)
     add_shards(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -69,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     rule = split_rule(args.train_ids, args.test_ids, args.people, args.test_fraction)
     items, skips = listed_items(root, pickle if pickle.is_file() else None)
     search = search_by(args, every_face=False)
+    labels, rule = with_metadata(args, Labels(), rule, face_id)
     plan = Plan(
         search,
         min_side=args.min_side,
@@ -78,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     about = about_mediapipe(search, args.origin or "EmotioNet", args.licence)
     if pickle.is_file():
         about = About("OpenFace", about.origin, about.licence)
-    return prepare(args, items, skips, plan, rule, about)
+    return prepare(args, items, skips, plan, rule, about, labels)
 
 
 def listed_items(root: Path, pickle: Path | None) -> tuple[list[Item], list[Skip]]:

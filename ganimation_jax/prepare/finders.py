@@ -98,9 +98,9 @@ def find_square(picture: Picture, labels: Sequence[Measured], search: Search) ->
     scale = search.size / width
     transform = np.array([[scale, 0.0, 0.0], [0.0, scale, 0.0]])
     if width == search.size:
-        return [Found(labels[0], transform, picture.image, picture.jpeg)]
+        return [Found(_label(labels), transform, picture.image, picture.jpeg)]
     crop = picture.image.resize((search.size, search.size), Image.Resampling.LANCZOS)
-    return [Found(labels[0], transform, crop)]
+    return [Found(_label(labels), transform, crop)]
 
 
 def find_celeba(picture: Picture, labels: Sequence[Measured], search: Search) -> list[Found]:
@@ -109,7 +109,7 @@ def find_celeba(picture: Picture, labels: Sequence[Measured], search: Search) ->
         return find_square(picture, labels, search)
     target = np.multiply(CANONICAL_EYES, search.size)
     transform = alignment.similarity(np.array(CELEBA_EYES), target)
-    return [_cut(picture, labels[0], transform, search.size)]
+    return [_cut(picture, _label(labels), transform, search.size)]
 
 
 def find_openface(picture: Picture, labels: Sequence[Measured], search: Search) -> list[Found]:
@@ -180,6 +180,11 @@ def landmarker_of_process(model: Path | None, confidence: float = 0.5) -> Landma
 def side_of(transform: np.ndarray, size: int) -> float:
     """Side of the crop in pixels of the picture."""
     return size / math.sqrt(abs(float(np.linalg.det(transform[:, :2]))))
+
+
+def _label(labels: Sequence[Measured]) -> Measured:
+    """The first annotation; without any, no action unit is known."""
+    return labels[0] if labels else Measured({})
 
 
 def _cut(picture: Picture, measured: Measured, transform: np.ndarray, size: int) -> Found:

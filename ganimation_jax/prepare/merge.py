@@ -7,14 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ganimation_jax.data.dataset import SPLITS, Face
+from ganimation_jax.data.records import SPLITS, Face
 from ganimation_jax.data.table import Row, write_csv, write_table
 from ganimation_jax.prepare.filters import duplicates
+from ganimation_jax.prepare.labels import Labels
 from ganimation_jax.prepare.problems import Skip
 from ganimation_jax.prepare.shards import read_shards
 from ganimation_jax.prepare.splits import SplitRule
 from ganimation_jax.prepare.survey import Survey
 from ganimation_jax.prepare.work import Record
+
+NO_LABELS = Labels()
 
 
 class Merged(NamedTuple):
@@ -31,6 +34,7 @@ def merge(
     skips: Iterable[Skip],
     rule: SplitRule,
     drop_duplicates: bool,
+    labels: Labels = NO_LABELS,
 ) -> Merged:
     """Write ``table.csv`` and ``skipped.csv`` in ``out``, streaming one face at a time.
 
@@ -40,14 +44,15 @@ def merge(
       skips: inputs skipped before the shards were made.
       rule: assigns faces to the training or test split.
       drop_duplicates: whether to keep only the first of crops that look the same.
+      labels: of the pictures.
     """
     wanted, repeats = _look_ahead(paths, drop_duplicates)
-    survey, reasons = Survey(wanted), Counter[str]()
+    survey, reasons = Survey(wanted, labels.conditions), Counter[str]()
 
     def rows() -> Iterator[Row]:
         for record in _judged(paths, wanted, repeats):
             if isinstance(record, Record):
-                row = _row(record, rule, wanted, out / "crops")
+                row = _row(record, rule, wanted, labels, out / "crops")
                 survey.add(row)
                 yield row
 
@@ -57,7 +62,7 @@ def merge(
                 reasons[skip.reason] += 1
                 yield skip
 
-    write_table(out, rows(), wanted)
+    write_table(out, rows(), wanted, labels.conditions)
     write_csv(out / "skipped.csv", Skip._fields, lines())
     return Merged(wanted, survey, reasons)
 
@@ -112,7 +117,9 @@ def _judged(
         yield result
 
 
-def _row(record: Record, rule: SplitRule, action_units: Sequence[str], crops: Path) -> Row:
+def _row(
+    record: Record, rule: SplitRule, action_units: Sequence[str], labels: Labels, crops: Path
+) -> Row:
     face = Face(
         id=record.id,
         split=rule.split(record.group),
@@ -121,6 +128,7 @@ def _row(record: Record, rule: SplitRule, action_units: Sequence[str], crops: Pa
         aus=tuple(record.aus[code] for code in action_units),
         transform=record.transform,
         jpeg=crops / f"{record.id}.jpg",
+        labels=labels.values[record.group] if labels.conditions else (),
     )
     figures = (record.confidence, record.side, record.turn, record.sharpness)
     return Row(face, *(math.nan if figure is None else figure for figure in figures))

@@ -26,10 +26,12 @@ from ganimation_jax.media.video import VIDEO_SUFFIXES
 from ganimation_jax.prepare.aus_pickle import Values, read_aus_pickle
 from ganimation_jax.prepare.card import About
 from ganimation_jax.prepare.finders import Search, mediapipe_search
+from ganimation_jax.prepare.labels import Labels
 from ganimation_jax.prepare.matching import Names, assign, without_ending
 from ganimation_jax.prepare.options import (
     add_common,
     add_filters,
+    add_labels,
     add_output,
     add_shards,
     add_splits,
@@ -39,7 +41,7 @@ from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.sequences import Tree, match_sequences, tree_of
 from ganimation_jax.prepare.sources import OURS, Item, of_kind, photo_id, walk
 from ganimation_jax.prepare.splits import face_id, split_rule
-from ganimation_jax.prepare.stages import prepare
+from ganimation_jax.prepare.stages import prepare, with_metadata
 from ganimation_jax.prepare.work import Plan
 
 
@@ -84,6 +86,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     add_filters(parser, min_side=0, max_turn=180, blur=0)
     add_output(parser, duplicates="keep")
     add_splits(parser)
+    add_labels(parser)
     add_shards(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -107,9 +110,10 @@ def run(args: argparse.Namespace) -> int:
     lists = (args.train_ids, args.test_ids, args.people)
     rule = split_rule(*lists, args.test_fraction, group_of(items))
     search = search_by(args.align, args.size, every_face=args.faces == "all")
+    labels, rule = with_metadata(args, Labels(), rule, group_of(items))
     plan = Plan(search, args.min_confidence, args.min_side, args.max_turn, args.blur)
     about = About("OpenFace", args.origin or str(args.images.name), args.licence)
-    return prepare(args, items, skips, plan, rule, about)
+    return prepare(args, items, skips, plan, rule, about, labels)
 
 
 def search_by(align: str | None, size: int, every_face: bool) -> Search:

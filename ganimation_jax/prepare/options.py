@@ -64,6 +64,19 @@ def add_splits(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """Add flags for labels from a CSV file."""
+    add = parser.add_argument
+    add(
+        "--metadata",
+        type=Path,
+        metavar="FILE",
+        help="CSV: the column id or file names a picture, person its person, and every other"
+        " column is a label: 0 and 1, or words",
+    )
+    add("--label-columns", metavar="A,B", help="the columns of --metadata to use (all)")
+
+
 def add_detection(parser: argparse.ArgumentParser) -> None:
     """Add flags for finding faces with MediaPipe."""
     add = parser.add_argument

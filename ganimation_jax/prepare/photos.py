@@ -19,10 +19,12 @@ from ganimation_jax.media.pictures import IMAGE_SUFFIXES
 from ganimation_jax.media.video import VIDEO_SUFFIXES
 from ganimation_jax.prepare.card import About, mediapipe_quality
 from ganimation_jax.prepare.finders import Search, mediapipe_search
+from ganimation_jax.prepare.labels import Labels
 from ganimation_jax.prepare.options import (
     add_common,
     add_detection,
     add_filters,
+    add_labels,
     add_output,
     add_shards,
     add_splits,
@@ -32,7 +34,7 @@ from ganimation_jax.prepare.problems import UsageError
 from ganimation_jax.prepare.readout import Readout
 from ganimation_jax.prepare.sources import photo_id, photo_items
 from ganimation_jax.prepare.splits import split_rule
-from ganimation_jax.prepare.stages import prepare
+from ganimation_jax.prepare.stages import prepare, with_metadata
 from ganimation_jax.prepare.work import Plan
 
 
@@ -68,6 +70,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     add_filters(parser, min_side=64, max_turn=60, blur=20)
     add_output(parser, duplicates="drop")
     add_splits(parser)
+    add_labels(parser)
     add_shards(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -85,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         }
         rule = rule._replace(people=folders | dict(rule.people))
     search = search_by(args, every_face=args.faces == "all")
+    labels, rule = with_metadata(args, Labels(), rule, listed_id)
     plan = Plan(
         search,
         min_side=args.min_side,
@@ -93,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         every=args.every,
     )
     about = about_mediapipe(search, args.origin or args.images.name, args.licence)
-    return prepare(args, items, skips, plan, rule, about)
+    return prepare(args, items, skips, plan, rule, about, labels)
 
 
 def listed_id(line: str) -> str:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,13 @@ from ganimation_jax.files import lock
 from ganimation_jax.prepare.card import About, write_card
 from ganimation_jax.prepare.dataset_report import write_report
 from ganimation_jax.prepare.finders import Search
-from ganimation_jax.prepare.merge import merge, summary
+from ganimation_jax.prepare.labels import Labels, read_metadata
+from ganimation_jax.prepare.merge import NO_LABELS, merge, summary
 from ganimation_jax.prepare.parallel import progress
 from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.shards import plan_shards, run_shards, sweep
 from ganimation_jax.prepare.sources import Item
-from ganimation_jax.prepare.splits import SplitRule
+from ganimation_jax.prepare.splits import SplitRule, face_id
 from ganimation_jax.prepare.survey import Survey
 from ganimation_jax.prepare.work import Plan
 
@@ -41,6 +42,7 @@ def prepare(
     plan: Plan,
     rule: SplitRule,
     about: About,
+    labels: Labels = NO_LABELS,
 ) -> int:
     """Make the dataset in ``args.out``, or only the share ``args.shard`` of its shards.
 
@@ -51,6 +53,7 @@ def prepare(
       plan: settings for processing items.
       rule: assigns items to splits. Items that its lists do not cover are skipped.
       about: description for the dataset card.
+      labels: of the items. If there are any, items without are skipped.
 
     Returns:
       The exit code.
@@ -59,7 +62,7 @@ def prepare(
       UsageError: the folder is not writable, or another run is using it.
       OSError: a file cannot be written. Rerun the same command to resume.
     """
-    chosen, uncovered = _covered(items, rule)
+    chosen, uncovered = _covered(items, rule, labels)
     crops, folder = args.out / "crops", args.out / "shards"
     make_folders(crops, folder)
     with alone(args.out, args.shard):
@@ -76,7 +79,7 @@ def prepare(
         sweep(folder, crops, shards)
         paths = [shard.path for shard in shards]
         drop = args.duplicates == "drop"
-        merged = merge(args.out, paths, [*skips, *uncovered], rule, drop)
+        merged = merge(args.out, paths, [*skips, *uncovered], rule, drop, labels)
         print(summary(merged, args.out / "skipped.csv"))
         if not merged.survey.count:
             print("error: no usable face, no dataset written", file=sys.stderr)
@@ -108,25 +111,50 @@ def divided_already(survey: Survey) -> str:
     )
 
 
-def _covered(items: Sequence[Item], rule: SplitRule) -> tuple[list[Item], list[Skip]]:
+def with_metadata(
+    args: argparse.Namespace,
+    labels: Labels,
+    rule: SplitRule,
+    to_id: Callable[[str], str] = face_id,
+) -> tuple[Labels, SplitRule]:
+    """Add the labels and people of the file ``args.metadata``, if there is one.
+
+    Raises:
+      UsageError: it cannot be read or used.
+    """
+    if args.metadata is None:
+        if args.label_columns:
+            raise UsageError("--label-columns needs --metadata FILE, which has these columns")
+        return labels, rule
+    found = read_metadata(args.metadata, args.label_columns, to_id)
+    return labels.joined(found.labels), rule._replace(people={**rule.people, **found.people})
+
+
+def _covered(
+    items: Sequence[Item], rule: SplitRule, labels: Labels
+) -> tuple[list[Item], list[Skip]]:
     """Return the items to use, sorted, and skips for unlisted items and unknown ids."""
     chosen, skips = [], []
     counts = Counter(item.id for item in items)
     for item in sorted(items, key=lambda item: item.id):
         if counts[item.id] > 1:
             skips.append(Skip(str(item.path), "two files of one id", item.id))
-        elif rule.covers(item.group):
-            chosen.append(item)
-        else:
+        elif not rule.covers(item.group):
             skips.append(Skip(str(item.path), "in neither list of ids", ""))
-    lost = rule.listed() - {item.group for item in items}
-    skips += [Skip(name, "listed id without picture", "") for name in lost]
+        elif labels.conditions and item.group not in labels.values:
+            skips.append(Skip(str(item.path), "no label", labels.fix))
+        else:
+            chosen.append(item)
+    known = {item.group for item in items}
+    skips += [Skip(name, "listed id without picture", "") for name in rule.listed() - known]
+    skips += [Skip(name, "label without picture", "") for name in labels.values.keys() - known]
     return chosen, skips
 
 
 def _pack(out: Path, search: Search, about: About, labelled: bool) -> None:
     table = FaceTable(out)
-    absent = [code for code in ACTION_UNITS if code not in table.action_units]
+    units = table.action_units
+    absent = [code for code in ACTION_UNITS if code not in units] if units else []
     if absent and labelled:
         print(f"WARNING: {len(absent)} action units are in too few CSV files: {' '.join(absent)}")
     elif absent:
@@ -141,6 +169,7 @@ def _pack(out: Path, search: Search, about: About, labelled: bool) -> None:
         action_units=table.action_units,
         image_size=search.size,
         annotator=about.annotator,
+        labels=table.labels,
         progress=lambda faces, count, split: progress(faces, count, f"packing {split}"),
     )
     print(f"dataset ready in {out}" if packed else f"already complete: nothing to do in {out}")

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ganimation_jax.action_units import OPENFACE_MAXIMUM
-from ganimation_jax.data.dataset import SPLITS
+from ganimation_jax.conditions import Condition
+from ganimation_jax.data.records import SPLITS
 from ganimation_jax.data.table import Row
 
 SHEET = 60  # faces on the contact sheet
@@ -25,13 +26,16 @@ class Example(NamedTuple):
     draw: str
     id: str
     aus: tuple[float, ...]
+    labels: tuple[str, ...] = ()  # those that the face shows
 
 
 class Survey:
     """Sums, histograms and a few examples, in constant memory for any number of faces."""
 
-    def __init__(self, action_units: Sequence[str]):
+    def __init__(self, action_units: Sequence[str], labels: Sequence[Condition] = ()):
         self.action_units = tuple(action_units)
+        self.labels = tuple(labels)
+        self.shown = np.zeros((len(SPLITS), len(self.labels)), np.int64)  # faces with each label
         n = len(self.action_units)
         self.count = 0
         self.splits: Counter[str] = Counter()
@@ -51,6 +55,7 @@ class Survey:
         face, aus = row.face, np.asarray(row.face.aus)
         self.count += 1
         self.splits[face.split] += 1
+        self.shown[SPLITS.index(face.split)] += np.asarray(face.labels, np.int64)
         if face.person:
             self.people[face.split].add(face.person)
         self.sides[1 << (max(int(row.side), 1).bit_length() - 1)] += 1
@@ -61,7 +66,9 @@ class Survey:
         self._sum += aus
         self._products += np.outer(aus, aus)
         draw = hashlib.sha256(face.id.encode()).hexdigest()
-        _offer(self._sheet, Example(0.0, draw, face.id, tuple(face.aus)), SHEET)
+        shown = zip(self.labels, face.labels, strict=True)
+        labels = tuple(one.name for one, value in shown if value)
+        _offer(self._sheet, Example(0.0, draw, face.id, tuple(face.aus), labels), SHEET)
         for unit, value in enumerate(face.aus):
             # A different order per unit, or all units would show the same faces for 0.
             example = Example(value, draw[unit:], face.id, tuple(face.aus))
