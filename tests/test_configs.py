@@ -19,6 +19,7 @@ CONFIGS = {
     "celeba": celeba.get_config(),
     "lfw_openface:cpu": lfw_openface.get_config("cpu"),
     "synthetic": synthetic.get_config(),
+    "synthetic:published": synthetic.get_config("published"),
 }
 
 

@@ -106,7 +106,7 @@ def test_a_methods_monitors_watch_its_metrics():
 
 
 def test_limits_follow_the_config():
-    cfg = synthetic.get_config()
+    cfg = synthetic.get_config("published")
     training = ganimation.training(cfg, DataFacts(examples=2, variance=1 / 12))
     found = {monitor.name: monitor for monitor in training.monitors}
     assert found["critic_aus_flat"].limit == pytest.approx(0.9 * 160 / 12)

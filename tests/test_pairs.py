@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 from absl import flags
 
+from configs import synthetic
 from ganimation_jax.conditions import Condition, Sampling
 from ganimation_jax.data.dataset import FaceDataset, pack
-from ganimation_jax.data.pairs import ALONE, Pairs
-from ganimation_jax.data.pipeline import evaluation_batches, training_batches
+from ganimation_jax.data.pairs import ALONE, Pairs, has_pairs
+from ganimation_jax.data.pipeline import (
+    evaluation_batches,
+    held_out_batches,
+    training_batches,
+)
 from ganimation_jax.parallel import sharding
 from ganimation_jax.synthetic.drawn_face import render
 from ganimation_jax.synthetic.faces import SyntheticFaces
@@ -177,6 +182,22 @@ def test_evaluation_shows_the_true_edit():
         pairs = first["paired"]
         assert (GROUPS[face[pairs]] == GROUPS[other[pairs]]).all()
         assert pairs.any()
+
+
+def test_held_out_faces_have_true_edits_where_the_data_have_pairs():
+    cfg = synthetic.get_config("smoke")
+    cfg.update(image_size=8, evaluate={"batch_size": 4, "examples": 6})
+    (batch, *_) = held_out_batches(cfg, Faces(), UNITS)
+    assert batch["paired"].any()
+
+    class Strangers(Faces):
+        def pair_groups(self):
+            return np.arange(len(self), dtype=np.int32)
+
+    (batch, *_) = held_out_batches(cfg, Strangers(), UNITS)
+    assert "other" not in batch
+    assert not has_pairs(None)
+    assert not has_pairs(np.array([ALONE, ALONE, 3]))
 
 
 def test_groups_survive_packing(tmp_path):

@@ -5,6 +5,14 @@ import numpy as np
 ALONE = -1  # the group of a face that has no partner
 
 
+def has_pairs(groups: np.ndarray | None) -> bool:
+    """Whether any face has a partner."""
+    if groups is None:
+        return False
+    counts = np.unique(groups[groups != ALONE], return_counts=True)[1]
+    return bool((counts > 1).any())
+
+
 class Pairs:
     """Draws a partner for a face: another one of its group.
 

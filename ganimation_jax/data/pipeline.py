@@ -24,7 +24,7 @@ from ganimation_jax.data.examples import (
     Vary,
     full_table,
 )
-from ganimation_jax.data.pairs import Pairs
+from ganimation_jax.data.pairs import Pairs, has_pairs
 from ganimation_jax.synthetic.faces import SyntheticFaces
 
 READ_AHEAD = 4  # batches held ready for the device
@@ -202,7 +202,12 @@ def evaluation_batches(
 def held_out_batches(
     cfg: ConfigDict, faces: Source, conditions: tuple[str, ...]
 ) -> grain.DatasetIterator:
-    """The held-out faces that ``cfg`` asks to evaluate on: see ``evaluation_batches``."""
+    """The held-out faces that ``cfg`` asks to evaluate on: see ``evaluation_batches``.
+
+    Targets are those of the same person's other pictures, where the faces form pairs. Of drawn
+    faces the true edit can be drawn for any target: theirs are those of random faces.
+    """
+    drawn = isinstance(faces, SyntheticFaces)
     return evaluation_batches(
         faces,
         image_size=cfg.image_size,
@@ -210,6 +215,7 @@ def held_out_batches(
         batch_size=cfg.evaluate.batch_size,
         examples=cfg.evaluate.examples,
         seed=cfg.seed,
+        paired=not drawn and has_pairs(faces.pair_groups()),
     )
 
 

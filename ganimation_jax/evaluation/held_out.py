@@ -44,7 +44,7 @@ class Subject(NamedTuple):
         """Who each face is; faces whose person is not known count as persons of their own."""
         count = len(self.held_out.image)
         if isinstance(self.faces, SyntheticFaces):
-            return [str(i) for i in range(count)]
+            return [str(i // self.faces.expressions) for i in range(count)]
         return [self.faces[i].get("person") or f"unknown {i}" for i in range(count)]
 
 
