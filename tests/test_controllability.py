@@ -105,6 +105,7 @@ def test_low_confidence_is_averaged_apart_and_the_error_is_that_of_the_mean():
     )
     scores = flat(controllability.scores(readings, UNITS))
     assert scores["controllability_x/slope"] == pytest.approx(slopes[:, :2].mean())
+    assert scores["controllability_x/rises/AU25"] == pytest.approx((slopes[:, 2] > 0).mean())
     assert scores["controllability_x/slope/low_confidence"] == pytest.approx(slopes[:, 2].mean())
     want = slopes[:, :2].mean(axis=1).std(ddof=1) / np.sqrt(200)
     assert scores["controllability_x/slope/se"] == pytest.approx(want)

@@ -8,14 +8,13 @@ import numpy as np
 
 from ganimation_jax.evaluation.judges import Judge
 from ganimation_jax.evaluation.means import (
-    Figures,
     by_unit,
     defined_mean,
     error,
     over_faces,
 )
 from ganimation_jax.evaluation.results import Response
-from ganimation_jax.evaluation.scores import LOWER, ONE, Score, Scores
+from ganimation_jax.evaluation.scores import HIGHER, LOWER, ONE, Score, Scores
 from ganimation_jax.features.batches import in_batches
 from ganimation_jax.types import Edit
 
@@ -97,24 +96,27 @@ def scores(readings: Readings, units: Sequence[str]) -> Scores:
     runs with the same judge.
 
     Yields:
-      ``unread``, the share of edits in which the judge found no face, and ``slope``, see
-      ``means.by_unit``. A face counts for the units that were read at two or more levels.
+      ``unread``, the share of edits in which the judge found no face; ``slope``, see
+      ``means.by_unit``; and ``rises``, the share of faces in which the slope is above 0. A face
+      counts for the units that were read at two or more levels.
     """
     group = f"controllability_{readings.judge}"
     served = np.isfinite(readings.intensity).any(axis=(0, 2))
     lost = ~np.isfinite(readings.intensity[:, served])
     yield Score(group, "unread", float(lost.mean()) if lost.size else 1.0, better=LOWER)
-    yield from by_unit(group, "slope", units, _slopes(readings), readings.quality, ONE)
+    slope = _slopes(readings)
+    yield from by_unit(group, "slope", units, over_faces(slope), readings.quality, ONE)
+    rises = np.where(np.isfinite(slope), slope > 0, np.nan)
+    yield from by_unit(group, "rises", units, over_faces(rises), readings.quality, HIGHER)
 
 
-def _slopes(readings: Readings) -> Figures:
-    """Slopes of each face and unit, and their means."""
+def _slopes(readings: Readings) -> np.ndarray:
+    """The slope in each face of each unit, ``f n``; NaN where it was not read."""
     measured = np.moveaxis(readings.intensity, -1, 0)  # l f n
     asked = np.broadcast_to(readings.levels[:, None, None], measured.shape)
     asked = np.where(np.isfinite(measured), asked, np.nan)
     asked = asked - defined_mean(asked)
     spread = defined_mean(asked * asked)
-    slope = np.divide(
+    return np.divide(
         defined_mean(asked * measured), spread, out=np.full(spread.shape, np.nan), where=spread > 0
     )
-    return over_faces(slope)

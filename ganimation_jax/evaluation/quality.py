@@ -13,9 +13,9 @@ def reconstruction(reconstructed: np.ndarray, image: np.ndarray) -> Scores:
     yield Score("reconstruction", "psnr", value, better=HIGHER)
 
 
-def change(edited: np.ndarray, image: np.ndarray) -> Scores:
-    """Score ``edit_response/pixels``: mean absolute change on the 0-255 scale; 0 is no edit."""
-    yield Score("edit_response", "pixels", float(np.abs(edited - image).mean() * 127.5))
+def change(edited: np.ndarray, image: np.ndarray, name: str = "edit_response") -> Scores:
+    """Score ``<name>/pixels``: mean absolute change on the 0-255 scale; 0 is no edit."""
+    yield Score(name, "pixels", float(np.abs(edited - image).mean() * 127.5))
 
 
 def visible_change(image: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -37,6 +37,9 @@ from ganimation_jax.synthetic.faces import SyntheticFaces
 log = logging.getLogger(__name__)
 
 
+OWN_EXPRESSIONS = 32  # faces that are asked for the expression that they have
+
+
 class Instruments(NamedTuple):
     """What the user brings to the measurement."""
 
@@ -98,12 +101,16 @@ def _pixels(subject: Subject) -> Iterator[Section]:
     def scores() -> Scores:
         yield from quality.reconstruction(seen.reconstructed, seen.image)
         yield from quality.change(seen.edited, seen.image)
+        first = slice(OWN_EXPRESSIONS)
+        image, have = seen.image[first], seen.have[first]
+        own = in_batches(lambda x, aus: subject.edit(x, aus, aus).image, image, have)
+        yield from quality.change(own, image, name="own_expression")
 
     section = Section(
         "pixels",
-        "Edits undone",
-        "Edits are edited back and compared with their sources; and how much an edit changes, on "
-        "the 0-255 scale.",
+        "Edits undone, and edits that ask for nothing",
+        "Edits are edited back and compared with their sources; how much an edit changes, on the "
+        "0-255 scale; and how much changes where a face is asked for the expression it has.",
         [],
     )
     yield measured(section, scores)
