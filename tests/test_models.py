@@ -245,6 +245,19 @@ def test_blocks_become_channels_and_back():
     np.testing.assert_array_equal(layers.channels_to_blocks(blocks, 2), x)
 
 
+@pytest.mark.parametrize("period", [1, 2, 4])
+def test_a_filtered_map_shows_no_grid(period):
+    tile = np.random.default_rng(0).normal(size=(period, period, 3))
+    tiled = jnp.asarray(np.tile(tile, (1, 8, 8, 1)), jnp.float32)
+    inside = (slice(None), slice(period, -period), slice(period, -period))
+    got = layers.without_grid(tiled, period)
+    want = np.broadcast_to(tile.mean(axis=(0, 1)), got[inside].shape)
+    np.testing.assert_allclose(got[inside], want if period > 1 else tiled[inside], atol=1e-6)
+    # Centred, and a straight line stays one.
+    line = jnp.broadcast_to(jnp.arange(16.0)[:, None, None], (1, 16, 16, 2))
+    np.testing.assert_allclose(layers.without_grid(line, period)[inside], line[inside], rtol=1e-6)
+
+
 def test_asking_for_what_a_face_has_returns_it_whatever_the_parameters():
     generator = Generator(width=4, residual_blocks=1, **SHIPPED)
     image, have = arrays((2, 16, 16, 3), (2, 5))

@@ -44,7 +44,8 @@ class Generator(nn.Module):
       patch: side of the blocks of pixels that the network sees as one pixel, with the block's
         pixels as channels, and that its heads draw (Shi et al., CVPR 2016). With 2 the trunk
         is at an eighth of the image size instead of a quarter, and all takes about a quarter
-        of the time. The first and last kernels are 3x3 blocks instead of 7x7 pixels. 1: published.
+        of the time. The first and last kernels are 3x3 blocks instead of 7x7 pixels. What the
+        heads draw is filtered so that it cannot show the grid of the blocks. 1: published.
       norm_affine, conv_bias: instance norm with scale and shift and convolutions without
         bias (official code), or the reverse (``ganimation_replicate``). Heads have no bias.
       dtype: of convolutions; norms and parameters stay float32.
@@ -121,7 +122,7 @@ class Generator(nn.Module):
         x = layers.conv(x, jnp.concatenate(kernels, axis=-1).astype(self.dtype))
         ends = [sum(k.shape[-1] for k in kernels[: i + 1]) for i in range(len(kernels) - 1)]
         maps = [
-            layers.channels_to_blocks(part, self.patch)
+            layers.without_grid(layers.channels_to_blocks(part, self.patch), self.patch)
             for part in jnp.split(x.astype(jnp.float32), ends, axis=-1)
         ]
         color, attention = jnp.tanh(maps[0]), nn.sigmoid(maps[1])

@@ -7,6 +7,8 @@ saves more time by its fewer products than its additions cost.
 """
 
 import contextlib
+import functools
+import operator
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Literal, get_args
@@ -272,6 +274,25 @@ def channels_to_blocks(x: Array, side: int) -> Array:
     b, height, width, channels = x.shape
     x = x.reshape(b, height, width, side, side, channels // side**2).swapaxes(2, 3)
     return x.reshape(b, height * side, width * side, channels // side**2)
+
+
+def without_grid(x: Array, period: int) -> Array:
+    """Remove patterns that repeat every ``period`` pixels, except a constant. b h w c -> b h w c.
+
+    The average over ``period`` pixels, applied twice along each axis, so that it is centred. Its
+    response is zero at the frequencies of the grid: maps drawn block by block otherwise differ
+    systematically between the pixels of a block, and a critic's gradient makes use of it. With
+    ``period`` 1 nothing changes.
+    """
+    taps = [period - abs(i) for i in range(1 - period, period)]
+    for axis in (1, 2):
+        padding = [(0, 0)] * x.ndim
+        padding[axis] = (period - 1, period - 1)
+        padded, length = jnp.pad(x, padding, mode="edge"), x.shape[axis]
+        shifted = [lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(len(taps))]
+        weighted = [tap / period**2 * part for tap, part in zip(taps, shifted, strict=True)]
+        x = functools.reduce(operator.add, weighted)
+    return x
 
 
 def _add_bias(
