@@ -147,9 +147,12 @@ def paper() -> ConfigDict:
     cfg.data = ConfigDict()
     cfg.data.source = "faces"  # faces: a prepared directory; synthetic: drawn on the fly
     cfg.data.dir = ""
+    cfg.data.second = ""  # a second prepared directory; batches of the two alternate (StarGAN)
+    # Label emotions: by the nearest prototype of action units. Synthetic faces are drawn with one
+    # of eight emotions, and also have labels of glasses, beard and hair.
+    cfg.data.labels = False
     cfg.data.size = 0  # synthetic only: faces per epoch
     cfg.data.expressions = 1  # synthetic only: pictures per person; 2 or more form pairs
-    cfg.data.labels = False  # synthetic only: draw eight emotions, with labels of all attributes
     cfg.data.paired = 0.0  # fraction of examples whose target image shows the same person
     cfg.data.eyes = CANONICAL_EYES  # eye positions in the crops; default: as cropped by `prepare`
     cfg.data.grey = False  # the faces are grey; edits of photos then change only brightness

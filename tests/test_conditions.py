@@ -10,7 +10,8 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from ganimation_jax import conditions as known
-from ganimation_jax.conditions import EMOTIONS, Condition, Domain, Sampling
+from ganimation_jax.conditions import EMOTIONS, Condition, Domain, Sampling, describe
+from ganimation_jax.data.derived import JoinedFaces, WithEmotions, nearest_emotions
 from ganimation_jax.data.fingerprint import fingerprint
 from ganimation_jax.data.pipeline import (
     evaluation_batches,
@@ -354,3 +355,89 @@ def test_fingerprints_change_with_labels_and_not_for_faces_without():
     faces, others = Faces(), Faces()
     others.label_table = lambda: Faces().label_table()[::-1]
     assert fingerprint(faces) == fingerprint(Faces()) != fingerprint(others)
+
+
+# Sources made from others
+
+
+class Emotional(Faces):
+    """Another dataset: no action units, other labels."""
+
+    conditions = tuple(Condition(name, "one_of", "mood") for name in ("calm", "glad"))
+
+    def __len__(self):
+        return 7
+
+    def __getitem__(self, index):
+        return {"image": np.full((8, 8, 3), 100 + index, np.uint8)}
+
+    def aus_table(self):
+        return np.zeros((7, 0), np.float32)
+
+    def label_table(self):
+        return np.eye(2, dtype=np.float32)[np.arange(7) % 2]
+
+
+def test_two_datasets_alternate_by_batch_with_the_labels_of_both():
+    joined = JoinedFaces(Faces(), Emotional())
+    names = (*NAMES[1:], "calm", "glad")
+    assert describe(joined.conditions) == "Smiling; emotion: angry happy sad; mood: calm glad"
+    options = {"conditions": names, "batches": 3, "permute": True}
+    batches = stream(8, joined, **options)
+    faces = batches["image"][..., 4, 4, 0].reshape(24, 4)
+    assert ((faces >= 100).all(axis=1) == np.arange(24) % 2).all()
+    assert ((faces < 100).all(axis=1) == (np.arange(24) % 2 == 0)).all()
+    assert set(faces[faces >= 100] - 100) == set(range(7))
+    assert sorted(faces[faces < 100][:24]) == list(range(24))  # an epoch of the first
+    have, want = (batches[name].reshape(24, 4, 6) for name in ("have", "want"))
+    for face, row in zip(faces.reshape(-1), have.reshape(-1, 6), strict=True):
+        own = TABLE[face, 1:] if face < 100 else np.zeros(4)
+        mood = np.eye(2)[(face - 100) % 2] if face >= 100 else np.zeros(2)
+        np.testing.assert_array_equal(row, [*own, *mood])
+    assert (want[1::2, :, :4] == 0).all()  # permuted among faces of one dataset
+    np.testing.assert_array_equal(want[1::2].sum(axis=1), have[1::2].sum(axis=1))
+    assert_same(
+        {name: leaf[3:] for name, leaf in batches.items()}, stream(5, joined, start=3, **options)
+    )
+    halves = [stream(8, joined, process=i, processes=2, **options) for i in range(2)]
+    assert_same(
+        {name: np.concatenate([half[name] for half in halves], axis=2) for name in batches}, batches
+    )
+    assert [joined[i]["image"][0, 0, 0] for i in (0, 1, 2, 3, 14)] == [0, 100, 1, 101, 7]
+
+
+def test_labels_of_one_name_must_agree():
+    class Other(Emotional):
+        conditions = (Condition("Smiling", "one_of", "mood"), Condition("calm", "one_of", "mood"))
+
+    with pytest.raises(ValueError, match="have different labels named Smiling"):
+        JoinedFaces(Faces(), Other())
+
+
+def test_the_nearest_emotion():
+    units = ("AU01", "AU02", "AU04", "AU05", "AU06", "AU12", "AU25", "AU26", "AU14")
+    faces = {
+        "happy": [0, 0, 0, 0, 2, 3, 1, 0, 0],
+        "surprised": [3, 3, 0, 2, 0, 0, 2, 2, 0],
+        "neutral": [0.5, 0.5, 0, 0, 0.5, 1, 1, 0, 0],
+        "contempt": [0, 0, 0, 0, 0, 2, 0, 0, 2],
+    }
+    found = nearest_emotions(np.array([*faces.values()], np.float32), units)
+    assert [EMOTIONS[place] for place in found] == [*faces]
+    # Drawn faces are nearest to the emotion that they were drawn with.
+    drawn = SyntheticFaces(64, 16, labels=True)
+    nearest = nearest_emotions(drawn.aus_table(), tuple(one.name for one in drawn.conditions[:17]))
+    assert [EMOTIONS[place] for place in nearest] == [drawn.emotion(i) for i in range(64)]
+
+
+def test_faces_with_action_units_get_emotions():
+    plain = SyntheticFaces(12, 16, seed=4, expressions=3)
+    faces = pickle.loads(pickle.dumps(WithEmotions(plain)))
+    assert describe(faces.conditions).endswith("emotion: " + " ".join(EMOTIONS))
+    assert faces.label_table().sum(axis=1).tolist() == [1] * 12
+    np.testing.assert_array_equal(faces.pair_groups(), plain.pair_groups())
+    assert fingerprint(faces) != fingerprint(plain)
+    with pytest.raises(ValueError, match="no action units to tell emotions by"):
+        WithEmotions(Emotional())
+    with pytest.raises(ValueError, match=r"labels named afraid .*set data.labels=False"):
+        WithEmotions(SyntheticFaces(4, 16, labels=True))

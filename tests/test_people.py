@@ -305,7 +305,7 @@ def test_the_command_draws_a_dataset_of_pairs(tmp_path, capsys):
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "once/crops").iterdir()}
     capsys.readouterr()
     assert run("once", 3, "--test-fraction", 0) == 0
-    assert "2 of 3 people are drawn already" in capsys.readouterr().out
+    assert "2 of 3 people were drawn before" in capsys.readouterr().out
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     assert run("again", 1, "--test-fraction", 0) == 0
     for path in sorted((tmp_path / "again/crops").iterdir()):

@@ -102,7 +102,7 @@ def test_an_item_that_kills_its_process_costs_itself_only(tmp_path, capsys, work
     found = list(parallel_map(squared_unless_deadly, items, workers, 4, True, rescue))
     assert found == [number**2 if number != 13 else "lost" for number in range(40)]
     said = capsys.readouterr().err
-    assert "died at work on" in said
+    assert "died while reading" in said
     assert "<7>" in said
     assert "skipping <13>" in said
     assert "skipping <7>" not in said

@@ -146,10 +146,10 @@ def pack(
     group_of: Callable[[Face], str] | None = None,
     progress: Progress = lambda faces, count, split: faces,
 ) -> bool:
-    """Write ``faces`` as the dataset under ``out``, in place of the one there.
+    """Write ``faces`` as the dataset under ``out``, replacing an earlier one.
 
-    The dataset is built aside and renamed when complete: an interrupted packing
-    leaves what was there before, and can be run again.
+    The dataset is built in a temporary folder and renamed when complete. After an
+    interruption, the earlier dataset is unchanged and packing can be repeated.
 
     Args:
       out: directory of the dataset.
@@ -165,10 +165,10 @@ def pack(
         faces through, to report on them.
 
     Returns:
-      False if the dataset there already holds exactly this, and was left alone.
+      False if the dataset already has exactly this content and was not written again.
 
     Raises:
-      OSError: it cannot be written; what was there before is still there.
+      OSError: it cannot be written; an earlier dataset is unchanged.
       ValueError: there are no faces, or neither action units nor labels; or two labels, or a
         label and an action unit, have the same name.
     """

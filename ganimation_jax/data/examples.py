@@ -4,6 +4,7 @@ All draws are made on the numbers of faces and the table of their conditions. Pi
 read last, by ``Fetch``, or not at all where they are on the devices already.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import grain
@@ -64,6 +65,26 @@ def decode(record: Element, size: int) -> np.ndarray:
     if image.shape[0] != size:
         image = np.asarray(Image.fromarray(image).resize((size,) * 2, Image.Resampling.LANCZOS))
     return image
+
+
+class Alternating:
+    """Batches of several endless streams in turn, at random access.
+
+    Args:
+      streams: of equal rights.
+      batch_size: so many elements of one stream follow each other.
+    """
+
+    def __init__(self, streams: Sequence[grain.MapDataset], batch_size: int):
+        self._streams, self._batch_size = streams, batch_size
+
+    def __len__(self) -> int:
+        return len(self._streams[0])
+
+    def __getitem__(self, index: int) -> Any:
+        batch, place = divmod(index, self._batch_size)
+        turn, stream = divmod(batch, len(self._streams))
+        return self._streams[stream][turn * self._batch_size + place]
 
 
 class Variation(NamedTuple):

@@ -11,7 +11,9 @@ from ml_collections import ConfigDict
 
 from ganimation_jax.conditions import Domain, Sampling, describe, places, resolve
 from ganimation_jax.data.dataset import FaceDataset
+from ganimation_jax.data.derived import JoinedFaces, WithEmotions
 from ganimation_jax.data.examples import (
+    Alternating,
     DrawFrom,
     DrawOther,
     DrawWrong,
@@ -102,17 +104,25 @@ def _examples(
         first, second = (members(source, domain) for domain in sampling.domains)
         dataset = _shuffled(first, seed).random_map(DrawFrom(table, second, vary))
     elif sampling.permute:
-        faces = _shuffled(range(len(source)), seed)
+        faces = _all_faces(source, batch_size, seed)
         permuted = faces.map_with_index(Permute(faces, table, batch_size, seed))
         dataset = permuted.random_map(Vary(vary))
     elif sampling.paired:
         draw = DrawOther(table, pairs_of(source, table, sampling.paired), sampling.paired, vary)
-        dataset = _shuffled(range(len(source)), seed).random_map(draw)
+        dataset = _all_faces(source, batch_size, seed).random_map(draw)
     else:
         # The published stream: its draws depend on the order of these stages.
-        located = _shuffled(range(len(source)), seed).map(Locate(table))
+        located = _all_faces(source, batch_size, seed).map(Locate(table))
         dataset = located.random_map(Retarget(table, vary))
     return dataset.random_map(DrawWrong(table)) if sampling.wrong else dataset
+
+
+def _all_faces(source: Source, batch_size: int, seed: int) -> grain.MapDataset:
+    """The numbers of all faces, endlessly; of two joined sources, whole batches alternate."""
+    if not isinstance(source, JoinedFaces):
+        return _shuffled(range(len(source)), seed)
+    parts = [_shuffled(np.flatnonzero(source.part == part), seed) for part in (0, 1)]
+    return grain.MapDataset.source(Alternating(parts, batch_size)).seed(seed)
 
 
 def _shuffled(numbers: range | np.ndarray, seed: int) -> grain.MapDataset:
@@ -232,17 +242,24 @@ def build_source(cfg: ConfigDict, split: str) -> Source:
                 "data.dir is empty: give the directory that `ganimation prepare` "
                 "wrote, --config.data.dir=DIR"
             )
-        return FaceDataset(data.dir, split)
+        # Configs of runs from before there were labels have no such fields.
+        return _prepared(data.dir, data.get("second", ""), split, data.get("labels", False))
     if data.source == "synthetic":
         if data.size < 1:
             raise ValueError(f"data.size {data.size}: synthetic faces need a number, such as 4096")
-        # Configs of runs from before there were labels have no such field.
         options = (data.expressions, data.get("labels", False))
         if split == "train":
             return SyntheticFaces(data.size, cfg.image_size, cfg.seed, *options)
         held_out = cfg.seed + HELD_OUT_SEED
         return SyntheticFaces(cfg.evaluate.examples, cfg.image_size, held_out, *options)
     raise ValueError(f"data.source {data.source!r} is neither faces nor synthetic")
+
+
+def _prepared(directory: str, second: str, split: str, labels: bool) -> Source:
+    faces: Source = FaceDataset(directory, split)
+    if second:
+        faces = JoinedFaces(faces, FaceDataset(second, split))
+    return WithEmotions(faces) if labels else faces
 
 
 def resolve_conditions(cfg: ConfigDict, faces: Source) -> ConfigDict:

@@ -105,13 +105,10 @@ def write_table(
 
     def lines() -> Iterator[list[Any]]:
         for face, *figures in rows:
-            yield [
-                *(face.id, face.split, face.person, face.source),
-                *("" if math.isnan(value) else value for value in figures),
-                *face.aus,
-                *shown(face),
-                " ".join(str(value) for line in face.transform for value in line),
-            ]
+            known = ["" if math.isnan(value) else value for value in figures]
+            transform = " ".join(str(value) for line in face.transform for value in line)
+            names = [face.id, face.split, face.person, face.source]
+            yield [*names, *known, *face.aus, *shown(face), transform]
 
     write_csv(folder / "table.csv", [*FIRST_COLUMNS, *action_units, *columns, "transform"], lines())
 

@@ -204,8 +204,8 @@ class LeaveAtOnce:
             text, code = f"error: {error} ({who})", USELESS
         elif isinstance(error, jax.errors.JaxRuntimeError) and OUT_OF_MEMORY not in str(error):
             text = (
-                f"error: {who} lost another ({str(error).splitlines()[0]}); the same command on "
-                "all hosts continues from the last checkpoint"
+                f"error: {who} lost another ({str(error).splitlines()[0]}); rerun the same "
+                "command on all hosts to continue from the last checkpoint"
             )
             code = AGAIN
         else:

@@ -17,7 +17,7 @@ class Values(NamedTuple):
 
     origin: str  # for messages
     aus: tuple[float, ...]  # 17, [0, 5]; none where the pickle has something else
-    problem: str = ""  # what that is
+    problem: str = ""  # what the pickle has instead
 
 
 def read_aus_pickle(path: Path) -> dict[str, Values]:

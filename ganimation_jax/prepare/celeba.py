@@ -55,7 +55,13 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         metavar="A,B",
         help="labels from list_attr_celeba.txt by name, or 'all' (none: action units only)",
     )
-    add("--test-fraction", type=probability, default=0.1, metavar="X", help="if no list says which")
+    add(
+        "--test-fraction",
+        type=probability,
+        default=0.1,
+        metavar="X",
+        help="fraction to hold out if there are no lists (%(default)s)",
+    )
     add_filters(parser, min_side=0, max_turn=180, blur=0)
     add_output(parser, duplicates="keep")
     add_labels(parser)

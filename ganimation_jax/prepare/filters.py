@@ -38,11 +38,8 @@ def check_face(
 def sharpness_of(crop: Image.Image) -> float:
     """Variance of the Laplacian of the grey crop; 0 if uniform (Pech-Pacheco et al. 2000)."""
     grey = np.asarray(crop.convert("L"), np.float32)
-    laplacian = (
-        *(grey[:-2, 1:-1], grey[2:, 1:-1], grey[1:-1, :-2], grey[1:-1, 2:]),
-        -4 * grey[1:-1, 1:-1],
-    )
-    return float(np.var(sum(laplacian)))
+    above, below, left, right = grey[:-2, 1:-1], grey[2:, 1:-1], grey[1:-1, :-2], grey[1:-1, 2:]
+    return float(np.var(above + below + left + right - 4 * grey[1:-1, 1:-1]))
 
 
 def perceptual_hash(crop: Image.Image) -> bytes:

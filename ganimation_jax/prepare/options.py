@@ -11,13 +11,18 @@ def add_output(parser: argparse.ArgumentParser, duplicates: str) -> None:
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="where the dataset goes")
     add("--size", type=number(int, 1, 4096), default=128, help="side in pixels (%(default)s)")
-    add("--licence", default="not stated", metavar="TEXT", help="of the pictures, for the card")
-    add("--origin", default="", metavar="TEXT", help="where they are from, for the card")
+    add(
+        "--licence",
+        default="not stated",
+        metavar="TEXT",
+        help="licence of the pictures, for the card",
+    )
+    add("--origin", default="", metavar="TEXT", help="origin of the pictures, for the card")
     add(
         "--duplicates",
         choices=("keep", "drop"),
         default=duplicates,
-        help="crops that look the same (%(default)s)",
+        help="what to do with crops that look the same (%(default)s)",
     )
 
 
@@ -53,14 +58,19 @@ def add_splits(parser: argparse.ArgumentParser) -> None:
     """Add flags for the training and test splits."""
     add = parser.add_argument
     add("--train-ids", type=Path, metavar="FILE", help="one id or file name a line")
-    add("--test-ids", type=Path, metavar="FILE", help="the same; all others are for training")
+    add(
+        "--test-ids",
+        type=Path,
+        metavar="FILE",
+        help="the same for the test split; all others are for training",
+    )
     add("--people", type=Path, metavar="FILE", help="CSV with columns id, person")
     add(
         "--test-fraction",
         type=probability,
         default=0.1,
         metavar="X",
-        help="held out when no list says which, by person if known (%(default)s)",
+        help="fraction to hold out if there are no lists, by person if known (%(default)s)",
     )
 
 
@@ -86,20 +96,20 @@ def add_detection(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[1],
         metavar="N",
-        help="look at parts of the picture, N a side; 1 2 3 5 finds small faces (1)",
+        help="search also parts of the picture, N along each side; 1 2 3 5 finds small faces (1)",
     )
     add(
         "--readout",
         type=Path,
         metavar="FILE",
-        help="what fit-readout wrote, in place of the built-in reading of action units",
+        help="file written by fit-readout, to read action units with instead of the built-in way",
     )
     add(
         "--min-confidence",
         type=probability,
         default=0.5,
         metavar="X",
-        help="of MediaPipe in what it finds, below which it is no face (%(default)s)",
+        help="least confidence of MediaPipe in a face (%(default)s)",
     )
     add_model(parser)
 

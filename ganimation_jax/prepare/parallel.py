@@ -72,7 +72,9 @@ def parallel_map(
             if not suspects:  # the process died between items or before the first
                 continue
             names = ", ".join(rescue.name(items[place]) for place in suspects)
-            print(f"\na process died at work on {names}: trying each alone", file=sys.stderr)
+            print(
+                f"\na process died while reading {names}: trying each file alone", file=sys.stderr
+            )
             for place in suspects:
                 known[place] = _alone(function, items[place], rescue)
 
@@ -125,7 +127,7 @@ def _alone(function: Callable[[Item], Result], item: Item, rescue: Rescue[Item, 
     try:
         return next(_Crew(1).map(function, [item], 0, 1, {}))
     except BrokenExecutor:
-        print(f"skipping {rescue.name(item)}: it kills the process", file=sys.stderr)
+        print(f"skipping {rescue.name(item)}: reading it kills the process", file=sys.stderr)
         return rescue.lost(item)
 
 

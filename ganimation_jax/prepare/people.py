@@ -5,12 +5,13 @@
 A face generator (the extra ``people``) draws each person once, then again with other
 expressions. The part of the face that moves is put into the first picture, so that
 any two pictures of a person differ in the expression alone and form a pair: one is
-the true edit of the other. Pictures in which the person has changed, the face is
-broken or a seam shows are left out; DATA/skipped.csv lists them.
+the true edit of the other. Pictures that show another person, a distorted face or a
+visible seam are skipped and listed in DATA/skipped.csv.
 
-Action units are read by MediaPipe (the extra ``annotate``), with --readout FILE by what
-``fit-readout`` wrote. The pictures depend on --seed alone, whatever the number of
-processes. Rerun the same command to resume; with a larger --people it adds people.
+MediaPipe (the extra ``annotate``) reads the action units, through a readout fitted by
+``fit-readout`` if --readout names one. The pictures depend on --seed alone, not on the
+number of processes. Rerun the same command to resume, or with a larger --people to add
+people.
 
 For research only: the generator's weights descend from StyleGAN2 (non-commercial) and
 the pictures it was trained on, FFHQ (CC BY-NC-SA).
@@ -62,31 +63,42 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="where the dataset goes")
     many = number(int, 1, 10_000_000)
-    add("--people", type=many, default=1000, metavar="N", help="how many (%(default)s)")
+    add("--people", type=many, default=1000, metavar="N", help="number of people (%(default)s)")
     add(
         "--expressions",
         type=number(int, 1, len(DECK)),
         default=8,
         metavar="K",
-        help="of each person, besides the first picture (%(default)s)",
+        help="expressions of each person, besides the first picture (%(default)s)",
     )
-    add("--seed", type=number(int, 0, 2**63), default=0, metavar="N", help="of everything random")
+    add(
+        "--seed",
+        type=number(int, 0, 2**63),
+        default=0,
+        metavar="N",
+        help="seed of all random draws",
+    )
     add("--size", type=number(int, 32, 512), default=192, help="side in pixels (%(default)s)")
     add(
         "--directions",
         type=Path,
         default=SHIPPED,
         metavar="FILE",
-        help="what fit-directions wrote, in place of the file that ships",
+        help="file written by fit-directions, to use instead of the one supplied",
     )
     add(
         "--test-fraction",
         type=probability,
         default=0.1,
         metavar="X",
-        help="of the people, held out (%(default)s)",
+        help="fraction of the people to hold out (%(default)s)",
     )
-    add("--readout", type=Path, metavar="FILE", help="what fit-readout wrote: reads action units")
+    add(
+        "--readout",
+        type=Path,
+        metavar="FILE",
+        help="file written by fit-readout, to read action units with",
+    )
     add(
         "--aus",
         type=Path,
@@ -120,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def plan_of(args: argparse.Namespace, search: Search) -> PeoplePlan:
-    """What is to be drawn, with all that it needs found before any process starts.
+    """Plan the drawing, and check that all it needs exists before any process starts.
 
     Raises:
       UsageError, ImportError, FileNotFoundError: something is missing or unusable.
@@ -139,11 +151,11 @@ def plan_of(args: argparse.Namespace, search: Search) -> PeoplePlan:
 def draw_people(
     count: int, plan: PeoplePlan, crops: Path, folder: Path, workers: int
 ) -> list[Path]:
-    """Draw the people that are not there yet; returns a file for each, in order."""
+    """Draw the people that are missing; returns a file of records for each, in order."""
     paths = [folder / f"{plan.digest()}-{person:05d}.jsonl" for person in range(count)]
     todo = [person for person, path in enumerate(paths) if not complete(path, crops)]
     if len(todo) < count:
-        print(f"{count - len(todo)} of {count} people are drawn already")
+        print(f"{count - len(todo)} of {count} people were drawn before")
     work = functools.partial(draw_person, plan=plan, crops=crops)
     drawn = parallel_map(work, todo, workers, chunk=1, apart=True)
     for person, lines in zip(todo, progress(drawn, len(todo), "people"), strict=True):

@@ -48,16 +48,21 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     """Add ``fit-directions`` to the subcommands."""
     parser = commands.add_parser(
         "fit-directions",
-        help="which changes of a generated face change its expression, for people --directions",
+        help="learn which changes of a generated face change its expression",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--out", type=Path, required=True, metavar="FILE", help="the directions, .npz")
+    add("--out", type=Path, required=True, metavar="FILE", help="file for the directions, .npz")
     add("--people", type=number(int, 20, 100_000), default=400, metavar="N", help="(%(default)s)")
     add("--variations", type=number(int, 2, 100), default=5, metavar="V", help="(%(default)s)")
     add("--seed", type=number(int, 0, 2**63), default=2**32, metavar="N", help="(%(default)s)")
-    add("--readout", type=Path, metavar="FILE", help="what fit-readout wrote: reads action units")
+    add(
+        "--readout",
+        type=Path,
+        metavar="FILE",
+        help="file written by fit-readout, to read action units with",
+    )
     add_model(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -137,7 +142,7 @@ def fit(seen: Sequence[Seen]) -> Directions:
       UsageError: there are fewer people than folds.
     """
     if len(seen) < FOLDS:
-        raise UsageError(f"{len(seen)} people cannot be parted into {FOLDS} folds")
+        raise UsageError(f"{len(seen)} people cannot be divided into {FOLDS} folds")
     served = ~np.isnan(np.concatenate([one.aus for one in seen])).any(axis=0)
     codes = tuple(np.array(ACTION_UNITS)[served].tolist())
     change = _within([one.change for one in seen])

@@ -26,18 +26,18 @@ from ganimation_jax.synthetic.directions import Directions
 from ganimation_jax.synthetic.face_generator import FaceGenerator
 from ganimation_jax.synthetic.wanted import wanted
 
-FORMAT = 1  # raise it when the same plan comes to give other pictures
-LENGTHS = (9.0, 15.0)  # of the steps of style, at the first try
-SHRINK = 0.8  # of the step, after a drawing was refused
+FORMAT = 1  # increase this when the same plan gives different pictures
+LENGTHS = (9.0, 15.0)  # range of the first step's length in style space
+SHRINK = 0.8  # factor on the step's length after a rejected drawing
 TRIES = 3
-TURN = 40.0  # degrees up to which a head may look away
-SEAM = 16.0  # levels along the edge of what is moved
-SAME = 0.48  # distance of face descriptors up to which it is the same person
-AGREE = 0.02  # of the side: mean distance of the mesh in the drawing and in the result
+TURN = 40.0  # largest angle away from the camera, degrees
+SEAM = 16.0  # largest difference along the edge of the moved part, of 255 levels
+SAME = 0.48  # largest distance between the face descriptors of one person
+AGREE = 0.02  # largest mean distance between the meshes before and after, of the side
 
 
 class PeoplePlan(NamedTuple):
-    """Everything that decides what is drawn."""
+    """All settings that affect the pictures."""
 
     seed: int
     expressions: int  # of each person, besides the first picture
@@ -46,13 +46,13 @@ class PeoplePlan(NamedTuple):
     model: Path | None  # MediaPipe's
 
     def digest(self) -> str:
-        """Differs for plans that give other pictures."""
+        """A digest that is different for plans that give different pictures."""
         text = repr((FORMAT, self.seed, self.expressions, self.size))
         return hashlib.sha256(text.encode() + self.directions.read_bytes()).hexdigest()[:12]
 
 
 class Tools(NamedTuple):
-    """What a process needs to draw people; slow to make."""
+    """The networks of a drawing process; they are slow to load."""
 
     generator: FaceGenerator
     directions: Directions
@@ -60,7 +60,7 @@ class Tools(NamedTuple):
 
 
 class _Base(NamedTuple):
-    """The picture of a person into which all expressions are put."""
+    """A person's first picture, into which all expressions are put."""
 
     image: np.ndarray  # the drawing
     face: DetectedFace  # in it
@@ -70,9 +70,9 @@ class _Base(NamedTuple):
 
 
 def draw_person(number: int, plan: PeoplePlan, crops: Path) -> list[Record | Skip]:
-    """All usable pictures of one person, written to ``crops``, and why there are not more.
+    """Draw one person: write all usable pictures to ``crops`` and return their records.
 
-    The result depends on the plan and the number alone, whichever process draws it.
+    Rejected pictures are returned as skips. The result depends on the plan and the number only.
 
     Raises:
       OSError: a crop cannot be written.
@@ -141,7 +141,7 @@ def _expression(
     steps = np.linalg.norm(again.points - apply(cleaned.transform, face.points), axis=1)
     apart = float(steps.mean()) / plan.size
     if apart > AGREE:
-        raise UnusableFile("landmarks disagree", f"{apart:.3f} of the side, above {AGREE:g}")
+        raise UnusableFile("landmarks disagree", f"{apart:.3f} of the image side, above {AGREE:g}")
     distance = float(np.linalg.norm(tools.describe(cleaned.image) - base.descriptor))
     if distance > SAME:
         raise UnusableFile("another person", f"descriptors {distance:.2f} apart, above {SAME:g}")

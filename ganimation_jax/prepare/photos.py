@@ -5,8 +5,8 @@
 MediaPipe searches every picture and video in PHOTOS, at any depth (the
 extra ``annotate``; ``video`` for videos). Faces are turned upright and cut out as the
 published data has them. Action units that MediaPipe cannot read (AU09) are absent from
-the dataset, not zero; DATA/README.md says how well it reads the others. For better
-ones fit a readout (``fit-readout``) and give it as --readout.
+the dataset, not zero; DATA/README.md says how well it reads the others. To read them
+better, fit a readout (``fit-readout``) and pass it as --readout.
 
 Many machines: run the same command with --shard 0/8 ... 7/8 on a shared folder, then
 once without. Rerun the same command to resume.
@@ -52,19 +52,19 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "--faces",
         choices=("largest", "all"),
         default="largest",
-        help="of a picture with several (%(default)s)",
+        help="which faces of a picture to use (%(default)s)",
     )
     add(
         "--every",
         type=number(int, 1, 1_000_000),
         default=10,
         metavar="N",
-        help="of a video take one frame of N (%(default)s)",
+        help="use every N-th frame of a video (%(default)s)",
     )
     add(
         "--people-are-folders",
         action="store_true",
-        help="pictures in one folder are of one person, named as it is",
+        help="each folder holds the pictures of one person, whose name it has",
     )
     add_detection(parser)
     add_filters(parser, min_side=64, max_turn=60, blur=20)
@@ -101,13 +101,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def listed_id(line: str) -> str:
-    """What a list names: a path under the folder of pictures, or an id."""
+    """Convert a line of a list, the path of a picture or an id, into an id."""
     suffix = Path(line).suffix.lower()
     return photo_id(line) if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES else line
 
 
 def search_by(args: argparse.Namespace, every_face: bool) -> Search:
-    """The search that the flags of ``add_detection`` ask for."""
+    """Make the search from the flags of ``add_detection``."""
     return mediapipe_search(
         args.size,
         every_face=every_face,
@@ -119,7 +119,7 @@ def search_by(args: argparse.Namespace, every_face: bool) -> Search:
 
 
 def about_mediapipe(search: Search, origin: str, licence: str) -> About:
-    """Who measured, and how well."""
+    """Describe the annotator and its accuracy for the dataset card."""
     name = f"MediaPipe {search.version} FaceLandmarker"
     if search.readout is None:
         return About(f"{name}, blendshapes", origin, licence, mediapipe_quality())

@@ -18,15 +18,13 @@ from ganimation_jax.faces.alignment import RIGID, apply, crop, similarity
 from ganimation_jax.faces.landmarker import DetectedFace
 from ganimation_jax.faces.regions import JAW, OUTLINE, filled, hull
 
-# Points of MediaPipe's mesh. What expression moves: brows, eyes, nose, lips.
+# Points of MediaPipe's mesh that expressions move: brows, eyes and nose, lips.
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 270, 267, 0, 37, 40)
-MOVING = (
-    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 46, 276),
-    *(33, 263, 130, 359, 168, 129, 358, 98, 327, 2),
-    *LIPS,
-)
+BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 46, 276)
+EYES_AND_NOSE = (33, 263, 130, 359, 168, 129, 358, 98, 327, 2)
+MOVING = BROWS + EYES_AND_NOSE + LIPS
 CHIN, NOSE = 152, 2
-# Where light cannot be compared, because expression changes what is seen: eyes, brows, mouth.
+# Light cannot be compared at the eyes, brows and mouth, because expressions change these.
 UNLIKE = (
     (70, 63, 105, 66, 107, 133, 145, 33),
     (300, 293, 334, 296, 336, 362, 374, 263),

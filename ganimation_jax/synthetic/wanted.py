@@ -29,7 +29,7 @@ DECK = (
     (),  # all at rest
 )
 STRONG = (2.0, 4.0)  # intensities asked for, 0-5
-AT_REST = 0.7  # probability that what a face shows and is not asked for goes to zero
+AT_REST = 0.7  # probability that all other action units of the face go to zero
 
 
 def wanted(rng: np.random.Generator, count: int) -> list[np.ndarray]:
