@@ -8,9 +8,11 @@ Presets, as ``--config=configs/emotionet.py:NAME``:
     official     the authors' code, albertpumarola/GANimation
     replicate    donydchen/ganimation_replicate
     people       colour, from pairs of generated people (`ganimation prepare people`), then a critic
+    wgan         the paper's losses, with clipped weights and RMSProp (Arjovsky et al. 2017)
     recommended  the paper, with a learning rate and n_critic that follow requests sooner
 
-docs/methods.md compares them; experiments/001_control led to ``recommended``.
+docs/methods.md compares them; experiments/001_control led to ``recommended``, and
+experiments/007_clipping measures ``wgan``.
 ``DIR`` is a dataset written by ``ganimation prepare``. You can set any field on the command
 line: ``--config.batch_size=32``. Durations and intervals are counted in images that the critic
 sees.
@@ -66,6 +68,15 @@ def recommended(cfg: ConfigDict) -> None:
     cfg.n_critic = 2
 
 
+def wgan(cfg: ConfigDict) -> None:
+    """Clip the critic's weights in place of the penalty, as the first Wasserstein GAN."""
+    cfg.loss.penalty = 0.0
+    cfg.loss.clip = 0.01
+    cfg.optimizer = "rmsprop"
+    cfg.lr = 5e-5
+    cfg.critic_start = 100
+
+
 def people(cfg: ConfigDict) -> None:
     """Learn the motion from pairs; then a critic strengthens edits that pairs leave too weak."""
     cfg.generator.update(width=24, residual_blocks=4)
@@ -90,6 +101,7 @@ PRESETS = {
     "replicate": replicate,
     "recommended": recommended,
     "people": people,
+    "wgan": wgan,
 }
 
 
@@ -113,7 +125,11 @@ def paper() -> ConfigDict:
     cfg.lr_critic = 0.0  # learning rate of the critic; 0: same as lr
     cfg.warmup_images = 0  # images over which both learning rates rise from 0
     cfg.clip_norm = 0.0  # maximum norm of a network's gradient (parameter_gradient); 0: none
+    cfg.optimizer = "adam"  # or rmsprop, with PyTorch's defaults
     cfg.adam = (0.5, 0.999)
+    # Critic updates before each of the first 25 generator updates and every 500th (WGAN: 100);
+    # 0: as many as always.
+    cfg.critic_start = 0
     cfg.ema_decay = 0.999
     cfg.dtype = "float32"  # of convolutions: float32 or bfloat16; the rest is float32
 
@@ -139,6 +155,8 @@ def paper() -> ConfigDict:
     cfg.loss.motion = 0.0  # variation of the motion between neighbouring pixels
     cfg.loss.attention_norm = "l2"
     cfg.loss.separate_penalty = False
+    cfg.loss.clip = 0.0  # limit of the critic's weights, instead of a penalty (WGAN: 0.01); 0: none
+    cfg.loss.clip_when = "after"  # each update (WGAN's paper), or "before" each loss (its code)
 
     # Terms that compare faces by a frozen network's features, beside loss.cycle and loss.paired or,
     # where those are 0, instead of them. lpips, vgg16 or face_resnet; 0: none, as in the paper.

@@ -123,7 +123,7 @@ class State:
     nets: Nets
     opt: dict[str, optax.OptState]  # by the optimiser's name
     ema: Nets  # moving averages of some networks: what evaluation and animation use
-    memory: Any = ()  # what a method remembers besides: an image pool, batch statistics
+    memory: Any = ()  # what a method remembers besides: an image pool
 
     @property
     def used(self) -> Nets:
@@ -147,6 +147,8 @@ class Optimizer(NamedTuple):
 
     trains: tuple[str, ...]  # their names; its state is over ``{name: params}``
     transform: optax.GradientTransformationExtraArgs  # ``update`` takes ``valid``
+    before: Callable[[Nets], Nets] = lambda nets: nets  # of what a loss is computed on
+    after: Callable[[Nets], Nets] = lambda nets: nets  # of what an update makes: clips weights
 
 
 class Phase(NamedTuple):

@@ -11,7 +11,7 @@ from helpers import N_CRITIC, UNITS, assert_trees_close
 from ganimation_jax.methods import ganimation
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
-from ganimation_jax.steps import updates
+from ganimation_jax.steps import loops, updates
 from ganimation_jax.steps.optimizers import decay_factor, guarded
 from ganimation_jax.steps.updates import Aux, Given, Update
 from ganimation_jax.types import Batch, Condition, Model, Optimizer, to_float, to_uint8
@@ -229,7 +229,7 @@ def test_repeated_steps_are_the_steps_one_by_one(
     objectives, optimizers, initial_state, batch, train_step
 ):
     batches = jax.tree.map(lambda x: np.stack([x, x[:, ::-1]]), batch)
-    repeated = jax.jit(updates.repeat(ganimation.step(objectives, optimizers)))
+    repeated = jax.jit(loops.repeat(ganimation.step(objectives, optimizers)))
     got, metrics = repeated(initial_state, batches, jax.random.key(3))
     want, each = initial_state, []
     for i in range(2):
@@ -256,7 +256,7 @@ def test_unrolled_and_single_steps_are_no_loops(objectives, optimizers, initial_
     drawing = loops(unrolled, batch)  # random bits are drawn in loops
     assert loops(scanned, batch) == drawing + 1
     assert loops(scanned, single) == drawing
-    assert loops(updates.repeat(unrolled), one) == drawing
+    assert loops(loops.repeat(unrolled), one) == drawing
 
 
 def test_an_update_that_is_not_finite_is_left_out(

@@ -22,7 +22,7 @@ from ganimation_jax.models import layers
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import CONDITIONS, Generator
 from ganimation_jax.steps import augment as augmentation
-from ganimation_jax.steps import monitors, optimizers
+from ganimation_jax.steps import clipping, monitors, optimizers
 from ganimation_jax.steps.updates import (
     Update,
     alternating,
@@ -33,6 +33,7 @@ from ganimation_jax.types import (
     Condition,
     DataFacts,
     Model,
+    Monitor,
     Nets,
     Optimizer,
     Params,
@@ -44,6 +45,8 @@ from ganimation_jax.types import (
 
 # Fields of the config that the networks follow from: a run must keep them to the end.
 MODEL_FIELDS = ("action_units", "image_size", "generator.", "critic.width", "critic.depth")
+# Parts of the critic that its score does not depend on: their size does not make it steeper.
+NOT_CLIPPED = ("aus",)
 CONSOLE = ("critic/loss", "critic/penalty", "critic/aus", "generator/loss", "generator/aus")
 
 
@@ -93,6 +96,7 @@ def step(
     aims: Objectives,
     by_name: dict[str, Optimizer],
     *,
+    due: Callable[[Array], Array | bool] = lambda step: True,
     ema_decay: float = 0.999,
     unroll: bool = False,
 ) -> StepFn:
@@ -102,6 +106,7 @@ def step(
         fakes=aims.fakes,
         critic=[Update("critic", loss) for loss in aims.critic],
         generator=[Update("generator", aims.generator)],
+        due=due,
         ema_decay=ema_decay,
         unroll=unroll,
     )
@@ -110,6 +115,8 @@ def step(
 def training(cfg: ConfigDict, facts: DataFacts) -> Training:
     """GANimation as it is trained (configs/emotionet.py documents the fields)."""
     loss = cfg.loss.to_dict()
+    for name in ("clip", "clip_when"):  # options of the critic's optimiser
+        loss.pop(name, None)
     # Configs of runs from before some of these weights existed have the paper's.
     weights = LossWeights(**{k: loss.pop(k) for k in LossWeights._fields if k in loss})
     augment = augmentation.build(cfg.augment)
@@ -117,7 +124,8 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
     aims = objectives(*networks(cfg), weights, **loss, augment=augment, perceptual=terms)
     by_name = build_optimizers(cfg, facts.examples)
     unroll, first = layers.on_cpu(), cfg.get("pairs_first", 0.0)
-    adversarial = step(aims, by_name, ema_decay=cfg.ema_decay, unroll=unroll)
+    due = start_of(cfg).due
+    adversarial = step(aims, by_name, due=due, ema_decay=cfg.ema_decay, unroll=unroll)
     phases = [Phase("train", 1 - first, adversarial)]
     if first:
         updates = [Update("generator", aims.pairs), Update("critic", aims.reading)]
@@ -137,11 +145,7 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
         monitors=(
             *monitors.of_attention(),
             *monitors.of_edits(),
-            *monitors.of_penalised_critic(
-                image_size=cfg.image_size,
-                patches=(cfg.image_size // 2 ** (cfg.critic.depth or depth_for(cfg.image_size)))
-                ** 2,
-            ),
+            *of_critic(cfg),
             *monitors.of_regression(constant_error=cfg.loss.aus * facts.variance),
         ),
         console=CONSOLE,
@@ -166,19 +170,35 @@ def features(cfg: ConfigDict) -> tuple[Callable[[], Params], Perceptual]:
     return distance.load, Perceptual(distance.between, **weights)
 
 
+def of_critic(cfg: ConfigDict) -> tuple[Monitor, ...]:
+    """Monitors of the critic's score, if a penalty sets its scale. Clipped weights set none."""
+    if cfg.loss.get("clip"):
+        return ()
+    patches = (cfg.image_size // 2 ** (cfg.critic.depth or depth_for(cfg.image_size))) ** 2
+    return monitors.of_penalised_critic(image_size=cfg.image_size, patches=patches)
+
+
+def start_of(cfg: ConfigDict) -> clipping.Start:
+    """When the generator is updated: in every step, unless ``cfg.critic_start`` says otherwise."""
+    return clipping.Start.of(cfg.get("n_critic", 1), cfg.get("critic_start", 0))
+
+
 def build_optimizers(cfg: ConfigDict, epoch: int = 1) -> dict[str, Optimizer]:
-    """Adam for either network; configs of imported weights need no rates.
+    """The optimiser of either network; configs of imported weights need no rates.
 
     Args:
       cfg: the run.
       epoch: images in one.
     """
-    lr, lr_critic = cfg.get("lr", 0.0), cfg.get("lr_critic", 0.0)
-    updates = cfg.get("n_critic", 1) * (2 if cfg.get("loss", {}).get("separate_penalty") else 1)
+    lr, lr_critic, loss = cfg.get("lr", 0.0), cfg.get("lr_critic", 0.0), cfg.get("loss", {})
+    updates = cfg.get("n_critic", 1) * (2 if loss.get("separate_penalty") else 1)
     build = functools.partial(optimizers.build, cfg, epoch)
+    generator = build(lr, steps_after=start_of(cfg).steps_after)
+    critic = Optimizer(("critic",), build(lr_critic or lr, updates_per_step=updates))
+    clip = loss.get("clip", 0.0), loss.get("clip_when", "after"), NOT_CLIPPED
     return {
-        "generator": Optimizer(("generator",), build(lr, updates_per_step=1)),
-        "critic": Optimizer(("critic",), build(lr_critic or lr, updates_per_step=updates)),
+        "generator": Optimizer(("generator",), generator),
+        "critic": clipping.clip_weights(critic, *clip),
     }
 
 
@@ -220,5 +240,14 @@ def check(cfg: ConfigDict) -> None:
     for network in ("generator", "critic"):
         if cfg[network].width <= 0:
             raise ValueError(f"{network}.width is {cfg[network].width}; it must be above 0")
+    if cfg.loss.get("clip") and (cfg.loss.penalty or cfg.loss.separate_penalty):
+        raise ValueError(
+            f"loss.clip is {cfg.loss.clip} and loss.penalty {cfg.loss.penalty}: a critic is either "
+            "clipped or penalised; set one to 0 (and loss.separate_penalty=False)"
+        )
+    if (start := cfg.get("critic_start", 0)) < 0 or (start and cfg.get("pairs_first", 0.0)):
+        raise ValueError(
+            f"critic_start is {start}; it must not be negative, and needs pairs_first=0"
+        )
     if cfg.lr_critic < 0:
         raise ValueError(f"lr_critic is {cfg.lr_critic}; it must not be negative")

@@ -1,4 +1,4 @@
-"""Adam, learning-rate schedules and gradient clipping."""
+"""Adam, RMSProp, learning-rate schedules and gradient clipping."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -18,6 +18,7 @@ def _linear(epoch: Epochs, epochs: float, decay_epochs: float) -> jax.Array:
 # Each maps (epochs trained, total epochs, epochs of decay) to a factor of the learning rate.
 DECAYS: dict[str, Callable[[jax.Array, float, float], jax.Array]] = {
     "smooth": _linear,
+    "constant": lambda epoch, *spans: jnp.ones_like(epoch),
     # official code: lowered after each epoch, never 0
     "by_epoch": lambda epoch, *spans: _linear(jnp.floor(epoch), *spans),
     # ganimation_replicate: 0 in the last epoch
@@ -114,6 +115,59 @@ def adam(
     return optax.GradientTransformationExtraArgs(plain.init, update)
 
 
+def early_adam(
+    rate: optax.Schedule, b1: float, b2: float, eps: float = 1e-8
+) -> optax.GradientTransformationExtraArgs:
+    """Adam as Torch 7 and TensorFlow compute it: ``eps`` is added before the bias correction.
+
+    The update is rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps). PyTorch and optax correct
+    the root first, so that early in training their ``eps`` weighs less. The difference shows where
+    gradients are below 1e-7. The state is that of ``adam``.
+
+    Args:
+      rate: schedule from the number of updates to the learning rate.
+      b1: decay of the first moment.
+      b2: decay of the second moment.
+      eps: added to the root of the uncorrected second moment.
+    """
+    plain = optax.adam(rate, b1, b2)
+
+    def update(
+        grads: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        del params
+        moments, schedule = cast(tuple[optax.ScaleByAdamState, optax.ScaleByScheduleState], state)
+        count = optax.safe_increment(moments.count)
+        first = optax.tree.update_moment(grads, moments.mu, b1, 1)
+        second = optax.tree.update_moment_per_elem_norm(grads, moments.nu, b2, 2)
+        scale = -rate(schedule.count) * jnp.sqrt(1 - b2**count) / (1 - b1**count)
+        updates = jax.tree.map(lambda m, v: scale * m / (jnp.sqrt(v) + eps), first, second)
+        after = optax.ScaleByScheduleState(optax.safe_increment(schedule.count))
+        return updates, (optax.ScaleByAdamState(count, first, second), after)
+
+    return guarded(optax.GradientTransformation(plain.init, update))
+
+
+def rmsprop(
+    rate: optax.Schedule, decay: float = 0.99, eps: float = 1e-8
+) -> optax.GradientTransformationExtraArgs:
+    """RMSProp with PyTorch's defaults: ``eps`` is added to the root, not under it.
+
+    Args:
+      rate: schedule from the number of updates to the learning rate.
+      decay: decay of the mean of squared gradients, which starts at 0.
+      eps: added to its root.
+    """
+    return guarded(optax.rmsprop(rate, decay, eps, eps_in_sqrt=False))
+
+
+# Each maps (schedule, the pair ``cfg.adam``) to an optimiser.
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformationExtraArgs]] = {
+    "adam": adam,
+    "rmsprop": lambda rate, *decays: rmsprop(rate),
+}
+
+
 def choose(valid: jax.Array | bool, new: Any, old: Any) -> Any:
     """The tree ``new`` if ``valid``, else ``old``."""
     return jax.tree.map(lambda new, old: jnp.where(valid, new, old), new, old)
@@ -142,9 +196,16 @@ def clipped(
 
 
 def build(
-    cfg: ConfigDict, epoch: int, lr: float, *, updates_per_step: int = 1
+    cfg: ConfigDict,
+    epoch: int,
+    lr: float,
+    *,
+    updates_per_step: int = 1,
+    steps_after: Callable[[jax.Array], jax.Array] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Adam with the schedule and clipping of ``cfg``; the structure of its state is always equal.
+    """The optimiser of ``cfg``, with its schedule and gradient clipping.
+
+    The structure of its state depends on ``cfg.optimizer`` alone.
 
     Args:
       cfg: config of the run. If it has no schedule (imported weights), only the moments are
@@ -152,10 +213,16 @@ def build(
       epoch: number of images in an epoch.
       lr: learning rate before warm-up and decay.
       updates_per_step: number of updates of this optimiser per training step.
+      steps_after: number of updates -> number of training steps, for an optimiser that does not
+        update in every step.
 
     Raises:
-      ValueError: the learning rate, the warm-up or the clipping norm is negative.
+      ValueError: the learning rate, the warm-up or the clipping norm is negative; or there is no
+        such optimiser.
     """
+    name = cfg.get("optimizer", "adam")  # configs of older runs have no such field
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer {name!r} is not one of {', '.join(OPTIMIZERS)}")
     warmup, max_norm = cfg.get("warmup_images", 0), cfg.get("clip_norm", 0.0)
     if lr < 0:
         raise ValueError(f"lr is {lr}; it must not be negative")
@@ -166,11 +233,12 @@ def build(
 
     def rate(count: jax.Array) -> jax.Array:
         images_per_step = cfg.n_critic * cfg.batch_size
-        images = count // updates_per_step * images_per_step
+        steps = steps_after(count) if steps_after else count // updates_per_step
+        images = steps * images_per_step
         share = decay_factor(images / epoch, cfg.epochs, cfg.decay_epochs, cfg.decay)
         if warmup:  # counted at the end of the step, so that the first factor is not 0
             share *= warmup_factor(images + images_per_step, warmup)
         return lr * share
 
-    optimizer = adam(rate, *cfg.adam)
+    optimizer = OPTIMIZERS[name](rate, *cfg.adam)
     return clipped(optimizer, max_norm) if max_norm else optimizer

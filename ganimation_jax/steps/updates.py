@@ -4,7 +4,6 @@ A method states its losses; these functions turn them into a step ``state, batch
 frozen -> state, metrics``. They know no network and no loss.
 """
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from ganimation_jax.steps.loops import scan
 from ganimation_jax.steps.optimizers import choose
 from ganimation_jax.types import (
     Batch,
@@ -44,6 +44,7 @@ class Aux(NamedTuple):
 
     metrics: Metrics
     memory: Any = None  # the new ``State.memory``; None: unchanged
+    nets: Nets | None = None  # new values of networks that no optimiser trains
 
 
 @runtime_checkable
@@ -120,6 +121,7 @@ def alternating(
     generator: Sequence[Update],
     order: Literal["critic_first", "at_once"] = "critic_first",
     recall: RecallFn | None = None,
+    due: Callable[[Array], Array | bool] = lambda step: True,
     ema_decay: float = 0.999,
     unroll: bool = False,
 ) -> StepFn:
@@ -134,6 +136,8 @@ def alternating(
       order: "critic_first": the generators meet the updated critics (GANimation, StarGAN);
         "at_once": both meet the other as it was before the step (CycleGAN).
       recall: an image pool; ``State.memory`` is what it remembers.
+      due: number of the step -> whether the generators are updated in it. In the other steps their
+        losses are computed and nothing of theirs changes.
       ema_decay: of the moving averages, per step. Early on the average runs over the steps so
         far: decay = min(ema_decay, (1 + step) / (10 + step)).
       unroll: state the critic updates one after the other instead of as a ``scan``, because
@@ -166,18 +170,22 @@ def alternating(
             body, (moving, opts, state.memory), (batches, made, critic_keys), unroll
         )
         critic_nets, critic_opts, memory = carry
-        met = {} if order == "at_once" else critic_nets
+        # What no optimiser trains is passed on in either order.
+        moved = untrained(state.nets, optimizers) if order == "at_once" else critic_nets
+        met = _pick(critic_nets, tuple(moved))
         last, last_made = jax.tree.map(lambda x: x[-1], (batches, made))
         moving, opts, others = _part(replace(state, nets=state.nets | met), optimizers, generator)
         given = Given(others, last, last_made, generator_key, frozen, memory)
-        moving, opts, memory, metrics = run_updates(optimizers, generator, moving, opts, given)
+        moving, opts, memory, metrics = run_updates(
+            optimizers, generator, moving, opts, given, due=due(state.step)
+        )
         state = replace(
             state,
             nets=state.nets | critic_nets | moving,
             opt=state.opt | critic_opts | opts,
             memory=memory,
         )
-        return _advance(state, ema_decay), jax.tree.map(jnp.mean, critic_metrics) | metrics
+        return advance(state, ema_decay), jax.tree.map(jnp.mean, critic_metrics) | metrics
 
     return step
 
@@ -214,7 +222,7 @@ def supervised(
             body, (moving, opts, state.memory), (_as_float(batches), keys), unroll
         )
         state = replace(state, nets=state.nets | moving, opt=state.opt | opts, memory=memory)
-        return _advance(state, ema_decay), jax.tree.map(jnp.mean, metrics)
+        return advance(state, ema_decay), jax.tree.map(jnp.mean, metrics)
 
     return step
 
@@ -225,18 +233,20 @@ def run_updates(
     moving: Nets,
     opts: dict[str, optax.OptState],
     given: Given,
+    due: Array | bool = True,
 ) -> tuple[Nets, dict[str, optax.OptState], Any, Metrics]:
     """Optimiser updates on one batch, one after the other.
 
-    Where a loss or gradient is not finite, parameters, optimiser and memory stay as they were:
-    see ``optimizers.guarded``.
+    Where a loss or gradient is not finite, parameters, optimiser, memory and what the loss says of
+    other networks stay as they were: see ``optimizers.guarded``.
 
     Args:
       optimizers: by name.
       updates: each sees the networks as the one before left them.
-      moving: the networks that any of them trains.
+      moving: the networks that any of them trains, and those that nothing trains.
       opts: the optimisers' states, by name.
       given: what the losses are given; its ``nets`` are the networks that do not move.
+      due: False: everything stays as it was; only the metrics are computed.
 
     Returns:
       the networks, the optimisers' states, the memory, and the losses' metrics with, for each
@@ -246,17 +256,20 @@ def run_updates(
     memory, metrics = given.memory, Metrics()
     found: dict[str, list[tuple[Array, Array, Array]]] = {}
     for name, loss_fn in updates:
-        trained = _pick(moving, optimizers[name].trains)
+        trained = optimizers[name].before(_pick(moving, optimizers[name].trains))
         fixed = given.nets | {k: v for k, v in moving.items() if k not in trained}
         inputs = given._replace(nets=fixed, memory=memory)
         (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(trained, inputs)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-        changes, opt = optimizers[name].transform.update(grads, opts[name], trained, valid=finite)
-        moving = moving | optax.apply_updates(trained, changes)
+        valid = finite & due
+        changes, opt = optimizers[name].transform.update(grads, opts[name], trained, valid=valid)
+        moving = moving | optimizers[name].after(optax.apply_updates(trained, changes))
+        if aux.nets is not None:
+            moving = moving | choose(valid, aux.nets, _pick(moving, tuple(aux.nets)))
         opts = opts | {name: opt}
         if aux.memory is not None:
-            memory = choose(finite, aux.memory, memory)
+            memory = choose(valid, aux.memory, memory)
         metrics |= aux.metrics
         found.setdefault(name, []).append((loss, norm, 1.0 - finite))
     for name, values in found.items():
@@ -269,41 +282,8 @@ def run_updates(
     return moving, opts, memory, metrics
 
 
-def repeat(step: Callable[..., Any], *, unroll: bool = False) -> Callable[..., Any]:
-    """``step`` as many times as there are batches, in one call of the device.
-
-    Args:
-      step: what to repeat; its batches get one more leading axis, the steps.
-      unroll: as for ``alternating``.
-
-    Returns:
-      ``step`` for several steps, with the metrics averaged over them. Arguments after the run
-      key are the same in all.
-    """
-
-    def steps(state: State, batches: Any, run_key: Array, *args: Any) -> tuple[State, Metrics]:
-        def one(state: State, batch: Any) -> tuple[State, Metrics]:
-            return step(state, batch, run_key, *args)
-
-        state, metrics = scan(one, state, batches, unroll)
-        return state, jax.tree.map(jnp.mean, metrics)
-
-    return steps
-
-
-def scan(body: Callable[..., Any], carry: Any, inputs: Any, unroll: bool) -> tuple[Any, Any]:
-    """``jax.lax.scan``; unrolled, or of one step, surely no loop (scan keeps one of length 1)."""
-    length = jax.tree.leaves(inputs)[0].shape[0]
-    if not unroll and length > 1:
-        return jax.lax.scan(body, carry, inputs)
-    results = []
-    for i in range(length):
-        carry, result = body(carry, jax.tree.map(operator.itemgetter(i), inputs))
-        results.append(result)
-    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
-
-
-def _advance(state: State, ema_decay: float) -> State:
+def advance(state: State, ema_decay: float = 0.999) -> State:
+    """Count a step, and move the averages towards its networks (see ``alternating``)."""
     decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
     new = _pick(state.nets, tuple(state.ema))
     ema = optax.incremental_update(new, state.ema, 1 - decay)
@@ -315,10 +295,16 @@ def _part(
 ) -> tuple[Nets, dict[str, optax.OptState], Nets]:
     """The networks that ``updates`` move, the states of their optimisers, the other networks."""
     names = {update.optimizer for update in updates}
-    trained = {net for name in names for net in optimizers[name].trains}
-    moving = {name: params for name, params in state.nets.items() if name in trained}
-    others = {name: params for name, params in state.nets.items() if name not in trained}
+    moved = {net for name in names for net in optimizers[name].trains}
+    moved |= untrained(state.nets, optimizers)
+    moving = {name: params for name, params in state.nets.items() if name in moved}
+    others = {name: params for name, params in state.nets.items() if name not in moved}
     return moving, {name: state.opt[name] for name in sorted(names)}, others
+
+
+def untrained(nets: Nets, optimizers: Mapping[str, Optimizer]) -> set[str]:
+    """Names of the networks that no optimiser trains, such as batch statistics."""
+    return nets.keys() - {net for optimizer in optimizers.values() for net in optimizer.trains}
 
 
 def _pick(nets: Nets, names: Sequence[str]) -> Nets:

@@ -28,7 +28,7 @@ from ganimation_jax.parallel import processes, sharding
 from ganimation_jax.runs import warm_start
 from ganimation_jax.runs.checkpoint import Checkpoints, any_checkpoint
 from ganimation_jax.runs.load import load_run
-from ganimation_jax.steps import updates
+from ganimation_jax.steps import loops, updates
 from ganimation_jax.training import preflight, resident, variation
 from ganimation_jax.training.guard import Guard
 from ganimation_jax.training.monitors import Monitors
@@ -175,7 +175,7 @@ def compile_steps(
             step = resident.make_resident_step(step)
         return processes.compiled_by_all(
             jax.jit(
-                updates.repeat(step, unroll=unroll),
+                loops.repeat(step, unroll=unroll),
                 donate_argnums=() if cfg.debug_nans else 0,  # it repeats the step to find them
                 out_shardings=(shardings, sharding.replicated(mesh)),
             )
