@@ -16,6 +16,7 @@ from ganimation_jax.animation import cli, clips, console, finding, provenance
 from ganimation_jax.animation.animator import Animator
 from ganimation_jax.animation.inputs import Task, UsageError, check_outputs, expand, plan
 from ganimation_jax.animation.provenance import SOURCE_TYPE, describe, read_provenance, save_image
+from ganimation_jax.animation.targets import PRESETS
 from ganimation_jax.interop.torch_import import write_run
 
 RNG = np.random.default_rng(0)
@@ -92,8 +93,9 @@ def test_relative_and_a_whole_expression(animate, animator):
     words = ("--expression", "sad", "--intensity", 0.5, "--au", "AU45=1")
     assert animate("a.png", *words, "-o", "sad.png") == 0
     target = np.zeros(17, np.float32)
-    for unit, value in {"AU01": 0.5, "AU04": 0.5, "AU15": 0.5, "AU45": 1}.items():
-        target[ACTION_UNITS.index(unit)] = value
+    for unit, value in PRESETS["sad"].items():
+        target[ACTION_UNITS.index(unit)] = 0.5 * value
+    target[ACTION_UNITS.index("AU45")] = 1
     want = animator.edit(photo("a"), target, aligned=True)
     np.testing.assert_array_equal(pixels("sad.png"), want)
 
@@ -247,7 +249,7 @@ def test_a_warning_is_a_line(animate, animator, monkeypatch, capsys):
         ("a.png -o out.png --au AU12=nan", "an intensity is from 0 to 1"),
         ("a.png -o out.png --au AU12", "AU12=0.8"),
         ("a.png -o out.png --expression merry", "did you mean happy? There are neutral, happy"),
-        ("a.png -o out.png --expression sad --intensity 2", "an intensity is from 0 to 1"),
+        ("a.png -o out.png --expression sad --intensity 2", "a strength is from 0 to 1.5"),
         ("a.png -o out.png --au AU12=1 --intensity 0.5", "--intensity belongs to --expression"),
         ("a.png -o out.png --au AU12=1 --from b.png", "give one of them"),
         ("a.png -o out.png --from none.png", "none.png"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import ROOT, SIZE, needs_mediapipe, portrait, tiny_config
 
-from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.action_units import ACTION_UNITS, EXPRESSIONS
 from ganimation_jax.animation import editing, finding, targets
 from ganimation_jax.animation.animator import BATCH, Animator, Face, NoFaceError
 from ganimation_jax.animation.loading import LoadedModel, in_colour, load_model, weights_sha256
@@ -178,15 +178,20 @@ def test_a_unit_is_asked_for_once_and_relative_has_its_range():
 
 
 def test_expressions_are_whole():
+    smile = targets.PRESETS["happy"]["AU12"]
     happy = targets.expression("happy", UNITS, 0.6)
-    assert happy == {"AU04": 0.0, "AU12": 0.6, "AU09": 0.0}
+    assert happy == {"AU04": 0.0, "AU12": 0.6 * smile, "AU09": 0.0}
+    assert targets.expression("happy", UNITS, 1.5)["AU12"] == 1
+    for name, prototype in EXPRESSIONS.items():
+        assert set(prototype) <= set(targets.PRESETS[name])
+        assert 0 < min(targets.PRESETS[name].values()) <= max(targets.PRESETS[name].values()) <= 1
     assert targets.expression("neutral", UNITS) == dict.fromkeys(UNITS, 0.0)
     with pytest.raises(ValueError, match="no expression 'hapy'"):
         targets.expression("hapy", UNITS)
     with pytest.raises(ValueError, match="the model has none of them"):
         targets.expression("surprised", UNITS)
-    with pytest.raises(ValueError, match="an intensity is from 0 to 1"):
-        targets.expression("happy", UNITS, 1.5)
+    with pytest.raises(ValueError, match="happy=1.6: a strength is from 0 to 1.5"):
+        targets.expression("happy", UNITS, 1.6)
 
 
 def test_a_target_is_completed_by_what_the_face_shows():

@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME,...",
         help="happy, sad, angry, surprised, disgusted, afraid, contempt or neutral",
     )
-    add("--intensity", type=float, help="of an --expression, 0 to 1 (default: 0.8)")
+    add("--intensity", type=float, help="strength of an --expression, 0 to 1.5 (default: 1)")
     add(
         "--from",
         dest="reference",
@@ -214,7 +214,7 @@ def wish_of(args: argparse.Namespace, animator: "Animator") -> "Wish":
     from ganimation_jax.animation.animator import NoFaceError
     from ganimation_jax.animation.drivers import is_csv, read_expression
     from ganimation_jax.animation.jobs import Wish
-    from ganimation_jax.animation.targets import INTENSITY, expression, parse
+    from ganimation_jax.animation.targets import STRENGTH, expression, parse
 
     units, intensity = animator.action_units, args.intensity
     by = args.by or ("critic" if animator.model.read_aus else "annotator")
@@ -231,7 +231,7 @@ def wish_of(args: argparse.Namespace, animator: "Animator") -> "Wish":
             raise UsageError(f"{args.reference}: {error}") from error
     looks = {"": aus} if aus or not args.grid else {}
     if args.expression:
-        strength = INTENSITY if intensity is None else intensity
+        strength = STRENGTH if intensity is None else intensity
         looks = {name: expression(name, units, strength) | aus for name in args.expression}
     return Wish(
         looks=looks,

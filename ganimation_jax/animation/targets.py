@@ -7,10 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ganimation_jax.action_units import ACTION_UNITS, ANATOMY, EXPRESSIONS, positions
+from ganimation_jax.action_units import ACTION_UNITS, ANATOMY, positions
 
-INTENSITY = 0.8
+STRENGTH, STRONGEST = 1.0, 1.5  # of an expression: what looks natural, and the most allowed
 NEUTRAL = "neutral"
+# Intensities of each expression at strength 1, chosen by looking at edits of unseen faces: the
+# prototypes of ``action_units.EXPRESSIONS``, and units that people show beside them.
+PRESETS: dict[str, dict[str, float]] = {
+    "happy": {"AU06": 0.6, "AU12": 0.8, "AU25": 0.5},
+    "sad": {"AU01": 0.7, "AU04": 0.5, "AU15": 0.7, "AU17": 0.4},
+    "angry": {"AU04": 0.9, "AU05": 0.3, "AU07": 0.6, "AU23": 0.6, "AU09": 0.2},
+    "surprised": {"AU01": 0.8, "AU02": 0.8, "AU05": 0.7, "AU25": 0.8, "AU26": 0.7},
+    "disgusted": {"AU09": 0.8, "AU10": 0.7, "AU17": 0.4, "AU04": 0.4, "AU07": 0.4},
+    "afraid": {"AU01": 0.8, "AU02": 0.5, "AU04": 0.5, "AU05": 0.7, "AU20": 0.7, "AU25": 0.5},
+    "contempt": {"AU12": 0.4, "AU14": 0.8},
+}
 ROUNDING = 1e-5  # tolerance by which a computed intensity may exceed its range
 
 Aus = str | Mapping[str, float] | np.ndarray
@@ -84,31 +95,30 @@ def unit_named(name: str, units: Sequence[str]) -> str:
     return units[positions([code], units)[0]]
 
 
-def expression(name: str, units: Sequence[str], intensity: float = INTENSITY) -> dict[str, float]:
-    """A basic emotion as a full target: its action units at one intensity, all others at 0.
+def expression(name: str, units: Sequence[str], strength: float = STRENGTH) -> dict[str, float]:
+    """A basic emotion as a full target: its action units as in ``PRESETS``, all others at 0.
 
-    Action units of the prototype that the model does not have are ignored.
+    Action units of the preset that the model does not have are ignored.
 
     Args:
-      name: a key of ``EXPRESSIONS``, or ``neutral``.
+      name: a key of ``PRESETS``, or ``neutral``.
       units: action units of the model.
-      intensity: [0, 1].
+      strength: factor of the intensities, [0, 1.5]; they stay in [0, 1].
 
     Raises:
       ValueError: the expression is unknown, the model has none of its action units, or the
-        intensity is out of range.
+        strength is out of range.
     """
-    if name != NEUTRAL and name not in EXPRESSIONS:
+    if name != NEUTRAL and name not in PRESETS:
         raise ValueError(
-            f"no expression {name!r}{suggestion(name)} "
-            f"There are {NEUTRAL}, {', '.join(EXPRESSIONS)}"
+            f"no expression {name!r}{suggestion(name)} There are {NEUTRAL}, {', '.join(PRESETS)}"
         )
-    prototype = EXPRESSIONS.get(name, ())
-    if prototype and not set(prototype) & set(units):
-        raise ValueError(f"{name} is made of {' '.join(prototype)}; the model has none of them")
-    aus = {unit: intensity if unit in prototype else 0.0 for unit in units}
-    checked({name: intensity}, [name])
-    return aus
+    preset = PRESETS.get(name, {})
+    if preset and not set(preset) & set(units):
+        raise ValueError(f"{name} is made of {' '.join(preset)}; the model has none of them")
+    if not 0 <= strength <= STRONGEST:
+        raise ValueError(f"{name}={strength:g}: a strength is from 0 to {STRONGEST:g}")
+    return {unit: min(1.0, strength * preset.get(unit, 0.0)) for unit in units}
 
 
 def suggestion(name: str) -> str:
