@@ -385,7 +385,7 @@ def test_report_and_card_show_what_there_is(tmp_path):
 def test_help_of_every_command(capsys):
     from ganimation_jax.prepare.__main__ import main
 
-    for command in ("photos", "openface", "celeba", "emotionet", "fit-readout"):
+    for command in ("photos", "folders", "openface", "celeba", "emotionet", "fit-readout"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0

@@ -43,8 +43,7 @@ def write_report(path: Path, crops: Path, merged: Merged, about: About) -> None:
         tiles=[
             (f"{survey.count:,}", "faces"),
             (f"{people:,}" if people else "not known", "people"),
-            (str(len(merged.action_units)), "action units"),
-            (str(len(survey.labels)), "labels"),
+            *_counts(merged),
             (f"{merged.reasons.total():,}", "skipped"),
         ],
         splits=[(split, survey.splits[split]) for split in SPLITS],
@@ -58,6 +57,11 @@ def write_report(path: Path, crops: Path, merged: Merged, about: About) -> None:
         units=[_unit(survey, about, crops, unit) for unit in range(len(survey.action_units))],
     )
     write_atomically(path, text)
+
+
+def _counts(merged: Merged) -> list[tuple[str, str]]:
+    counts = {"action units": len(merged.action_units), "labels": len(merged.survey.labels)}
+    return [(str(count), name) for name, count in counts.items() if count]
 
 
 def _unit(survey: Survey, about: About, crops: Path, unit: int) -> dict[str, Any]:
