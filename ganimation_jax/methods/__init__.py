@@ -11,7 +11,7 @@ A method's module has these, and nothing outside this room knows which method it
 import importlib
 from typing import Any
 
-METHODS = ("ganimation",)
+METHODS = ("ganimation", "diat", "diat2018")
 
 
 def load(name: str) -> Any:

@@ -40,6 +40,35 @@ def of_attention() -> tuple[Monitor, ...]:
     )
 
 
+def of_edited_share(*, metric: str) -> tuple[Monitor, ...]:
+    """A binarised mask edits nothing, or everything.
+
+    Args:
+      metric: the mean share of the edit in an image.
+    """
+    return (
+        Monitor(
+            name="mask_empty",
+            reads=(metric,),
+            measure=float,
+            # A mouth takes a tenth of an aligned face.
+            limit=0.01,
+            above=False,
+            symptom="the mask chooses nearly no pixels, edits will have no visible effect",
+            advice="Raise loss.ratio or expected_ratio, or lower loss.identity and loss.perceptual",
+        ),
+        Monitor(
+            name="mask_full",
+            reads=(metric,),
+            measure=float,
+            limit=0.95,
+            above=True,
+            symptom="the mask chooses nearly all pixels, nothing of the face is kept as it is",
+            advice="Raise loss.ratio, or lower expected_ratio",
+        ),
+    )
+
+
 def of_edits() -> tuple[Monitor, ...]:
     """Edits of held-out faces change nothing."""
     return (

@@ -1,0 +1,391 @@
+"""DIAT's losses and updates against independently computed numbers.
+
+The arrays come from the folder named by GANIMATION_GOLDENS, or shared/goldens; the README in its
+``neighbours`` says how they were made. They are losses on images, so they need none of our networks
+but the critic and the denoiser. All sizes are read from them.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import GOLDENS
+
+from ganimation_jax.features.layers import convolve, make_layer, max_pool
+from ganimation_jax.features.perceptual import content_error, pick
+from ganimation_jax.methods import diat2018_losses as y2018
+from ganimation_jax.methods import diat_losses as y2016
+from ganimation_jax.models.diat import Critic, Denoiser, edited_share
+from ganimation_jax.models.layers import Conv
+from ganimation_jax.steps.optimizers import early_adam
+from ganimation_jax.steps.updates import Given, Update, alternating, supervised
+from ganimation_jax.types import Batch, Optimizer, State
+
+FOLDER = GOLDENS / "neighbours"
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "diat2016_independent.npz").exists(),
+    reason=f"no golden arrays in {FOLDER}: set GANIMATION_GOLDENS",
+)
+NO_KEY = jax.random.key(0)
+
+
+class Golden:
+    """One file, in this library's layouts."""
+
+    def __init__(self, name):
+        self.arrays = np.load(FOLDER / f"{name}.npz")
+
+    def __getitem__(self, name):
+        return self.arrays[name]
+
+    def image(self, name):  # ... c h w -> ... h w c
+        return jnp.asarray(np.moveaxis(self.arrays[name], -3, -1))
+
+    def layer(self, name):
+        kernel = self.arrays[f"{name}.weight"].transpose(2, 3, 1, 0)
+        return {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(self.arrays[f"{name}.bias"])}
+
+    def count(self, prefix):
+        return sum(
+            name.startswith(f"{prefix}/blocks.") and name.endswith("bias") for name in self.arrays
+        )
+
+    def critic(self, prefix):
+        """The critic's parameters; of the last layer c h w -> h w c."""
+        found = {f"down{i}": self.layer(f"{prefix}/blocks.{i}") for i in range(self.count(prefix))}
+        channels = len(found[f"down{len(found) - 1}"]["bias"])
+        side = self["x"].shape[-1] // 2 ** len(found)
+        kernel = self[f"{prefix}/last.weight"].reshape(channels, side, side).transpose(1, 2, 0)
+        bias = jnp.asarray(self[f"{prefix}/last.bias"])
+        return found | {"score": {"kernel": jnp.asarray(kernel.reshape(-1, 1)), "bias": bias}}
+
+    def denoiser(self, prefix):
+        return {name: self.layer(f"{prefix}/{name}") for name in ("first", "second")}
+
+    def features(self):
+        """The stand-in for a face network: images -> its maps, the first stage first."""
+        layers = [
+            make_layer(**self.layer(f"init/features/blocks.{i}"))
+            for i in range(self.count("init/features"))
+        ]
+
+        def maps(params, x):
+            found = []
+            for i, layer in enumerate(params):
+                x = max_pool(x, 2, 2) if i else x
+                x = nn.relu(convolve(layer, x, padding=1))
+                found.append(x)
+            return tuple(found)
+
+        return layers, maps
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return Golden("diat2016_independent")
+
+
+@pytest.fixture(scope="module")
+def golden18():
+    return Golden("diat2018_independent")
+
+
+def critic_of(golden):
+    params = golden.critic("init/critic")
+    widths = tuple(len(params[f"down{i}"]["bias"]) for i in range(len(params) - 1))
+    return Critic(widths), params
+
+
+def assert_close(got, want, share=1e-3):
+    """Relative L2 of a whole array."""
+    got, want = np.asarray(got), np.asarray(want)
+    error, size = np.linalg.norm(got - want), np.linalg.norm(want)
+    assert error <= share * size, f"{error / size:.2g}"
+
+
+def check_term(golden, name, term, to, gradient="grad"):
+    """Value for each image, and the gradient of the batch's mean."""
+
+    def both(x):
+        value = term(x)
+        return value.mean(), value
+
+    (_, value), grad = jax.jit(jax.value_and_grad(both, has_aux=True))(to)
+    np.testing.assert_allclose(value, golden[f"{name}/value"], rtol=1e-4)
+    assert_close(grad, golden.image(f"{name}/{gradient}"))
+
+
+class Toy(nn.Module):
+    """The transform network of the recorded step."""
+
+    size: int
+
+    @nn.compact
+    def __call__(self, image):
+        return jnp.tanh(Conv(3, self.size, bias=True, name="0")(image))
+
+
+class Parts2016:
+    """Everything that the recorded steps were made with."""
+
+    def __init__(self, golden):
+        self.critic, self.params = critic_of(golden)
+        self.denoiser_params = golden.denoiser("init/denoiser")
+        self.denoiser = Denoiser(len(self.denoiser_params["first"]["bias"]))
+        self.features, maps = golden.features()
+        self.levels = tuple(golden["identity_levels"].tolist())
+        self.level_weights = tuple(golden["identity_weights"].tolist())
+        self.identity = pick(maps, self.levels)
+        self.toy_params = {"0": golden.layer("init/transform/0")}
+        self.weights = y2016.Weights(
+            float(golden["lambda_identity"]), float(golden["gamma_smooth"]), self.level_weights
+        )
+        self.enhancement = y2016.Enhancement(
+            mask=golden.image("mask"),
+            maps=pick(maps, (0, 1, 2)),
+            weights=tuple(golden["enhance_weights"].tolist()),
+        )
+        networks = y2016.Networks(
+            Toy(len(self.toy_params["0"]["kernel"])), self.critic, self.denoiser
+        )
+        self.aims = {
+            form: y2016.objectives(
+                networks, self.weights, y2016.face_looks(self.identity), saturating=form
+            )
+            for form in (True, False)
+        }
+
+
+@pytest.fixture(scope="module")
+def parts(golden):
+    return Parts2016(golden)
+
+
+def test_transform_terms(golden, parts):
+    x, made = golden.image("x"), golden.image("transformed")
+    frozen = {"identity": parts.features}
+    given = Given({"critic": parts.params}, Batch(x, x, x), (), NO_KEY, frozen, ())
+
+    def logits(image):
+        return y2016.apply(parts.critic, parts.params, image)[0]
+
+    def identity(looks):
+        def term(image):
+            return content_error(looks(given, image), looks(given, x), parts.level_weights)
+
+        return term
+
+    def smooth(image):
+        return y2016.squared_distance(
+            y2016.apply(parts.denoiser, parts.denoiser_params, image), image
+        )
+
+    by_face = identity(y2016.face_looks(parts.identity))
+    check_term(golden, "identity", by_face, made)
+    adaptive = identity(y2016.critic_looks(parts.critic, parts.levels))
+    check_term(golden, "identity_adaptive", adaptive, made)
+    check_term(golden, "smooth", smooth, made)
+    for form in ("saturating", "nonsaturating"):
+        check_term(
+            golden,
+            f"attribute_{form}",
+            lambda image, form=form: y2016.attribute_error(logits(image), form == "saturating"),
+            made,
+        )
+
+    def total(image):
+        return (
+            y2016.attribute_error(logits(image), saturating=True)
+            + parts.weights.identity * by_face(image)
+            + parts.weights.smooth * smooth(image)
+        )
+
+    check_term(golden, "transform_total", total, made)
+
+
+def test_enhancement_terms(golden, parts):
+    x, made, enhanced = (golden.image(name) for name in ("x", "transformed", "enhanced"))
+
+    def one(name):
+        def term(image):  # the functions average over the batch: one image at a time
+            def alone(image, made, x, mask):
+                how = parts.enhancement._replace(mask=mask)
+                rows = [a[None] for a in (image, made, x)]
+                return y2016.enhancement_error(how, parts.features, *rows)[f"enhancement/{name}"]
+
+            return jax.vmap(alone)(image, made, x, parts.enhancement.mask)
+
+        return term
+
+    check_term(golden, "enhance_pixel", one("pixels"), enhanced)
+    check_term(golden, "enhance_perceptual", one("features"), enhanced)
+    check_term(golden, "enhance_global", lambda e: y2016.squared_distance(e, x), enhanced)
+
+
+def fresh(nets, optimizers):
+    opt = {
+        name: one.transform.init({net: nets[net] for net in one.trains})
+        for name, one in optimizers.items()
+    }
+    return State(step=jnp.zeros((), jnp.int32), nets=nets, opt=opt, ema={})
+
+
+def check_update(before, after, wanted):
+    """The change of every array."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(after):
+        start, want = (
+            functools.reduce(lambda tree, key: tree[key.key], path, tree)
+            for tree in (before, wanted)
+        )
+        if np.abs(np.asarray(want) - start).max() > 0:
+            assert_close(leaf - np.asarray(start), want - np.asarray(start))
+
+
+def test_one_step_of_critic_and_transform(golden, parts):
+    aims = parts.aims[True]
+    x, guide = golden.image("x"), golden.image("guide")
+    recorded = golden.image("transformed")
+    optimizers = {
+        name: Optimizer((name,), early_adam(lambda count: 2e-4, 0.5, 0.999))
+        for name in ("transform", "critic")
+    }
+    nets = {
+        "transform": parts.toy_params,
+        "critic": parts.params,
+        "denoiser": parts.denoiser_params,
+    }
+    step = alternating(
+        optimizers,
+        fakes=lambda nets, batch, key: recorded,
+        critic=[Update("critic", aims.critic)],
+        generator=[Update("transform", aims.transform)],
+    )
+    condition = jnp.ones((1, len(x), 1))
+    batches = Batch(x[None], 1 - condition, condition, guide[None])
+    frozen = {"identity": parts.features}
+    state, metrics = jax.jit(step)(fresh(nets, optimizers), batches, NO_KEY, frozen)
+    for name, want in zip(("real", "edited"), golden["critic_losses"], strict=True):
+        np.testing.assert_allclose(metrics[f"critic/{name}"], want, rtol=1e-4)
+    weights = {"attribute": 1, "identity": parts.weights.identity, "smooth": parts.weights.smooth}
+    for (name, weight), want in zip(weights.items(), golden["transform_losses"], strict=True):
+        np.testing.assert_allclose(metrics[f"transform/{name}"], weight * want, rtol=1e-4)
+    check_update(parts.params, state.nets["critic"], golden.critic("step1/critic"))
+    wanted = {"0": golden.layer("step1/transform/0")}
+    check_update(parts.toy_params, state.nets["transform"], wanted)
+    # The same gradients by themselves, which Adam's first step hides behind their signs.
+    given = Given(nets, Batch(x, x, x, guide), recorded, NO_KEY, frozen, ())
+    grads = jax.jit(jax.grad(lambda net: aims.critic({"critic": net}, given)[0]))(parts.params)
+    check_update(jax.tree.map(jnp.zeros_like, grads), grads, golden.critic("grad1/critic"))
+    given = given._replace(nets=state.nets)
+    grads = jax.jit(jax.grad(lambda net: aims.transform({"transform": net}, given)[0]))(
+        parts.toy_params
+    )
+    for name, want in golden.layer("grad1/transform/0").items():
+        assert_close(grads["0"][name], want)
+
+
+def test_two_steps_of_the_denoiser(golden, parts):
+    """On recorded reconstructions: the reconstruction network is one that returns them."""
+
+    class Recorded(nn.Module):
+        @nn.compact
+        def __call__(self, image):
+            return golden.image("rebuilt")
+
+    networks = y2016.Networks(Recorded(), parts.critic, parts.denoiser)
+    looks = y2016.face_looks(parts.identity)
+    aims = y2016.objectives(networks, parts.weights, looks)
+    optimizers = {"denoiser": Optimizer(("denoiser",), early_adam(lambda count: 1e-3, 0.9, 0.999))}
+    nets = {"denoiser": parts.denoiser_params, "reconstruction": {}}
+    step = jax.jit(supervised(optimizers, [Update("denoiser", aims.denoiser)]))
+    x = golden.image("x")
+    batches = Batch(x[None], jnp.zeros((1, len(x), 1)), jnp.zeros((1, len(x), 1)))
+    state = fresh(nets, optimizers)
+    for i, losses in enumerate(golden["denoiser_losses"]):
+        before = state.nets["denoiser"]
+        state, metrics = step(state, batches, NO_KEY)
+        for name, want in zip(("rebuilt", "clean"), losses, strict=True):
+            np.testing.assert_allclose(metrics[f"denoiser/{name}"], want, rtol=1e-4)
+        wanted = golden.denoiser(f"step{i + 1}/denoiser")
+        check_update(before, state.nets["denoiser"], wanted)
+
+
+# 2018
+
+
+def combined(golden):
+    """The terms as functions of the transformed image and the soft mask."""
+    x = golden.image("x")
+    critic, params = critic_of(golden)
+    looks = y2016.critic_looks(critic, y2016.LEVELS)
+    given = Given({"critic": params}, Batch(x, x, x), (), NO_KEY, (), ())
+
+    def adversarial(transformed, soft):
+        made, _ = y2018.combine(x, transformed, soft)
+        return -y2016.apply(critic, params, made)[0]
+
+    def perceptual_adaptive(transformed, soft):
+        made, _ = y2018.combine(x, transformed, soft)
+        return content_error(looks(given, made), looks(given, x), (1.0, 1.0))
+
+    def ratio(transformed, soft):
+        _, share = y2018.combine(x, transformed, soft)
+        return y2018.ratio_error(share, float(golden["expected_ratio"]))
+
+    return adversarial, perceptual_adaptive, ratio
+
+
+def test_mask_and_result(golden18):
+    share = edited_share(golden18.image("soft_mask"))
+    np.testing.assert_allclose(share, golden18.image("mask"), atol=1e-6)
+    made, _ = y2018.combine(
+        golden18.image("x"), golden18.image("transformed"), golden18.image("soft_mask")
+    )
+    np.testing.assert_allclose(made, golden18.image("result"), atol=1e-6)
+
+
+def test_masked_terms(golden18):
+    transformed, soft = golden18.image("transformed"), golden18.image("soft_mask")
+    for term in combined(golden18):
+        name = term.__name__
+        to_mask = functools.partial(term, transformed)
+        check_term(golden18, name, to_mask, soft, "grad_soft_mask")
+        if f"{name}/grad_transformed" in golden18.arrays:
+            check_term(
+                golden18, name, lambda t, f=term: f(t, soft), transformed, "grad_transformed"
+            )
+
+
+def test_one_step_of_the_masked_critic(golden18):
+    critic, params = critic_of(golden18)
+    unused = nn.Dense(1)
+    networks = y2018.Networks(unused, unused, critic, unused)
+    shares = jnp.asarray(golden18["alpha"].ravel())
+    aims = y2018.objectives(
+        networks, y2018.Weights(), lambda params, image: (), draw_shares=lambda key, size: shares
+    )
+    optimizers = {"critic": Optimizer(("critic",), early_adam(lambda count: 1e-4, 0.5, 0.999))}
+    step = jax.jit(supervised(optimizers, [Update("critic", critic_on_recorded(aims, golden18))]))
+    x, guide = golden18.image("x"), golden18.image("guide")
+    condition = jnp.ones((1, len(x), 1))
+    batches = Batch(x[None], condition, condition, guide[None])
+    state, metrics = step(fresh({"critic": params}, optimizers), batches, NO_KEY)
+    found = metrics["critic/real"] + metrics["critic/edited"], metrics["critic/penalty"] / 10
+    # The difference is small beside the scores themselves, of which float32 has seven digits.
+    np.testing.assert_allclose(found, golden18["critic_losses"], rtol=1e-4, atol=1e-7)
+    check_update(params, state.nets["critic"], golden18.critic("step1/critic"))
+    given = Given({}, Batch(x, x, x, guide), golden18.image("result"), NO_KEY, (), ())
+    grads = jax.jit(jax.grad(lambda net: aims.critic({"critic": net}, given)[0]))(params)
+    check_update(jax.tree.map(jnp.zeros_like, grads), grads, golden18.critic("grad1/critic"))
+
+
+def critic_on_recorded(aims, golden):
+    """The critic's loss, with the recorded result in place of a network's."""
+
+    def loss(moving, given):
+        return aims.critic(moving, given._replace(fakes=golden.image("result")))
+
+    return loss
