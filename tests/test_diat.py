@@ -12,7 +12,7 @@ from ganimation_jax.evaluation.command import evaluate
 from ganimation_jax.faces.crops import CANONICAL_EYES
 from ganimation_jax.features import perceptual
 from ganimation_jax.files import assets
-from ganimation_jax.methods import diat, diat2018, diat_masks
+from ganimation_jax.methods import diat, diat2018, diat_masks, diat_parts
 from ganimation_jax.models.diat import Mask, UNet, blurred, edited_share, widths
 from ganimation_jax.runs.load import load_run
 from ganimation_jax.steps import updates
@@ -226,15 +226,15 @@ def test_each_phase_trains_its_own_networks(preset, changes, phases):
 
 def test_guide_images_have_the_attribute_and_inputs_lack_it():
     cfg = config("2016")
-    assert diat.domains(cfg) == (Domain("Smiling", False), Domain("Smiling", True))
+    assert diat_parts.domains(cfg) == (Domain("Smiling", False), Domain("Smiling", True))
     cfg.remove = True
-    assert diat.domains(cfg) == (Domain("Smiling", True), Domain("Smiling", False))
+    assert diat_parts.domains(cfg) == (Domain("Smiling", True), Domain("Smiling", False))
     cfg = config("smoke")
-    assert diat.domains(cfg) == (Domain("neutral", True), Domain("happy", True))
-    assert diat.sample(cfg, FACTS).domains == diat.domains(cfg)
+    assert diat_parts.domains(cfg) == (Domain("neutral", True), Domain("happy", True))
+    assert diat_parts.sample(cfg, FACTS).domains == diat_parts.domains(cfg)
     cfg.inputs = "netural"
     with pytest.raises(ValueError, match="inputs is 'netural', a condition that the faces do not"):
-        diat.sample(cfg, FACTS)
+        diat_parts.sample(cfg, FACTS)
 
 
 @pytest.mark.parametrize(

@@ -17,18 +17,16 @@ although GANimation's paper says so. No code is public: docs/methods.md lists wh
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 from jax import Array
 from ml_collections import ConfigDict
 
-from ganimation_jax.conditions import Condition, Domain, parse
+from ganimation_jax.conditions import Condition, parse
 from ganimation_jax.features import perceptual
-from ganimation_jax.methods import diat_masks
+from ganimation_jax.methods import diat_masks, diat_parts
 from ganimation_jax.methods.diat_losses import (
     LEVELS,
     Enhancement,
@@ -45,8 +43,7 @@ from ganimation_jax.models import layers
 from ganimation_jax.models.diat import Critic, Denoiser, blurred, widths
 from ganimation_jax.models.transform import Transform
 from ganimation_jax.steps import monitors
-from ganimation_jax.steps.optimizers import early_adam
-from ganimation_jax.steps.updates import Update, alternating, supervised
+from ganimation_jax.steps.updates import LossFn, Update, alternating, supervised
 from ganimation_jax.types import (
     Batch,
     DataFacts,
@@ -55,8 +52,6 @@ from ganimation_jax.types import (
     Nets,
     Optimizer,
     Params,
-    Phase,
-    Sampling,
     StepFn,
     Training,
 )
@@ -70,22 +65,9 @@ FORMS = ("local", "global", "none")
 ADAPTIVE = "critic"  # in place of a face network: DIAT-A
 
 
-class Parts(NamedTuple):
-    """Which phases a run has besides the adversarial one, and so which networks."""
-
-    denoised: bool  # reconstruction and denoiser
-    enhanced: bool = False
-
-    @property
-    def phases(self) -> tuple[str, ...]:
-        """Names of the phases, in order: each trains the network of its name."""
-        before = ("reconstruction", "denoiser") if self.denoised else ()
-        return (*before, "transform", *(("enhancement",) if self.enhanced else ()))
-
-
-def parts_of(cfg: ConfigDict) -> Parts:
+def parts_of(cfg: ConfigDict) -> diat_parts.Parts:
     """The parts that ``cfg`` needs."""
-    return Parts(bool(cfg.loss.smooth), cfg.enhancement.form != "none")
+    return diat_parts.Parts(bool(cfg.loss.smooth), cfg.enhancement.form != "none")
 
 
 def networks(cfg: ConfigDict) -> Networks:
@@ -111,7 +93,7 @@ def model_of(
     networks: Networks,
     conditions: tuple[Condition, ...],
     image_size: int,
-    parts: Parts,
+    parts: diat_parts.Parts,
     remove: bool,
 ) -> Model:
     """A model of these networks, which makes its one condition appear, or disappear."""
@@ -119,7 +101,7 @@ def model_of(
     def init(key: Array, batch: Batch) -> Nets:
         others = {"critic": networks.critic, "denoiser": networks.denoiser}
         shapes = {name: others.get(name, networks.transform) for name in (*parts.phases, "critic")}
-        nets = init_all(key, shapes, batch.image)
+        nets = diat_parts.init_all(key, shapes, batch.image)
         if parts.enhanced:
             # It adds nothing at first, so that edits can be looked at before its phase.
             blank = jax.tree.map(jnp.zeros_like, nets["enhancement"]["color"])
@@ -131,7 +113,7 @@ def model_of(
         made = apply(networks.transform, nets["transform"], image)
         if parts.enhanced:
             made = enhance(networks.transform, nets["enhancement"], made)
-        return Edit(jnp.where(asked(want, remove), jnp.clip(made, -1, 1), image))
+        return Edit(jnp.where(diat_parts.asked(want, remove), jnp.clip(made, -1, 1), image))
 
     return Model(
         conditions=conditions,
@@ -144,20 +126,6 @@ def model_of(
     )
 
 
-def init_all(key: Array, networks: dict[str, nn.Module], image: Array) -> Nets:
-    """Fresh parameters of networks that see an image."""
-    keys = jax.random.split(key, len(networks))
-    return {
-        name: network.init(one, image)["params"]
-        for one, (name, network) in zip(keys, networks.items(), strict=True)
-    }
-
-
-def asked(want: Array, remove: bool) -> Array:
-    """Whether the edit that the model knows is wanted, ``b 1 1 1``; others keep their faces."""
-    return (want[:, 0] > 0.5)[:, None, None, None] != remove
-
-
 def enhance(network: nn.Module, params: Params, image: Array) -> Array:
     """The enhancement: what its network draws is added to the image. b h w 3 -> b h w 3."""
     return image + apply(network, params, image)
@@ -165,17 +133,16 @@ def enhance(network: nn.Module, params: Params, image: Array) -> Array:
 
 def training(cfg: ConfigDict, facts: DataFacts) -> Training:
     """DIAT as it is trained (configs/diat.py documents the fields)."""
-    sampling, frozen = sample(cfg, facts), frozen_networks(cfg)
+    sampling, frozen = diat_parts.sample(cfg, facts), frozen_networks(cfg)
     by_name, unroll = build_optimizers(cfg), layers.on_cpu()
     aims = build_objectives(cfg)
 
-    def alone(name: str, loss: str = "") -> StepFn:
-        update = Update(name, getattr(aims, loss or name))
-        return supervised(by_name, [update], unroll=unroll)
+    def alone(name: str, loss: LossFn) -> StepFn:
+        return supervised(by_name, [Update(name, loss)], unroll=unroll)
 
     steps = {
-        "reconstruction": alone("reconstruction"),
-        "denoiser": alone("denoiser"),
+        "reconstruction": alone("reconstruction", aims.reconstruction),
+        "denoiser": alone("denoiser", aims.denoiser),
         "transform": alternating(
             by_name,
             fakes=aims.fakes,
@@ -183,44 +150,16 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
             generator=[Update("transform", aims.transform)],
             unroll=unroll,
         ),
-        "enhancement": alone("enhancement"),
+        "enhancement": alone("enhancement", aims.enhancement),
     }
     return Training(
-        phases=phases(cfg, parts_of(cfg), steps),
+        phases=diat_parts.phases(cfg, parts_of(cfg), steps),
         sampling=sampling,
         optimizers=by_name,
         load_frozen=lambda: {name: load() for name, load in frozen.items()},
         monitors=monitors.of_edits(),
         console=CONSOLE,
     )
-
-
-def phases(cfg: ConfigDict, parts: Parts, steps: dict[str, StepFn]) -> tuple[Phase, ...]:
-    """The phases of a run; those without a share are left out (see ``check_phases``)."""
-    shares = {name: cfg.phases[name] for name in parts.phases}
-    return tuple(Phase(name, share, steps[name]) for name, share in shares.items() if share)
-
-
-def domains(cfg: ConfigDict) -> tuple[Domain, Domain]:
-    """The faces that are edited, and the guide images."""
-    (attribute,) = parse(cfg.conditions)
-    inputs = Domain(cfg.inputs) if cfg.inputs else Domain(attribute.name, cfg.remove)
-    return inputs, Domain(attribute.name, not cfg.remove)
-
-
-def sample(cfg: ConfigDict, facts: DataFacts) -> Sampling:
-    """What the loader draws.
-
-    Raises:
-      ValueError: the dataset does not have the condition of the input faces.
-    """
-    pair = domains(cfg)
-    if facts.shown and cfg.inputs and cfg.inputs not in facts.shown:
-        raise ValueError(
-            f"inputs is {cfg.inputs!r}, a condition that the faces do not have; they have "
-            f"{', '.join(facts.shown)}"
-        )
-    return Sampling(batches=cfg.n_critic, flip=cfg.data.flip, domains=pair)
 
 
 def frozen_networks(cfg: ConfigDict) -> dict[str, Callable[[], Params]]:
@@ -269,23 +208,9 @@ def build_enhancement(cfg: ConfigDict) -> Enhancement | None:
 
 def build_optimizers(cfg: ConfigDict) -> dict[str, Optimizer]:
     """Adam for each network at a constant rate, as Torch 7 computes it."""
-    return optimizers_of(cfg, {name: (name,) for name in (*parts_of(cfg).phases, "critic")})
-
-
-def optimizers_of(cfg: ConfigDict, trained: dict[str, tuple[str, ...]]) -> dict[str, Optimizer]:
-    """The same for given networks.
-
-    Args:
-      cfg: the run.
-      trained: networks by the name of their optimiser.
-    """
-
-    def transform(name: str) -> optax.GradientTransformationExtraArgs:
-        own = name == "denoiser"
-        rate, decays = (cfg.lr_denoiser, cfg.adam_denoiser) if own else (cfg.lr, cfg.adam)
-        return early_adam(lambda count: rate, *decays)
-
-    return {name: Optimizer(networks, transform(name)) for name, networks in trained.items()}
+    return diat_parts.optimizers_of(
+        cfg, {name: (name,) for name in (*parts_of(cfg).phases, "critic")}
+    )
 
 
 def check(cfg: ConfigDict) -> None:
@@ -294,7 +219,7 @@ def check(cfg: ConfigDict) -> None:
     Raises:
       ValueError: names the field, its value and what to do.
     """
-    check_shared(cfg)
+    diat_parts.check_shared(cfg)
     parts = parts_of(cfg)
     if cfg.image_size % 4:
         raise ValueError(f"image_size {cfg.image_size} is not a multiple of 4 (transform)")
@@ -318,51 +243,4 @@ def check(cfg: ConfigDict) -> None:
         )
     if cfg.enhancement.blur <= 0:
         raise ValueError(f"enhancement.blur is {cfg.enhancement.blur} pixels; it must be above 0")
-    check_phases(cfg, parts)
-
-
-def check_shared(cfg: ConfigDict) -> None:
-    """What is refused in both years.
-
-    Raises:
-      ValueError: names the field, its value and what to do.
-    """
-    if len(cfg.conditions) != 1:
-        raise ValueError(
-            f"conditions are {', '.join(cfg.conditions)}; a DIAT model knows one, such as Smiling: "
-            "train a model for each"
-        )
-    if cfg.image_size % 2**cfg.critic.depth:
-        raise ValueError(
-            f"image_size {cfg.image_size} does not halve {cfg.critic.depth} times (critic.depth)"
-        )
-    if cfg.decay != "constant":
-        raise ValueError(f"decay is {cfg.decay!r}; DIAT trains at constant rates: 'constant'")
-    if cfg.augment.policy:
-        raise ValueError(f"augment.policy is {cfg.augment.policy!r}; DIAT has none: leave it ''")
-    if len(cfg.identity.weights) != len(LEVELS):
-        raise ValueError(
-            f"identity.weights are {cfg.identity.weights}; give one for each of two maps"
-        )
-    for name in ("critic.width", "denoiser.width", "lr_denoiser"):
-        value = functools.reduce(getattr, name.split("."), cfg)
-        if value <= 0:
-            raise ValueError(f"{name} is {value}; it must be above 0")
-    for name, weight in cfg.loss.items():
-        if weight < 0:
-            raise ValueError(f"loss.{name} is {weight}; it must not be negative")
-
-
-def check_phases(cfg: ConfigDict, parts: Parts) -> None:
-    """Refuse phases without a share, unless the run begins with trained networks.
-
-    Raises:
-      ValueError: names the field.
-    """
-    for name in parts.phases:
-        share = cfg.phases[name]
-        if share < 0 or (not share and (name == "transform" or not cfg.init_from)):
-            raise ValueError(
-                f"phases.{name} is {share}; it must be above 0 (with init_from, 0 leaves a phase "
-                "other than transform out)"
-            )
+    diat_parts.check_phases(cfg, parts)

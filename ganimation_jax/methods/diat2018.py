@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from ganimation_jax.conditions import Condition, parse
 from ganimation_jax.features import perceptual
-from ganimation_jax.methods import diat, diat2018_losses, diat_losses
+from ganimation_jax.methods import diat2018_losses, diat_losses, diat_parts
 from ganimation_jax.methods.diat2018_losses import Networks, Weights
 from ganimation_jax.models import layers
 from ganimation_jax.models.diat import MASK_SCALE, Critic, Denoiser, Mask, UNet, widths
@@ -47,7 +47,7 @@ def model_of(
     networks: Networks,
     conditions: tuple[Condition, ...],
     image_size: int,
-    parts: diat.Parts,
+    parts: diat_parts.Parts,
     remove: bool,
 ) -> Model:
     """A model of these networks, which makes its one condition appear, or disappear."""
@@ -55,11 +55,11 @@ def model_of(
     def init(key: Array, batch: Batch) -> Nets:
         shapes = {"reconstruction": networks.transform} | networks._asdict()
         names = (*parts.phases, "mask", "critic")
-        return diat.init_all(key, {name: shapes[name] for name in names}, batch.image)
+        return diat_parts.init_all(key, {name: shapes[name] for name in names}, batch.image)
 
     def edit(nets: Nets, image: Array, want: Array, have: Array) -> Edit:
         del have
-        made, chosen = diat2018_losses.edit(networks, nets, image), diat.asked(want, remove)
+        made, chosen = diat2018_losses.edit(networks, nets, image), diat_parts.asked(want, remove)
         attention = jnp.where(chosen, jnp.asarray(made.attention), 1.0)
         return Edit(jnp.where(chosen, made.image, image), attention, made.color)
 
@@ -74,13 +74,13 @@ def model_of(
     )
 
 
-def parts_of(cfg: ConfigDict) -> diat.Parts:
+def parts_of(cfg: ConfigDict) -> diat_parts.Parts:
     """The parts that ``cfg`` needs."""
-    return diat.Parts(bool(cfg.loss.smooth))
+    return diat_parts.Parts(bool(cfg.loss.smooth))
 
 
 def training(cfg: ConfigDict, facts: DataFacts) -> Training:
-    """DIAT 2018 as it is trained (configs/diat.py documents the fields)."""
+    """DIAT 2018 as it is trained (configs/diat_parts.py documents the fields)."""
     made, parts, by_name = networks(cfg), parts_of(cfg), build_optimizers(cfg)
     face = perceptual.network(cfg.identity.network, cfg.data.eyes)
     seen = perceptual.pick(face.maps, face.late)
@@ -110,8 +110,8 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
     steps = {name: step for name, step in steps.items() if name in parts.phases}
     needs_face = weights.identity or parts.denoised
     return Training(
-        phases=diat.phases(cfg, parts, steps),
-        sampling=diat.sample(cfg, facts),
+        phases=diat_parts.phases(cfg, parts, steps),
+        sampling=diat_parts.sample(cfg, facts),
         optimizers=by_name,
         load_frozen=lambda: {"identity": face.load()} if needs_face else {},
         monitors=(
@@ -126,7 +126,7 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
 def build_optimizers(cfg: ConfigDict) -> dict[str, Optimizer]:
     """Adam for each network at a constant rate; transform and mask have one."""
     trained = {name: (name,) for name in (*parts_of(cfg).phases, "critic")}
-    return diat.optimizers_of(cfg, trained | {"transform": ("transform", "mask")})
+    return diat_parts.optimizers_of(cfg, trained | {"transform": ("transform", "mask")})
 
 
 def check(cfg: ConfigDict) -> None:
@@ -135,7 +135,7 @@ def check(cfg: ConfigDict) -> None:
     Raises:
       ValueError: names the field, its value and what to do.
     """
-    diat.check_shared(cfg)
+    diat_parts.check_shared(cfg)
     perceptual.network(cfg.identity.network, cfg.data.eyes)
     depth = cfg.transform.depth
     if depth < 1 or cfg.image_size % 2**depth or cfg.image_size < 2 ** (depth + 1):
@@ -158,4 +158,4 @@ def check(cfg: ConfigDict) -> None:
     for name in ("transform", "mask"):
         if cfg[name].width <= 0:
             raise ValueError(f"{name}.width is {cfg[name].width}; it must be above 0")
-    diat.check_phases(cfg, parts_of(cfg))
+    diat_parts.check_phases(cfg, parts_of(cfg))
