@@ -7,7 +7,7 @@ Presets, as ``--config=configs/emotionet.py:NAME``:
     paper        Pumarola et al., ECCV 2018 (the default)
     official     the authors' code, albertpumarola/GANimation
     replicate    donydchen/ganimation_replicate
-    people       colour, from pairs of generated people (`ganimation prepare people`), then a critic
+    people       colour, from pairs of generated people (`ganimation prepare people`)
     wgan         the paper's losses, with clipped weights and RMSProp (Arjovsky et al. 2017)
     recommended  the paper, with a learning rate and n_critic that follow requests sooner
 
@@ -78,19 +78,23 @@ def wgan(cfg: ConfigDict) -> None:
 
 
 def people(cfg: ConfigDict) -> None:
-    """Learn the motion from pairs; then a critic strengthens edits that pairs leave too weak."""
+    """Learn from pairs of one person alone, while the critic learns to read action units.
+
+    A second part of the run with the critic's losses (pairs_first below 1) made edits stronger
+    and worse: experiments/006_recipe.
+    """
     cfg.generator.update(width=24, residual_blocks=4)
     cfg.generator.update(condition="difference", motion=8.0, upsample="resize", patch=2)
     cfg.critic.update(width=24, init_std=0.02 * (64 / 24) ** 0.5)
-    cfg.data.paired = 0.5
-    cfg.pairs_first = 0.5
+    cfg.data.update(paired=1.0, target_noise=0.0, resident=True)
+    cfg.pairs_first = 1.0
     cfg.n_critic = 1
     cfg.batch_size = 16
     cfg.lr = 5e-4
+    cfg.lr_critic = 3e-4
     cfg.clip_norm = 1.0
-    cfg.loss.update(paired=30.0, paired_emphasis=4.0, motion=0.1, adversarial=0.1, aus=16.0)
+    cfg.loss.update(paired=30.0, paired_emphasis=4.0, motion=0.05, adversarial=0.1, aus=12.0)
     cfg.loss.update(cycle=0.0, attention=0.0, total_variation=0.0)
-    cfg.data.target_noise = 0.0
     cfg.augment.update(light=1.0, place=1.0, few_units=0.5)
 
 
@@ -138,6 +142,7 @@ def paper() -> ConfigDict:
     )
     # How action units enter: concat (published), film, or difference (FiLM of want minus have).
     cfg.generator.condition = "concat"
+    cfg.generator.gain = 1.0  # factor of that difference; models in use may have more
     cfg.generator.motion = 0.0  # pixels by which an edit may move the photo; 0: only paint
     cfg.generator.upsample = "transposed"  # or resize: upsampling, then convolution
     cfg.generator.patch = 1  # side of pixel blocks processed as one pixel; 2: 4 times as fast

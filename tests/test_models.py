@@ -303,3 +303,18 @@ def test_the_difference_needs_what_the_face_has():
 def random_like(module, *inputs):
     leaves, tree = jax.tree.flatten(shapes_of(module, *inputs))
     return {"params": jax.tree.unflatten(tree, arrays(*(leaf.shape for leaf in leaves)))}
+
+
+def test_a_gain_is_a_factor_of_the_difference():
+    image, have, want = (
+        np.random.default_rng(0).uniform(0, 1, shape).astype(np.float32)
+        for shape in ((1, 16, 16, 3), (1, 4), (1, 4))
+    )
+    options = {"width": 4, "residual_blocks": 1, "condition": "difference", "motion": 2.0}
+    params = Generator(**options).init(jax.random.key(0), image, want, have)
+    params = jax.tree.map(lambda x: x + 0.1, params)
+    once = Generator(**options).apply(params, image, have + 2 * (want - have), have)
+    twice = Generator(**options, gain=2.0).apply(params, image, want, have)
+    np.testing.assert_allclose(twice.color, once.color, atol=1e-5)
+    own = Generator(**options, gain=2.0).apply(params, image, have, have)
+    np.testing.assert_array_equal(own.image, image)

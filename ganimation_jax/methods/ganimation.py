@@ -126,7 +126,7 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
     unroll, first = layers.on_cpu(), cfg.get("pairs_first", 0.0)
     due = start_of(cfg).due
     adversarial = step(aims, by_name, due=due, ema_decay=cfg.ema_decay, unroll=unroll)
-    phases = [Phase("train", 1 - first, adversarial)]
+    phases = [Phase("train", 1 - first, adversarial)] if first < 1 else []
     if first:
         updates = [Update("generator", aims.pairs), Update("critic", aims.reading)]
         taught = supervised(by_name, updates, ema_decay=cfg.ema_decay, unroll=unroll)
@@ -226,8 +226,8 @@ def check(cfg: ConfigDict) -> None:
         if value not in choices:
             raise ValueError(f"generator.{field} {value!r} is not one of {', '.join(choices)}")
     if first := cfg.get("pairs_first", 0.0):
-        if not 0 < first < 1:
-            raise ValueError(f"pairs_first is {first}; it is a share of the images, below 1")
+        if not 0 < first <= 1:
+            raise ValueError(f"pairs_first is {first}; it is a share of the images, at most 1")
         by_features = cfg.get("perceptual", {}).get("paired", 0.0)
         if not ((cfg.loss.paired or by_features) and cfg.data.paired):
             raise ValueError(
