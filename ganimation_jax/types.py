@@ -180,13 +180,22 @@ class DataFacts(NamedTuple):
     shown: Mapping[str, int] = MappingProxyType({})  # examples that show each condition
 
     def epoch(self, sampling: Sampling) -> int:
-        """Number of examples in an epoch: of two domains, the faces of the larger."""
+        """Number of examples in an epoch: of two domains, the faces of the larger.
+
+        Raises:
+          ValueError: a domain has no faces, or the dataset does not have its condition.
+        """
         if sampling.domains is None:
             return self.examples
-        counts = [
-            self.shown[one.condition] if one.shown else self.examples - self.shown[one.condition]
-            for one in sampling.domains
-        ]
+        counts = []
+        for name, shown in sampling.domains:
+            if name not in self.shown:
+                raise ValueError(
+                    f"condition {name!r} is not in the dataset, which has {' '.join(self.shown)}"
+                )
+            counts.append(self.shown[name] if shown else self.examples - self.shown[name])
+            if not counts[-1]:
+                raise ValueError(f"no face of the dataset {'shows' if shown else 'lacks'} {name}")
         return max(counts)
 
 

@@ -185,6 +185,11 @@ def test_the_epoch_of_two_domains_is_that_of_the_larger():
     assert facts.epoch(Sampling()) == COUNT
     assert facts.epoch(Sampling(domains=(Domain("sad"), Domain("Smiling", shown=False)))) == 16
     assert facts.epoch(Sampling(domains=(Domain("sad"), Domain("AU12")))) == 19
+    with pytest.raises(ValueError, match="'glad' is not in the dataset, which has AU12 Smiling"):
+        facts.epoch(Sampling(domains=(Domain("glad"), Domain("sad"))))
+    everyone = DataFacts(COUNT, 0.1, {"sad": 8, "all": COUNT})
+    with pytest.raises(ValueError, match="no face of the dataset lacks all"):
+        everyone.epoch(Sampling(domains=(Domain("sad"), Domain("all", shown=False))))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers import SHARED
 from prepare_folders import draw, intensities, prepare
 
 from ganimation_jax.conditions import Condition, describe
@@ -213,6 +214,7 @@ def test_metadata_beside_action_units(tmp_path):
         ("id,a\nx,1\nx,0\n", None, "line 3: two different lines for x"),
         ("id,a,b\nx,1\n", None, "line 2: it should have 3 values"),
         ("id,mood\nx,glad\ny,glad\n", None, "mood has only the value glad"),
+        ("id,a\n" + "".join(f"{i},w{i}\n" for i in range(65)), None, "a has 65 different words"),
         ("id,AU12\nx,1\n", None, "'AU12' cannot name a label"),
         ("id,mood\nx,a=b\ny,glad\n", None, "'a=b' cannot name a label"),
         ("id,glad,mood\nx,1,glad\ny,0,sad\n", None, "two labels are named 'glad'"),
@@ -223,3 +225,21 @@ def test_bad_metadata(tmp_path, text, columns, message):
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         read_metadata(path, columns)
+
+
+LFW = SHARED / "data" / "lfw_openface" / "metadata.csv"
+
+
+@pytest.mark.skipif(not LFW.is_file(), reason="needs ../shared/data/lfw_openface")
+def test_emotions_of_real_faces():
+    found = read_metadata(LFW, "emotion")
+    labels = found.labels
+    names = "anger contempt disgust fear happiness neutral sadness surprise"
+    assert [one.name for one in labels.conditions] == names.split()
+    counts = np.sum([*labels.values.values()], axis=0)
+    assert counts.tolist() == [215, 7, 39, 13, 2608, 2609, 150, 315]
+    assert found.people["00002"] == "Zeljko_Rebraca"
+    with pytest.raises(UsageError, match="the column confidence has the value 0"):
+        read_metadata(LFW, "emotion,confidence")
+    with pytest.raises(UsageError, match="original_file has 5956 different words"):
+        read_metadata(LFW, "original_file")

@@ -14,6 +14,7 @@ from ganimation_jax.prepare.splits import face_id, read_text
 YES, NO = {"1", "yes", "true"}, {"0", "-1", "no", "false"}
 KEYS = ("id", "file", "filename", "image")  # columns that may name the picture
 PERSON = "person"
+MOST = 64  # members of a group: a column with more values is no label
 
 
 class Labels(NamedTuple):
@@ -182,6 +183,11 @@ def _column(path: Path, name: str, values: Mapping[str, str]) -> Labels:
         raise UsageError(
             f"{path}: the column {name} has the value {number}; labels are 0 and 1, or words. "
             "Choose the columns of labels with --label-columns"
+        )
+    if len(words) > MOST:
+        raise UsageError(
+            f"{path}: the column {name} has {len(words)} different words, more than the {MOST} of "
+            "a label. Choose the columns of labels with --label-columns"
         )
     return one_of(name, values)
 
