@@ -167,6 +167,15 @@ def test_folders_that_cannot_be_used(tmp_path, capsys, words, message):
     assert message in capsys.readouterr().err
 
 
+def test_labels_that_no_usable_face_shows_give_a_warning(tmp_path, capsys):
+    make_tree(tmp_path / "in", 2)
+    draw(tmp_path / "in" / "bored" / "wide.jpg", side=40, width=60)
+    assert run("folders", "--images", tmp_path / "in", "--out", tmp_path / "out") == 0
+    assert "no face shows bored; the dataset" in capsys.readouterr().out
+    assert describe(FaceTable(tmp_path / "out").labels) == "emotion: angry happy very sad"
+    assert "bored" not in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_one_folder_is_no_label(tmp_path, capsys):
     draw(tmp_path / "in" / "angry" / "1.jpg")
     assert run("folders", "--images", tmp_path / "in", "--out", tmp_path / "out") == 2

@@ -77,7 +77,7 @@ def _lines(merged: Merged, about: About, plan: Plan) -> list[str]:
 
 
 def _annotation(merged: Merged) -> str:
-    units, labels = len(merged.action_units), len(merged.survey.labels)
+    units, labels = len(merged.action_units), len(merged.survey.label_counts)
     parts = [f"the intensities (0-5) of {units} facial action units"] * bool(units)
     return " and ".join(parts + [f"{labels} label{'s' * (labels > 1)}"] * bool(labels))
 
@@ -85,7 +85,7 @@ def _annotation(merged: Merged) -> str:
 def _labels(survey: Survey) -> list[str]:
     header = " | ".join(SPLITS)
     lines = ["", "## Labels", "", f"| | kind | {header} |", "|---|---|" + "---|" * len(SPLITS)]
-    for one, counts in zip(survey.labels, survey.shown.T.tolist(), strict=True):
+    for one, counts in survey.label_counts:
         kind = f"one of {one.group}" if one.group else "binary"
         lines.append(f"| {one.name} | {kind} | {' | '.join(map(str, counts))} |")
     return lines

@@ -33,7 +33,6 @@ def write_report(path: Path, crops: Path, merged: Merged, about: About) -> None:
     """
     survey = merged.survey
     people = len(set.union(*survey.people.values()))
-    shown = zip(survey.labels, survey.shown.sum(axis=0).tolist(), strict=True)
     counts = (survey.active * survey.count).round().astype(int).tolist()
     text = page.render(
         "dataset",
@@ -51,7 +50,7 @@ def write_report(path: Path, crops: Path, merged: Merged, about: About) -> None:
         reasons=merged.reasons.most_common(),
         active=f"{ACTIVE:g}",
         sheet=[_face(one, crops, _caption(survey, one)) for one in survey.sheet],
-        labels=[(str(one), count) for one, count in shown],
+        labels=[(str(one), sum(counts)) for one, counts in survey.label_counts],
         correlation=charts.heat_map(survey.correlation, survey.action_units),
         actives=list(zip(survey.action_units, counts, strict=True)),
         units=[_unit(survey, about, crops, unit) for unit in range(len(survey.action_units))],
@@ -60,7 +59,7 @@ def write_report(path: Path, crops: Path, merged: Merged, about: About) -> None:
 
 
 def _counts(merged: Merged) -> list[tuple[str, str]]:
-    counts = {"action units": len(merged.action_units), "labels": len(merged.survey.labels)}
+    counts = {"action units": len(merged.action_units), "labels": len(merged.survey.label_counts)}
     return [(str(count), name) for name, count in counts.items() if count]
 
 

@@ -75,6 +75,9 @@ def summary(merged: Merged, skipped_csv: Path) -> str:
     ]
     if shared := set.intersection(*(survey.people[split] for split in SPLITS)):
         lines.append(f"warning: {len(shared)} people are in both splits")
+    if survey.unseen:
+        unseen = " ".join(survey.unseen)
+        lines.append(f"warning: no face shows {unseen}; the dataset does not have these labels")
     if total := merged.reasons.total():
         lines.append(f"{total} skipped, listed in {skipped_csv}:")
         lines += [f"{count:8d}  {reason}" for reason, count in merged.reasons.most_common()]

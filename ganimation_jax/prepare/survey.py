@@ -76,6 +76,21 @@ class Survey:
             _offer(self._low[unit], example._replace(rank=-value), EXTREMES)
 
     @property
+    def label_counts(self) -> list[tuple[Condition, list[int]]]:
+        """Number of faces of each split that show each label of the dataset.
+
+        Members of a group that no face shows are not in the dataset.
+        """
+        counts = zip(self.labels, self.shown.T.tolist(), strict=True)
+        return [(one, count) for one, count in counts if any(count) or one.kind == "binary"]
+
+    @property
+    def unseen(self) -> list[str]:
+        """Members of groups that no face shows."""
+        seen = [one for one, _ in self.label_counts]
+        return [one.name for one in self.labels if one not in seen]
+
+    @property
     def mean(self) -> np.ndarray:
         """Mean of each action unit, in [0, 5]."""
         return self._sum / self.count
