@@ -17,6 +17,7 @@ from typing import Any
 from ganimation_jax.interop.onnx_files import save_onnx
 from ganimation_jax.interop.stablehlo import save_exported
 from ganimation_jax.interop.torch_export import write_torch
+from ganimation_jax.interop.torch_tables import networks_given
 from ganimation_jax.runs import model_files
 from ganimation_jax.runs.load import Run, load_run
 
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        kind = _format_of(args)
+        kind, others = _format_of(args), networks_given(args.critic, args.net)
         run = load_run(args.model)
         nets = run.nets if args.raw else run.used
         if kind == "onnx":
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         elif kind == "safetensors":
             model_files.write(args.out, nets, card_of(run, args.about, args.report))
         elif kind == "torch":
-            write_torch(run, nets, args.out, args.critic)
+            write_torch(run, nets, args.out, others)
         else:
             about = {"method": run.config["method"], "step": run.step, "raw": args.raw}
             data = run.config.get("data", {})  # imported weights come without
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for path in filter(None, (args.out, args.critic)):
+    for path in (args.out, *others.values()):
         print(
             f"{path}: {kind}, {path.stat().st_size / 1e6:.1f} MB, step {run.step:,}, "
             f"{run.image_size}x{run.image_size}, {len(run.names)} conditions"
@@ -112,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--format", choices=FORMATS, help="default: by the ending of FILE")
     add("--raw", action="store_true", help="the last weights, not their moving average")
     add("--critic", type=Path, metavar="D.pth", help="torch: write the critic, too")
+    add(
+        "--net",
+        action="append",
+        default=[],
+        metavar="NETWORK=FILE",
+        help="torch: write another network, too, by its name in the model; may be repeated",
+    )
     add("--about", type=Path, metavar="FILE.json", help="safetensors: further facts for the card")
     add(
         "--report",
@@ -131,8 +139,8 @@ def _format_of(args: argparse.Namespace) -> str:
         )
     if kind != "safetensors" and (args.about or args.report):
         raise ValueError("--about and --report are for --format safetensors")
-    if kind != "torch" and args.critic:
-        raise ValueError("--critic is for --format torch; other formats need no second file")
+    if kind != "torch" and (args.critic or args.net):
+        raise ValueError("--critic and --net are for --format torch; other formats are one file")
     return kind
 
 

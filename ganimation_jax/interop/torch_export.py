@@ -1,15 +1,19 @@
 """Weights of a run as the published PyTorch implementations store them.
 
-The layout follows from the generator: the official code has affine norms,
-``ganimation_replicate`` has convolutions with biases.
+Methods with a table of names of their own are written by ``torch_tables``. The layout of GANimation
+follows from the generator: the official code has affine norms, ``ganimation_replicate`` has
+convolutions with biases.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import Float32
 
+from ganimation_jax import methods
+from ganimation_jax.interop import torch_tables
 from ganimation_jax.interop.torch_files import write_state_dict
 from ganimation_jax.interop.torch_names import Layout, critic_names, generator_names, to_torch
 from ganimation_jax.runs.load import Run
@@ -57,27 +61,32 @@ def _rename(params: Params, names: dict[str, str]) -> dict[str, Float32[np.ndarr
     return {name: to_torch(path, np.asarray(flat[path])) for path, name in names.items()}
 
 
-def write_torch(run: Run, nets: Nets, path: Path, critic_path: Path | None = None) -> None:
+def write_torch(run: Run, nets: Nets, path: Path, others: Mapping[str, Path]) -> None:
     """Write PyTorch state dicts that the published codes load.
 
     Args:
       run: the model.
       nets: the networks to write: as trained last, or averaged.
-      path: file of the generator's state dict.
-      critic_path: file of the critic's state dict; None writes none.
+      path: file of the first network's state dict, a generator.
+      others: files of further networks, by their names.
 
     Raises:
       ImportError: torch is not installed.
-      ValueError: no published layout has these networks.
+      ValueError: no published layout has these networks, or there is no such network.
       OSError: a file cannot be written.
     """
-    if run.config["method"] != "ganimation":
-        raise ValueError(
-            f"--format torch: the published codes are GANimation, not {run.config['method']}"
-        )
-    layout = layout_of(nets["generator"])
-    arrays = {path: generator_to_state_dict(nets["generator"])}
-    if critic_path:
-        arrays[critic_path] = critic_to_state_dict(run.nets["critic"], layout)
+    if methods.published(run.config["method"]):
+        dicts = torch_tables.state_dicts(run, nets)
+        files = torch_tables.files_of(run, path, others)
+        arrays = {file: dicts[net] for net, file in files.items()}
+    elif run.config["method"] == "ganimation":
+        if unknown := sorted(set(others) - {"critic"}):
+            raise ValueError(f"no further network is named {', '.join(unknown)}; there is critic")
+        arrays = {path: generator_to_state_dict(nets["generator"])}
+        if file := others.get("critic"):
+            layout = layout_of(nets["generator"])
+            arrays[file] = critic_to_state_dict(run.nets["critic"], layout)
+    else:
+        raise ValueError(f"--format torch: no published code stores a {run.config['method']}")
     for file, state in arrays.items():
         write_state_dict(file, state)

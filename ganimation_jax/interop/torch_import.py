@@ -23,7 +23,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
+from ganimation_jax import methods
 from ganimation_jax.action_units import ACTION_UNITS, positions
+from ganimation_jax.interop import torch_tables
 from ganimation_jax.interop.torch_files import read_state_dict
 from ganimation_jax.interop.torch_names import (
     LAYOUTS,
@@ -191,15 +193,29 @@ def main(argv: list[str] | None = None) -> int:
         "train on from. 'ganimation export --format torch' is the way back.",
     )
     add = parser.add_argument
+    add("--method", default="ganimation", choices=methods.METHODS, help="default: ganimation")
     add("--generator", type=Path, required=True, metavar="G.pth", help="state dict of a generator")
     add(
         "--critic", type=Path, metavar="D.pth", help="state dict of its critic (default: untrained)"
     )
+    add(
+        "--net",
+        action="append",
+        default=[],
+        metavar="NETWORK=FILE",
+        help="state dict of another network of the method; may be repeated",
+    )
     add("--out", type=Path, required=True, metavar="RUN", help="workdir of the new run")
     add("--image-size", type=int, metavar="PIXELS", help="if there is no --critic (default: 128)")
     add("--action-units", metavar="AU01,...", help="their names, if they are not OpenFace's 17")
+    add("--conditions", metavar="NAME,...", help="of other methods: Smiling,Young or emotion=happy")
     args = parser.parse_args(argv)
     try:
+        others = torch_tables.networks_given(args.critic, args.net)
+        if table := methods.published(args.method):
+            return _import_by_table(args, table, others)
+        if set(others) - {"critic"} or args.conditions:
+            raise ValueError("--net and --conditions are for methods with other networks")
         config, state = import_run(
             read_state_dict(args.generator),
             read_state_dict(args.critic) if args.critic else None,
@@ -223,6 +239,29 @@ def main(argv: list[str] | None = None) -> int:
         f"{parameter_count(state.nets['critic']):,}; {len(config['action_units'])} action units; "
         f"{config['image_size']}x{config['image_size']}\nTo train on:\n\n"
         f"  {fine_tune_command(config, args.out)}"
+    )
+    return 0
+
+
+def _import_by_table(args: argparse.Namespace, table: Any, others: Mapping[str, Path]) -> int:
+    if args.action_units:
+        raise ValueError(f"--action-units: name the labels of {args.method} with --conditions")
+    files = {table.NETWORKS[0]: args.generator, **others}
+    config, state = torch_tables.import_published(
+        args.method,
+        {net: read_state_dict(file) for net, file in files.items()},
+        args.image_size,
+        tuple(args.conditions.split(",")) if args.conditions else None,
+    )
+    write_run(args.out, config, state)
+    sizes = [f"{net} {parameter_count(params):,}" for net, params in state.nets.items()]
+    new = [net for net in state.nets if net not in files]
+    if new:
+        print(f"WARNING: NEW, UNTRAINED: {', '.join(new)}", file=sys.stderr)
+    print(
+        f"{args.out}: {args.method}, parameters: {', '.join(sizes)}; conditions "
+        f"{' '.join(config['conditions'])}; {config['image_size']}x{config['image_size']}\n"
+        f"To train on, begin a run with --config.init_from={args.out}"
     )
     return 0
 

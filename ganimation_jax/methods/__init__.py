@@ -6,12 +6,14 @@ A method's module has these, and nothing outside this room knows which method it
     training(cfg, facts) -> Training    all that training it needs
     check(cfg)                          raises ValueError for a config that cannot be trained
     MODEL_FIELDS                        config fields, or their prefixes, that fix the networks
+
+A method with published PyTorch weights may have a file ``NAME_torch.py`` with their names.
 """
 
 import importlib
 from typing import Any
 
-METHODS = ("ganimation", "diat", "diat2018")
+METHODS = ("ganimation", "stargan", "cyclegan", "diat", "diat2018")
 
 
 def load(name: str) -> Any:
@@ -23,3 +25,18 @@ def load(name: str) -> Any:
     if name not in METHODS:
         raise ValueError(f"method {name!r} is not one of {', '.join(METHODS)}")
     return importlib.import_module(f"ganimation_jax.methods.{name}")
+
+
+def published(name: str) -> Any:
+    """The file that states the names of a method's published PyTorch weights; None: there is none.
+
+    It has ``NETWORKS``, ``names`` and ``config``.
+
+    Raises:
+      ValueError: there is no such method.
+    """
+    load(name)
+    try:
+        return importlib.import_module(f"ganimation_jax.methods.{name}_torch")
+    except ModuleNotFoundError:
+        return None

@@ -69,8 +69,10 @@ def of_edited_share(*, metric: str) -> tuple[Monitor, ...]:
     )
 
 
-def of_edits() -> tuple[Monitor, ...]:
-    """Edits of held-out faces change nothing."""
+def of_edits(
+    advice: str = "Raise loss.aus, or lower loss.cycle; see critic_aus_flat and attention_near_1",
+) -> tuple[Monitor, ...]:
+    """Edits of held-out faces change nothing; ``advice`` is the method's."""
     return (
         Monitor(
             name="no_visible_effect",
@@ -80,7 +82,7 @@ def of_edits() -> tuple[Monitor, ...]:
             limit=0.5,
             above=False,
             symptom="edits of held-out faces hardly change them",
-            advice="Raise loss.aus, or lower loss.cycle; see critic_aus_flat and attention_near_1",
+            advice=advice,
             records=EVALUATIONS,
         ),
     )
@@ -169,5 +171,56 @@ def of_regression(*, constant_error: float) -> tuple[Monitor, ...]:
             "showed the same",
             advice="Raise loss.aus, or lower loss.cycle; if critic_aus_flat is reported too, fix "
             "that first",
+        ),
+    )
+
+
+def of_classification(*, constant_error: float) -> tuple[Monitor, ...]:
+    """The critic recognises no labels, or finds none in the edits.
+
+    Args:
+      constant_error: the classification loss of always answering how frequent each label is in
+        the training faces.
+    """
+    return (
+        Monitor(
+            name="critic_labels_flat",
+            reads=("critic/labels",),
+            measure=float,
+            # As for action units: the scatter of a few batches.
+            limit=0.9 * constant_error,
+            above=True,
+            symptom="the critic recognises labels no better than a constant answer",
+            advice="Raise loss.labels or lr_critic; check that the labels belong to the faces, and "
+            "that each label is shown by some faces and not by others",
+        ),
+        Monitor(
+            name="generator_labels_flat",
+            reads=("generator/labels",),
+            measure=float,
+            limit=0.9 * constant_error,
+            above=True,
+            symptom="the critic finds the requested labels no better than if all edits showed the "
+            "same",
+            advice="Raise loss.labels, or lower loss.cycle; if critic_labels_flat is reported too, "
+            "fix that first",
+        ),
+    )
+
+
+def of_winning_critics() -> tuple[Monitor, ...]:
+    """Critics that tell every edit from a real face leave the generators nothing to follow."""
+    return (
+        Monitor(
+            name="critics_win",
+            reads=("critics/a", "critics/b"),
+            measure=min,
+            # Squared errors are 0.25 for a constant answer (the log loss: 0.69), and fall to a few
+            # hundredths in sound runs.
+            limit=0.005,
+            above=False,
+            symptom="a critic is certain of every image, the generators get no useful gradient",
+            advice="Lower lr_critic, or train on more faces; check that both domains have faces of "
+            "the same kind (size, crop, colour)",
         ),
     )

@@ -15,6 +15,10 @@ def _linear(epoch: Epochs, epochs: float, decay_epochs: float) -> jax.Array:
     return jnp.clip((epochs - epoch) / max(decay_epochs, 1e-9), 0, 1)
 
 
+def _before_epoch(number: Epochs, epochs: float, decay_epochs: float) -> jax.Array:
+    return 1 - jnp.clip((number - (epochs - decay_epochs)) / (decay_epochs + 1), 0, 1)
+
+
 # Each maps (epochs trained, total epochs, epochs of decay) to a factor of the learning rate.
 DECAYS: dict[str, Callable[[jax.Array, float, float], jax.Array]] = {
     "smooth": _linear,
@@ -23,6 +27,10 @@ DECAYS: dict[str, Callable[[jax.Array, float, float], jax.Array]] = {
     "by_epoch": lambda epoch, *spans: _linear(jnp.floor(epoch), *spans),
     # ganimation_replicate: 0 in the last epoch
     "by_next_epoch": lambda epoch, *spans: _linear(jnp.floor(epoch) + 1, *spans),
+    # CycleGAN's code since 2020: lowered from one epoch before the last ones, 0 in the last
+    "cyclegan": lambda epoch, *spans: _before_epoch(jnp.floor(epoch) + 2, *spans),
+    # CycleGAN's code before 2020: never 0
+    "cyclegan_2017": lambda epoch, *spans: _before_epoch(jnp.floor(epoch) + 1, *spans),
     # Loshchilov and Hutter 2017, eq. 5, without restarts
     "cosine": lambda epoch, *spans: (1 - jnp.cos(jnp.pi * _linear(epoch, *spans))) / 2,
 }
@@ -202,6 +210,7 @@ def build(
     *,
     updates_per_step: int = 1,
     steps_after: Callable[[jax.Array], jax.Array] | None = None,
+    factor: Callable[[jax.Array], jax.Array] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """The optimiser of ``cfg``, with its schedule and gradient clipping.
 
@@ -215,6 +224,7 @@ def build(
       updates_per_step: number of updates of this optimiser per training step.
       steps_after: number of updates -> number of training steps, for an optimiser that does not
         update in every step.
+      factor: number of updates so far -> a further factor of the learning rate.
 
     Raises:
       ValueError: the learning rate, the warm-up or the clipping norm is negative; or there is no
@@ -238,6 +248,8 @@ def build(
         share = decay_factor(images / epoch, cfg.epochs, cfg.decay_epochs, cfg.decay)
         if warmup:  # counted at the end of the step, so that the first factor is not 0
             share *= warmup_factor(images + images_per_step, warmup)
+        if factor:
+            share *= factor(count)
         return lr * share
 
     optimizer = OPTIMIZERS[name](rate, *cfg.adam)

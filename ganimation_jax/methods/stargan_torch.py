@@ -1,0 +1,90 @@
+"""Names of the arrays in StarGAN's published PyTorch weights (yunjey/stargan)."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ganimation_jax.conditions import EMOTIONS
+from ganimation_jax.types import Params
+
+NETWORKS = ("generator", "critic")  # required: the first
+# The labels that the published models were trained with, by their number.
+CELEBA = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
+LABELS = {5: CELEBA, 8: tuple(f"emotion={name}" for name in EMOTIONS)}
+
+
+def names(network: str, params: Params) -> dict[str, str]:
+    """Our path of each parameter -> its name.
+
+    Args:
+      network: a name in ``NETWORKS``.
+      params: its parameters, or shapes.
+    """
+    if network == "critic":
+        table = {"score/kernel": "conv1.weight", "aus": "conv2.weight"}
+        for i in range(sum(name.startswith("down") for name in params)):
+            table |= _conv(f"down{i}", f"main.{2 * i}", bias=True)
+        return table
+    blocks = sum(name.endswith("_conv0") for name in params)
+    table = {"color/kernel": f"main.{15 + blocks}.weight"}
+    places = {"stem": 0, "down0": 3, "down1": 6, "up0": 9 + blocks, "up1": 12 + blocks}
+    for layer, place in places.items():
+        table |= _conv(layer, f"main.{place}") | _norm(f"{layer}_norm", f"main.{place + 1}")
+    for block in range(blocks):
+        for i in (0, 1):
+            layer, place = f"residual{block}", f"main.{9 + block}.main"
+            table |= _conv(f"{layer}_conv{i}", f"{place}.{3 * i}")
+            table |= _norm(f"{layer}_norm{i}", f"{place}.{3 * i + 1}")
+    return table
+
+
+def config(states: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+    """The fields of a config that networks with these arrays have.
+
+    Args:
+      states: state dict of each network, by its name in ``NETWORKS``.
+
+    Raises:
+      ValueError: an array by which the sizes are known is missing.
+    """
+    generator = states["generator"]
+    stem = _array(generator, "main.0.weight", "generator")
+    count = stem.shape[1] - 3
+    blocks = _count(generator, r"main\.\d+\.main\.0\.weight")
+    found: dict[str, Any] = {
+        "conditions": LABELS.get(count, count),
+        "masked_by": "",
+        "generator": {"width": stem.shape[0], "residual_blocks": blocks},
+        "critic": {"width": stem.shape[0], "depth": 0},
+    }
+    if critic := states.get("critic"):
+        depth = _count(critic, r"main\.\d+\.weight")
+        found["critic"] = {
+            "width": _array(critic, "main.0.weight", "critic").shape[0],
+            "depth": depth,
+        }
+        found["image_size"] = _array(critic, "conv2.weight", "critic").shape[-1] * 2**depth
+    return found
+
+
+def _conv(layer: str, place: str, bias: bool = False) -> dict[str, str]:
+    table = {f"{layer}/kernel": f"{place}.weight"}
+    return table | {f"{layer}/bias": f"{place}.bias"} if bias else table
+
+
+def _norm(layer: str, place: str) -> dict[str, str]:
+    return {f"{layer}/scale": f"{place}.weight", f"{layer}/bias": f"{place}.bias"}
+
+
+def _count(state: Mapping[str, np.ndarray], pattern: str) -> int:
+    return sum(bool(re.fullmatch(pattern, name)) for name in state)
+
+
+def _array(state: Mapping[str, np.ndarray], name: str, network: str) -> np.ndarray:
+    if name not in state or state[name].ndim != 4:
+        raise ValueError(
+            f"not StarGAN's {network}: no kernel {name} among {', '.join(sorted(state)[:6])} ..."
+        )
+    return state[name]
