@@ -35,7 +35,8 @@ def get_config(preset: str = "published") -> ConfigDict:
 
 def published() -> ConfigDict:
     """Return the config of the authors' PyTorch code."""
-    cfg = stargan.without(emotionet.get_config(), stargan.FOREIGN, stargan.FOREIGN_DATA)
+    foreign = (*stargan.FOREIGN, "critic_start")
+    cfg = stargan.without(emotionet.get_config(), foreign, stargan.FOREIGN_DATA)
     cfg.method = "cyclegan"
     cfg.conditions = "neutral,happy"
     cfg.epochs = 200.0

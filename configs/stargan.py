@@ -54,6 +54,7 @@ def paper() -> ConfigDict:
     cfg.generator = ConfigDict({"width": 64, "residual_blocks": 6})
     cfg.critic = ConfigDict({"width": 64, "depth": 0})  # depth 0: from image_size
     cfg.loss = ConfigDict({"penalty": 10.0, "labels": 1.0, "cycle": 10.0})
+    cfg.loss.update(clip=0.0, clip_when="after")  # see configs/emotionet.py, preset wgan
     return cfg
 
 

@@ -117,6 +117,8 @@ def test_what_cannot_be_trained_is_refused():
         ("augment.policy", "color", "does not augment"),
         ("generator.width", 0, "generator.width is 0"),
         ("masked_by", "hair", "masked_by 'hair'"),
+        ("loss.clip", 0.01, "either clipped or penalised"),
+        ("critic_start", -1, "critic_start is -1"),
     ]:
         changed = ConfigDict(cfg.copy_and_resolve_references())
         changed.update_from_flattened_dict({field: value})

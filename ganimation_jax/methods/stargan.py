@@ -1,6 +1,7 @@
 """StarGAN (Choi et al., CVPR 2018): one generator for any number of labels."""
 
 import operator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -20,7 +21,7 @@ from ganimation_jax.methods.stargan_losses import (
 from ganimation_jax.models import layers
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.transform import Transform
-from ganimation_jax.steps import monitors, optimizers
+from ganimation_jax.steps import clipping, monitors, optimizers
 from ganimation_jax.steps.updates import Update, alternating
 from ganimation_jax.types import (
     Batch,
@@ -41,6 +42,8 @@ from ganimation_jax.types import (
 
 # Fields of the config that the networks follow from: a run must keep them to the end.
 MODEL_FIELDS = ("conditions", "masked_by", "image_size", "generator.", "critic.")
+# Parts of the critic that its score does not depend on: their size does not make it steeper.
+NOT_CLIPPED = ("aus",)
 SETS = (slice(-1), slice(-1, None))  # all batches but the last of the second set, and that
 CONSOLE = ("critic/loss", "critic/penalty", "critic/labels", "generator/loss", "generator/labels")
 
@@ -102,6 +105,7 @@ def step(
     aims: Objectives,
     by_name: dict[str, Optimizer],
     *,
+    due: Callable[[Array], Array | bool] = lambda step: True,
     ema_decay: float = 0.999,
     unroll: bool = False,
 ) -> StepFn:
@@ -111,6 +115,7 @@ def step(
         fakes=aims.fakes,
         critic=[Update("critic", aims.critic)],
         generator=[Update("generator", aims.generator)],
+        due=due,
         ema_decay=ema_decay,
         unroll=unroll,
     )
@@ -140,12 +145,14 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
     """StarGAN as it is trained (configs/stargan.py documents the fields)."""
     conditions = parse(cfg.conditions)
     labels = labels_of(conditions, cfg.masked_by)
-    weights = LossWeights(**cfg.loss)
+    weights = LossWeights(**{name: cfg.loss[name] for name in LossWeights._fields})
     by_name = build_optimizers(cfg, facts.examples)
     aims = objectives(*networks(cfg), labels, weights)
     depth = cfg.critic.depth or depth_for(cfg.image_size)
+    sizes = {"image_size": cfg.image_size, "patches": (cfg.image_size // 2**depth) ** 2}
     shares = [facts.shown.get(one.name, 0) / max(facts.examples, 1) for one in conditions]
-    train = step(aims, by_name, ema_decay=cfg.ema_decay, unroll=layers.on_cpu())
+    options = {"ema_decay": cfg.ema_decay, "unroll": layers.on_cpu()}
+    train = step(aims, by_name, due=start_of(cfg).due, **options)
     two = bool(cfg.masked_by)
     return Training(
         phases=(Phase("train", 1.0, for_two_sets(train) if two else train),),
@@ -155,13 +162,16 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
             *monitors.of_edits(
                 advice="Raise loss.labels, or lower loss.cycle; see critic_labels_flat"
             ),
-            *monitors.of_penalised_critic(
-                image_size=cfg.image_size, patches=(cfg.image_size // 2**depth) ** 2
-            ),
+            *(() if cfg.loss.clip else monitors.of_penalised_critic(**sizes)),
             *monitors.of_classification(constant_error=weights.labels * labels.entropy(shares)),
         ),
         console=CONSOLE,
     )
+
+
+def start_of(cfg: ConfigDict) -> clipping.Start:
+    """When the generator is updated: in every step, unless ``cfg.critic_start`` says otherwise."""
+    return clipping.Start.of(cfg.get("n_critic", 1), cfg.get("critic_start", 0))
 
 
 def build_optimizers(cfg: ConfigDict, epoch: int = 1) -> dict[str, Optimizer]:
@@ -181,13 +191,21 @@ def build_optimizers(cfg: ConfigDict, epoch: int = 1) -> dict[str, Optimizer]:
             return published_factor(count * (n_critic // updates), total, decay, every)
 
         transform = optimizers.build(
-            cfg, epoch, rate, updates_per_step=updates, factor=factor if every else None
+            cfg,
+            epoch,
+            rate,
+            updates_per_step=updates,
+            steps_after=start_of(cfg).steps_after if name == "generator" else None,
+            factor=factor if every else None,
         )
         return Optimizer((name,), transform)
 
+    loss = cfg.get("loss", {})
+    clip = loss.get("clip", 0.0), loss.get("clip_when", "after"), NOT_CLIPPED
+    critic = build("critic", cfg.get("lr_critic", 0.0) or lr, n_critic)
     return {
         "generator": build("generator", lr, 1),
-        "critic": build("critic", cfg.get("lr_critic", 0.0) or lr, n_critic),
+        "critic": clipping.clip_weights(critic, *clip),
     }
 
 
@@ -220,15 +238,15 @@ def check(cfg: ConfigDict) -> None:
             "a multiple of 4; use 64, 128 or 256, or set critic.depth=0"
         )
     labels_of(parse(cfg.conditions), cfg.masked_by)
-    check_options(cfg)
-
-
-def check_options(cfg: ConfigDict) -> None:
-    """Refuse options of the networks and of the data that methods on labels do not have.
-
-    Raises:
-      ValueError: names the field, its value and what to do.
-    """
+    if cfg.loss.clip and cfg.loss.penalty:
+        raise ValueError(
+            f"loss.clip is {cfg.loss.clip} and loss.penalty {cfg.loss.penalty}: a critic is either "
+            "clipped or penalised; set one to 0"
+        )
+    if cfg.critic_start and (cfg.masked_by or cfg.critic_start < 0):
+        raise ValueError(
+            f"critic_start is {cfg.critic_start}; it must not be negative, and needs masked_by=''"
+        )
     for network in ("generator", "critic"):
         if cfg[network].width <= 0:
             raise ValueError(f"{network}.width is {cfg[network].width}; it must be above 0")

@@ -168,14 +168,16 @@ def objectives(
         # In pairs, so that an axis sharded over devices stays sharded.
         pairs = jnp.stack([batch.image, edited], axis=1)  # b 2 h w 3
         scores, logits = judge(params, pairs.reshape(-1, *pairs.shape[2:]))
-        mixed = losses.interpolate(batch.image, edited, draw_shares(given.key, len(edited)))
-        penalty, norm = losses.gradient_penalty(penalised_score, params, mixed)
         terms = {
             "critic/real": -scores[0::2].mean(),
             "critic/edited": scores[1::2].mean(),
             "critic/labels": weights.labels * labels.error(logits[0::2], batch.have).mean(),
-            "critic/penalty": weights.penalty * penalty.mean(),
         }
+        if not weights.penalty:  # a critic with clipped weights
+            return _total(terms), Aux(terms)
+        mixed = losses.interpolate(batch.image, edited, draw_shares(given.key, len(edited)))
+        penalty, norm = losses.gradient_penalty(penalised_score, params, mixed)
+        terms["critic/penalty"] = weights.penalty * penalty.mean()
         return _total(terms), Aux(terms | {"critic/gradient_norm": norm.mean()})
 
     def generator_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
