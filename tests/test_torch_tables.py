@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from neighbour_goldens import FOLDER, Golden
 
+from ganimation_jax.conditions import EMOTIONS
 from ganimation_jax.interop import torch_tables
 from ganimation_jax.interop.torch_export import write_torch
 from ganimation_jax.interop.torch_files import read_state_dict, write_state_dict
 from ganimation_jax.interop.torch_import import main
+from ganimation_jax.methods import stargan_torch
 from ganimation_jax.runs.load import Run, load_run
 
 pytestmark = pytest.mark.skipif(
@@ -54,6 +56,7 @@ def test_sizes_and_labels_follow_from_the_arrays():
     assert config["generator"]["residual_blocks"] == options["g_repeat_num"]
     assert config["critic"] == {"width": options["d_conv_dim"], "depth": options["d_repeat_num"]}
     assert "Blond_Hair" in config["conditions"]
+    assert {name.removeprefix("emotion=") for name in stargan_torch.LABELS[8]} == set(EMOTIONS)
 
 
 @pytest.mark.parametrize(

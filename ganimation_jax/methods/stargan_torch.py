@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ganimation_jax.conditions import EMOTIONS
 from ganimation_jax.types import Params
 
 NETWORKS = ("generator", "critic")  # required: the first
 # The labels that the published models were trained with, by their number.
 CELEBA = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
-LABELS = {5: CELEBA, 8: tuple(f"emotion={name}" for name in EMOTIONS)}
+# RaFD's folders in alphabetical order, of which contemptuous and fearful have other names here.
+RAFD = ("angry", "contempt", "disgusted", "afraid", "happy", "neutral", "sad", "surprised")
+LABELS = {5: CELEBA, 8: tuple(f"emotion={name}" for name in RAFD)}
 
 
 def names(network: str, params: Params) -> dict[str, str]:
