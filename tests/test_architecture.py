@@ -112,7 +112,7 @@ ABOUT_ONE = {
     "interop/torch_export.py",
 }
 METHOD_WORDS = re.compile(
-    r"methods(\.| import )(?!load\b|METHODS\b)\w+"  # a method by name
+    r"methods(\.| import )(?!load\b|METHODS\b|published\b)\w+"  # a method by name
     r"|[\"'](critic|generator)/"  # a metric of one method's losses
     r"|\bloss\.(aus|cycle|attention|penalty|total_variation)\b"  # their weights
     r"|(cfg|config)\S*method\W* (==|!=|in) "  # a branch on the method
