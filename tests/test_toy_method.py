@@ -15,6 +15,8 @@ from tiny_runs import assert_same_arrays, tiny_config
 
 from ganimation_jax import methods
 from ganimation_jax.animation.animator import Animator
+from ganimation_jax.conditions import Domain, parse
+from ganimation_jax.data.pipeline import build_source, shown
 from ganimation_jax.evaluation.command import evaluate
 from ganimation_jax.interop.stablehlo import load_exported, save_exported
 from ganimation_jax.runs.load import load_run
@@ -49,7 +51,7 @@ def model(cfg):
         return {name: {"shift": 0.1 * jax.random.normal(k, (3,))} for name, k in drawn}
 
     return Model(
-        conditions=(Condition("AU12", "binary"),),
+        conditions=parse(cfg.get("conditions", ())) or (Condition("AU12", "binary"),),
         image_size=cfg.image_size,
         init=init,
         edit=lambda nets, image, want, have: Edit(painted(nets, image, want)),
@@ -99,7 +101,7 @@ def training(cfg, facts):
     side = cfg.image_size
     return Training(
         phases=(Phase("copy", 1, copying), Phase("adversarial", 3, adversarial)),
-        sampling=Sampling(batches=1),
+        sampling=Sampling(batches=1, domains=cfg.get("domains")),
         optimizers=optimizers,
         init_memory=lambda nets: jnp.zeros((4, side, side, 3)),
         monitors=(Monitor("gap", ("critics/gap",), float, 9.0, True, "It is wide", "Narrow it"),),
@@ -170,3 +172,23 @@ def test_animates_and_is_exported(whole, tmp_path):
     exported = load_exported(tmp_path / "toy.ganimation")
     np.testing.assert_allclose(exported(image, np.ones((1, 1))).image, want, atol=1e-5)
     assert exported(image, np.ones((1, 1))).attention is None
+
+
+def test_trains_on_a_label_and_two_domains(tmp_path, caplog):
+    """The epoch is of the larger domain; what is asked for is found in the dataset and saved."""
+    words = {"conditions": ("emotion",), "data__labels": True, "data__expressions": 8}
+    with pytest.raises(ValueError, match="'smile' is not in the dataset, which has AU01 "):
+        train(config(**words | {"conditions": ("smile",)}), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    words["conditions"] = ("Eyeglasses",)
+    cfg = config(**words)
+    cfg.domains = (Domain("happy"), Domain("Eyeglasses", shown=False))
+    faces = build_source(cfg, "train")
+    bare = len(faces) - shown(faces)["Eyeglasses"]
+    assert bare > len(faces) / 2 > shown(faces)["happy"]
+    with caplog.at_level("INFO", "ganimation_jax"):
+        assert train(cfg, tmp_path / "run")
+    assert f"{-(-bare // 2 // cfg.batch_size)} steps" in caplog.text
+    run = load_run(tmp_path / "run")
+    assert run.model.conditions == (Condition("Eyeglasses", "binary"),)
+    assert run.config["conditions"] == ["Eyeglasses"]

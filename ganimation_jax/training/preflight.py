@@ -23,8 +23,8 @@ POSITIVE = (
 )  # fmt: skip
 # What may change when a run continues: nothing that state, data or schedule depend on.
 FREE_TO_CHANGE = (
-    "clips", "data.dir", "data.eyes", "data.grey", "data.resident", "data.workers", "debug_nans",
-    "evaluate.", "every.", "health.", "keep.", "mesh.", "non_finite.", "wandb.",
+    "clips", "data.dir", "data.eyes", "data.grey", "data.resident", "data.second", "data.workers",
+    "debug_nans", "evaluate.", "every.", "health.", "keep.", "mesh.", "non_finite.", "wandb.",
 )  # fmt: skip
 
 
