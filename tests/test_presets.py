@@ -31,6 +31,13 @@ DIFFERENCES = {
         "loss.total_variation": 0.0,
     },
     "recommended": {"lr": 3e-4, "n_critic": 2},
+    "wgan": {
+        "loss.penalty": 0.0,
+        "loss.clip": 0.01,
+        "optimizer": "rmsprop",
+        "lr": 5e-5,
+        "critic_start": 100,
+    },
 }
 
 

@@ -13,7 +13,7 @@ A method with published PyTorch weights may have a file ``NAME_torch.py`` with t
 import importlib
 from typing import Any
 
-METHODS = ("ganimation", "stargan", "cyclegan", "diat", "diat2018")
+METHODS = ("ganimation", "stargan", "cyclegan", "diat", "diat2018", "icgan")
 
 
 def load(name: str) -> Any:

@@ -143,6 +143,62 @@ def of_penalised_critic(*, image_size: int, patches: int) -> tuple[Monitor, ...]
     )
 
 
+def of_log_loss() -> tuple[Monitor, ...]:
+    """One of two adversaries with log losses wins, and the other learns nothing more."""
+    return (
+        Monitor(
+            name="critic_wins",
+            reads=("generator/loss",),
+            measure=float,
+            # The critic gives samples a probability below 1% of being real; balanced is log 2.
+            limit=5.0,
+            above=True,
+            symptom="the critic refuses nearly every sample, the generator has little to follow",
+            advice="Lower lr or critic.width, or raise generator.width",
+        ),
+        Monitor(
+            name="critic_loses",
+            reads=("generator/loss",),
+            measure=float,
+            limit=0.01,
+            above=False,
+            symptom="the critic takes nearly every sample for real",
+            advice="Raise critic.width, or lower generator.width",
+        ),
+    )
+
+
+def of_encoders(*, constant_error: float) -> tuple[Monitor, ...]:
+    """Encoders of noise and conditions read nothing.
+
+    Args:
+      constant_error: squared error of always answering the conditions' means, in [-1, 1].
+    """
+    return (
+        Monitor(
+            name="encoder_z_flat",
+            reads=("encoder_z/loss",),
+            measure=float,
+            # Noise has variance 1, which is the error of always answering 0.
+            limit=0.98,
+            above=True,
+            symptom="the noise cannot be read in the samples: edits will show other people",
+            advice="Raise encoder.width or phases.encoder_z; if all samples look alike, the "
+            "generator ignores its noise: train longer in phases.gan",
+        ),
+        Monitor(
+            name="encoder_y_flat",
+            reads=("encoder_y/loss",),
+            measure=float,
+            limit=0.9 * constant_error,
+            above=True,
+            symptom="the conditions are read in real faces no better than a constant answer",
+            advice="Raise encoder.width or phases.encoder_y; check that the labels belong to the "
+            "faces",
+        ),
+    )
+
+
 def of_regression(*, constant_error: float) -> tuple[Monitor, ...]:
     """The critic reads no conditions, or finds none in the edits.
 
