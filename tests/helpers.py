@@ -75,6 +75,17 @@ def random_like(network, *inputs):
     return jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), shapes)
 
 
+def noise_run(folder):
+    """A run whose generator and critic are noise: an edit is sure to change the picture."""
+    from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
+    from ganimation_jax.interop.torch_import import import_run, write_run
+
+    generator = generator_to_state_dict(small_generator()[1])
+    config, state = import_run(generator, critic_to_state_dict(small_critic()[1]))
+    write_run(folder, config, state)
+    return folder
+
+
 # Portraits
 
 MEDIAPIPE_LOADS = {

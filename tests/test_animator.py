@@ -12,7 +12,7 @@ from helpers import ROOT, SIZE, needs_mediapipe, portrait, tiny_config
 
 from ganimation_jax.action_units import ACTION_UNITS, EXPRESSIONS
 from ganimation_jax.animation import editing, finding, targets
-from ganimation_jax.animation.animator import BATCH, Animator, Face, NoFaceError
+from ganimation_jax.animation.animator import Animator, Face, NoFaceError
 from ganimation_jax.animation.loading import LoadedModel, in_colour, load_model, weights_sha256
 from ganimation_jax.faces.alignment import AlignedFace, apply, crop, similarity
 from ganimation_jax.faces.crops import CANONICAL_EYES
@@ -412,21 +412,25 @@ def test_moving_pictures_are_made_as_they_are_taken(detect):
     frames = Animator(model).sweep(PHOTO, "AU04", levels)
     assert batches == []
     first = next(frames)
-    assert batches == [BATCH]
+    assert batches == [1]
     seen = [middles(frame, (125, 65))[0] for frame in [first, *frames]]
     # The others stay as the face's own: half of AU12, of 10 levels.
     np.testing.assert_allclose(seen, 100 * levels + 5, atol=0.51)
-    assert set(batches) == {BATCH}
-    assert len(batches) == 3
+    assert batches == [1] * 21
 
 
-def test_batches_are_of_two_sizes(detect):
+@pytest.mark.parametrize("size", [1, 8])
+def test_batches_are_of_one_size(detect, monkeypatch, size):
+    """One on a CPU, where a batch takes as long as its crops one by one."""
+    assert editing.batch_size() == 1
+    monkeypatch.setattr(editing, "batch_size", lambda: size)
     detect((10, 10, 50), (80, 20, 90), (0, 60, 40))
     model, batches = calculable()
     animator = Animator(model)
     frames = list(animator.frames(PHOTO, np.full((5, 3), 0.5), faces="all"))
     assert len(frames) == 5
-    assert set(batches) <= {1, BATCH}
+    assert set(batches) == {size}
+    assert len(batches) == (15 if size == 1 else 3)
     for frame in frames[1:]:
         np.testing.assert_array_equal(frame, frames[0])
     assert middles(frames[0], (35, 35), (125, 65)) == [55, 55]

@@ -66,7 +66,7 @@ ALLOWED = {
     "__main__": {"parallel"},
 }
 # Optional packages: each is imported in one file, lazily.
-OPTIONAL = {"av", "torch", "wandb", "mediapipe", "gradio", "onnx", "jax2onnx", "pillow_heif"}
+OPTIONAL = {"av", "torch", "wandb", "mediapipe", "onnx", "jax2onnx", "pillow_heif"}
 
 
 def room_of(path):

@@ -8,7 +8,6 @@ from typing import Self
 import numpy as np
 
 from ganimation_jax.animation.editing import (
-    BATCH,
     Aimed,
     Explanation,
     edit_faces,
@@ -24,7 +23,7 @@ from ganimation_jax.animation.photo_like import PhotoLike, pixels_of
 from ganimation_jax.animation.targets import Aus, check_array, resolve
 from ganimation_jax.faces.landmarker import Landmarker
 
-__all__ = ["BATCH", "Animator", "Explanation", "Face", "NoFaceError", "PhotoLike", "Reading"]
+__all__ = ["Animator", "Explanation", "Face", "NoFaceError", "PhotoLike", "Reading"]
 
 
 class Animator:
@@ -242,7 +241,7 @@ class Animator:
 
         Args:
           faces: k of them, in this photo.
-          targets: ``k n``, [0, 1].
+          targets: ``k n``, [0, 1]; or ``k 2 n``, for the left and the right half of each.
 
         Returns:
           uint8 ``h w 3``.
@@ -317,9 +316,11 @@ class Animator:
     def run(
         self, image: np.ndarray, faces: Sequence[Face], targets: np.ndarray
     ) -> Iterator[np.ndarray]:
-        """``with_faces`` for one set of targets after the other, ``f k n``, in batches."""
+        """``with_faces`` for one set of targets after the other, ``f k n`` or ``f k 2 n``."""
         image = pixels_of(image)
-        wanted = check_array(targets, (len(targets), len(faces), len(self.action_units)))
+        halves = (2,) if np.ndim(targets) == 4 else ()
+        shape = len(targets), len(faces), *halves, len(self.action_units)
+        wanted = check_array(targets, shape)
         return edit_photos(self._model, (Aimed(image, faces, row) for row in wanted))
 
     def _aim(

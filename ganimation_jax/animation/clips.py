@@ -48,7 +48,8 @@ def edit_video(
       out: ``.mp4`` with the sound of the source, or ``.gif`` or ``.webp`` without sound.
         Frames keep their times.
       target: function from the action units of a face to the target, both float32 ``n`` in
-        [0, 1], in the animator's order.
+        [0, 1], in the animator's order. The target may also be ``2 n``, for the left and the
+        right half of the face.
       faces: which faces to edit, as for ``Animator.find``.
       side: larger frames are reduced to this many pixels along the longer side.
       tags: provenance to write into the file, names and values.
@@ -95,6 +96,7 @@ def drive(
     fps: float = 25.0,
     tags: Mapping[str, str] = NO_TAGS,
     progress: Progress | None = None,
+    on_read: Progress | None = None,
 ) -> int:
     """Transfer the expressions of the largest face in a video to a photo, frame by frame.
 
@@ -117,6 +119,7 @@ def drive(
       faces: which faces of the photo to edit, as for ``Animator.find``.
       tags: provenance to write into the file, names and values.
       progress: called after each frame, once the driver has been read.
+      on_read: called after each frame of the driver that has been read.
 
     Returns:
       The number of frames written.
@@ -131,7 +134,7 @@ def drive(
     """
     _check_names(driver, out)
     found = animator.find(photo, faces)
-    times, readings, kind, sound, noisy = read_driver(animator, driver, by, fps)
+    times, readings, kind, sound, noisy = read_driver(animator, driver, by, fps, on_read)
     shows = expressions(readings, [float(time) for time in times], relative, noisy)
     targets = np.stack([[_given(face.aus, x, relative) for face in found] for x in shows])
     frames = animator.run(photo, found, targets)

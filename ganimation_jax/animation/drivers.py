@@ -1,7 +1,7 @@
 """Expressions that come from elsewhere: from another photo, a video, or OpenFace's CSV files."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +57,13 @@ def read_expression(path: Path, units: Sequence[str]) -> dict[str, float]:
     return known
 
 
-def read_driver(animator: Animator, driver: Path, by: str, fps: float) -> Driver:
+def read_driver(
+    animator: Animator,
+    driver: Path,
+    by: str,
+    fps: float,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Driver:
     """The expressions of the largest face in a video, or those in a CSV file with a row per frame.
 
     Args:
@@ -65,6 +71,7 @@ def read_driver(animator: Animator, driver: Path, by: str, fps: float) -> Driver
         are divided by 5.
       by: what reads a video: the model's ``critic``, or the ``annotator``, MediaPipe.
       fps: rows per second in a CSV file without the column ``timestamp``.
+      progress: called after each frame of a video: frames done, and how many if known.
 
     Raises:
       NoFaceError: no frame has a face.
@@ -77,11 +84,14 @@ def read_driver(animator: Animator, driver: Path, by: str, fps: float) -> Driver
     check_reader(by, animator.model)
     times: list[Fraction] = []
     readings: list[np.ndarray | None] = []
+    kind = film(driver)
     for moment, followed in watch(animator, driver, "largest"):
         times.append(moment.time)
         readings.append(reading(animator, followed[0], by) if followed else None)
+        if progress is not None:
+            progress(len(times), kind.total)
     _check_some(driver, readings)
-    return Driver(times, readings, film(driver), sound_of(driver), noisy=True)
+    return Driver(times, readings, kind, sound_of(driver), noisy=True)
 
 
 def reading(animator: Animator, watched: Watched, by: str) -> np.ndarray | None:

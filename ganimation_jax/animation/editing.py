@@ -1,7 +1,7 @@
 """Edit many face crops at once, and put the edits into photos."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,16 @@ from ganimation_jax.animation.loading import LoadedModel
 from ganimation_jax.animation.pasting import paste
 from ganimation_jax.types import Edit, to_float
 
-BATCH = 8  # crops edited at once
+HALF = 0.16  # of the crop's side, the width over which one half of a face fades into the other
+
+
+def batch_size() -> int:
+    """How many crops are edited at once: the one size that is compiled.
+
+    On a CPU a batch takes as long as its crops one by one, and a single edit must not wait for
+    seven others. On an accelerator single crops leave most of it idle.
+    """
+    return 1 if jax.default_backend() == "cpu" else 8
 
 
 class Aimed(NamedTuple):
@@ -21,7 +30,7 @@ class Aimed(NamedTuple):
 
     image: np.ndarray  # uint8 h w 3
     faces: Sequence[Face]  # k
-    targets: np.ndarray  # float32 k n, [0, 1]
+    targets: np.ndarray  # float32 k n, or k 2 n for the left and the right half of each; [0, 1]
 
 
 class Explanation(NamedTuple):
@@ -37,18 +46,53 @@ class Explanation(NamedTuple):
 def edit_faces(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) -> Edit:
     """Edits of k faces, at least one, to targets ``k n``; NumPy arrays.
 
-    Crops are edited ``BATCH`` at once or one at a time, because JAX compiles each batch size.
+    Crops are edited ``batch_size()`` at once, because JAX compiles each batch size.
     """
+    size = batch_size()
     crops, parts = np.stack([face.crop for face in faces]), []
     have = np.nan_to_num(np.stack([face.aus for face in faces]))
     while count := len(crops):
-        size = BATCH if count > BATCH // 2 else 1
         chosen = np.minimum(np.arange(size), count - 1)  # the last one fills up
         image = to_float(jnp.asarray(crops[chosen]))
         edit = model.edit(image, targets[chosen], have[chosen])
         parts.append(jax.tree.map(lambda array, n=count: np.asarray(array)[:n], edit))
         crops, targets, have = crops[size:], targets[size:], have[size:]
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def edit_halves(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) -> Edit:
+    """Edits of k faces: images, and motion if the model moves pixels; NumPy arrays.
+
+    Args:
+      targets: ``k n``; or ``k 2 n``, for the left and the right half of each crop apart. The
+        halves blend along the midline between the eyes. A half that is to show what the face
+        shows keeps its pixels.
+    """
+    if targets.ndim == 2:
+        return edit_faces(model, faces, targets)
+    own = np.stack([face.aus for face in faces])[:, None]
+    moves = ~np.isclose(targets, own, rtol=0, atol=1e-6).all(axis=-1)  # k 2
+    alike = (targets[:, 0] == targets[:, 1]).all(axis=-1)
+    needed = moves & np.stack([np.full(len(faces), True), ~alike], axis=1)
+    crops = np.stack([face.crop for face in faces]).astype(np.float32) / 127.5 - 1
+    if not needed.any():
+        return Edit(crops)
+    chosen = [faces[place] for place in np.nonzero(needed)[0].tolist()]
+    edits = edit_faces(model, chosen, targets[needed])
+    size, middle = model.image_size, np.mean([eye[0] for eye in model.eyes])
+    share = (((np.arange(size) + 0.5) / size - middle) / HALF + 0.5).clip(0, 1)
+    share = (share**2 * (3 - 2 * share)).astype(np.float32)[:, None]
+
+    def blended(unedited: np.ndarray, edited: Any) -> np.ndarray:
+        halves = unedited[:, None].repeat(2, axis=1)
+        halves[needed] = np.asarray(edited)
+        halves[alike, 1] = halves[alike, 0]
+        return halves[:, 0] + (halves[:, 1] - halves[:, 0]) * share
+
+    motion = None
+    if edits.motion is not None:
+        motion = blended(np.zeros((*crops.shape[:3], 2), np.float32), edits.motion)
+    return Edit(blended(crops, edits.image), motion=motion)
 
 
 def share_kept(edit: Edit) -> np.ndarray:
@@ -65,7 +109,7 @@ def edit_photos(model: LoadedModel, wanted: Iterable[Aimed]) -> Iterator[np.ndar
     """
     waiting: list[Aimed] = []
     for one in wanted:
-        if sum(len(other.faces) for other in waiting) + len(one.faces) > BATCH:
+        if sum(len(other.faces) for other in waiting) + len(one.faces) > batch_size():
             yield from _together(model, waiting)
             waiting = []
         waiting.append(one)
@@ -77,7 +121,7 @@ def _together(model: LoadedModel, wanted: Sequence[Aimed]) -> Iterator[np.ndarra
     if not faces:
         yield from (one.image.copy() for one in wanted)
         return
-    edits = edit_faces(model, faces, np.concatenate([one.targets for one in wanted]))
+    edits = edit_halves(model, faces, np.concatenate([one.targets for one in wanted]))
     ends = np.cumsum([len(one.faces) for one in wanted])[:-1]
     for one, places in zip(wanted, np.split(np.arange(len(faces)), ends), strict=True):
         yield pasted(one.image, one.faces, jax.tree.map(lambda x, i=places: x[i], edits))

@@ -1,18 +1,16 @@
-"""The web page: drop a photo, move sliders, see the edit. Made with Gradio (extra ``webui``).
+"""The web page: drop a photo, choose an expression, see the edit (extra ``webui``).
 
-``page`` holds what is on the page, ``visitors`` what it does with photos, ``guard`` what is
-served to whom, ``server`` the connections.
+``static`` holds the page itself, ``api`` answers its requests by asking ``desk``, ``visitors``
+keeps photos, ``guard`` decides what is served to whom, ``server`` holds the connections.
 """
 
 import argparse
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from ganimation_jax.animation.animator import Animator
 from ganimation_jax.animation.inputs import MODEL_HELP
@@ -21,10 +19,10 @@ from ganimation_jax.faces.landmarker import FACE_LANDMARKER
 from ganimation_jax.faces.offline import block_reports
 from ganimation_jax.files.assets import locate
 from ganimation_jax.runs.pretrained import DEFAULT
+from ganimation_jax.web.desk import Desk
 from ganimation_jax.web.folder import server_folder
-from ganimation_jax.web.page import CSS, FONT, build
 from ganimation_jax.web.photos import warm_up
-from ganimation_jax.web.visitors import LARGEST_FILE, Visitors
+from ganimation_jax.web.visitors import Visitors
 
 DESCRIPTION = "Edit facial expressions in a browser."
 EVERYWHERE = {"0.0.0.0", "::"}  # to listen on, not the name of a host
@@ -41,15 +39,20 @@ def main(argv: list[str] | None = None) -> int:
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)
     try:
+        _modules()
         keep_compiled()
         # Both may be downloaded: before nothing gets out any more.
         landmarker = locate(FACE_LANDMARKER, args.landmarker)
-        with Animator.load(args.model, landmarker=landmarker) as animator:
+        with contextlib.ExitStack() as stack:
+            animators = [
+                stack.enter_context(Animator.load(model, landmarker=landmarker))
+                for model in (args.model, *args.compare)
+            ]
             block_reports()
-            with serving(animator, args.host, args.port, args.allow_host) as url:
-                print(_welcome(url, args.host), flush=True)
-                while True:
-                    signal.pause()
+            url = stack.enter_context(serving(animators, args.host, args.port, args.allow_host))
+            print(_welcome(url, args.host), flush=True)
+            while True:
+                signal.pause()
     except (ImportError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -61,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ganimation web", description=DESCRIPTION)
     add = parser.add_argument
     add("--model", default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
+    add(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="another model, to compare on the page with the first one",
+    )
     add("--landmarker", type=Path, metavar="FILE", help="face_landmarker.task, if not found")
     add(
         "--host",
@@ -93,7 +103,7 @@ def _welcome(url: str, host: str) -> str:
 
 @contextlib.contextmanager
 def serving(
-    animator: Animator,
+    animators: Sequence[Animator],
     host: str = "127.0.0.1",
     port: int | None = None,
     allowed_hosts: Sequence[str] = (),
@@ -101,7 +111,7 @@ def serving(
     """Serve the page, in other threads, while the context lasts.
 
     Args:
-      animator: edits the photos.
+      animators: the first edits the photos; others can be compared with it.
       host: the address to listen on. Where other computers can reach it, a random token
         in the page's address is required.
       port: None takes a free one.
@@ -111,73 +121,34 @@ def serving(
       The page's address.
 
     Raises:
-      ImportError: Gradio or MediaPipe is not installed.
+      ImportError: Starlette, Uvicorn or MediaPipe is not installed.
       OSError: the port is taken, or the host is not an address of this computer.
       ValueError: an allowed host is not a name.
     """
-    gr = _gradio()
-    from ganimation_jax.web import guard, server  # need uvicorn, which comes with Gradio
-
+    api, guard, server = _modules()
     names = frozenset(guard.host_name(name) for name in (*allowed_hosts, host))
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(server.listen(host, port))
         address, number = listening.getsockname()[:2]
         token = "" if server.is_local(address) else guard.new_token()
-        warm_up(animator)
+        for animator in animators:
+            warm_up(animator)
         root = stack.enter_context(server_folder())
-        stack.enter_context(_environment("GRADIO_TEMP_DIR", str(root)))  # for uploads
         visitors = Visitors(root)
-        page = build(gr, animator, visitors)
+        application = api.application(Desk(animators, visitors))
         access = guard.Access(names - EVERYWHERE, token)
-        app = guard.Guard(mounted(gr, page), visitors, access)
-        stack.enter_context(server.running(app, listening))
-        stack.callback(lambda: page.app.stop_event.set())
+        guarded = guard.Guard(application, visitors, access)
+        stack.enter_context(server.running(guarded, listening))
         shown = server.reachable_address(address)
         shown = f"[{shown}]" if ":" in shown else shown
         yield f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
 
 
-@contextlib.contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
+def _modules() -> tuple[ModuleType, ModuleType, ModuleType]:
     try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-def mounted(gr: ModuleType, page: Any) -> Any:
-    """The page as an ASGI application."""
-    from fastapi import FastAPI
-
-    return gr.mount_gradio_app(
-        FastAPI(openapi_url=None),
-        page,
-        path="/",
-        footer_links=[],
-        run_history=False,
-        allowed_paths=[],
-        max_file_size=LARGEST_FILE,
-        ssr_mode=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        pwa=False,
-        theme=gr.themes.Default(font=FONT, font_mono="monospace"),
-        css=CSS,
-    )
-
-
-def _gradio() -> ModuleType:
-    # Before it is imported: it counts its users and asks for its newest version.
-    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
-    try:
-        import gradio
+        from ganimation_jax.web import api, guard, server
     except ImportError as error:
         raise ImportError(
-            "the web page needs Gradio: pip install 'ganimation-jax[webui]'"
+            f"the web page needs {error.name}: pip install 'ganimation-jax[webui]'"
         ) from error
-    return gradio
+    return api, guard, server

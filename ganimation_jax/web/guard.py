@@ -1,35 +1,29 @@
-"""What stands in front of Gradio, which can do more than this page needs.
+"""What stands in front of the page's application.
 
 It answers only requests for this page, from this page: other hosts' names (DNS rebinding) and
-other pages' requests (cross-site request forgery) are refused, as are files that are not a
-visitor's, addresses to fetch, uploads beyond a quota and bodies that take too long.
+other pages' requests (cross-site request forgery) are refused, as are uploads beyond a quota and
+bodies that take too long.
 """
 
 import asyncio
 import contextlib
 import http.cookies
 import ipaddress
-import json
 import secrets
 import time
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from ganimation_jax.web.visitors import LARGEST_FILE, Full, Visitors
+from ganimation_jax.web.visitors import LARGEST_FILE, LARGEST_VIDEO, VIDEOS, Full, Visitors
 
-API = "/gradio_api/"
-# What the page and Gradio's start ask for there, apart from files.
-ENTRIES = ("heartbeat", "queue", "startup-events", "upload", "upload_progress")
-JOIN, UPLOAD = f"{API}queue/join", f"{API}upload"
-LARGEST_EVENT = 2**20  # bytes
-ENVELOPE = 2**16  # bytes of an upload besides its file
+API = "/api/"  # what the page posts to
 BODY_SECONDS = 120.0  # in which a body must have arrived
-# What browsers may load: only what this server sends. Gradio's own scripts need the rest.
+# What browsers may load: only what this server sends, and pictures that the page has made.
 POLICY = (
-    b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    b"object-src 'none'; frame-ancestors 'none'; form-action 'self'"
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    b"img-src 'self' data: blob:; media-src 'self' blob:; base-uri 'none'; "
+    b"frame-ancestors 'none'; form-action 'none'"
 )
 HEADERS = (
     (b"content-security-policy", POLICY),
@@ -100,22 +94,14 @@ class Guard:
             await self._let_in(scope, send)
             return
         method, path = scope["method"], scope["path"]
-        if method not in ("GET", "HEAD") and not (method == "POST" and path in (JOIN, UPLOAD)):
+        if method in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+        elif method == "POST" and path.startswith(API):
+            largest = LARGEST_VIDEO if path in VIDEOS else LARGEST_FILE
+            with self._visitors.uploading(_length(headers, largest)):
+                await self._app(scope, _in_time(receive), send)
+        else:
             raise Refusal(403)
-        if not self._allows(path):
-            raise Refusal(403)
-        if method == "POST":
-            receive = _in_time(receive)
-        if path == UPLOAD:
-            with self._visitors.uploading(_length(headers)):
-                await self._app(scope, receive, send)
-            return
-        if path == JOIN:
-            body = await _read(receive)
-            if body is None or not self._allows_event(body):
-                raise Refusal(403)
-            receive = _again(body, receive)
-        await self._app(scope, receive, send)
 
     def _check_host(self, scope: Any, host: str) -> None:
         """A name that resolves to this server but is not one of its own is an attack.
@@ -170,29 +156,6 @@ class Guard:
         cookie = f"{_cookie_name(scope)}={self._access.token}; Path=/; HttpOnly; SameSite=Lax"
         headers = [(b"location", b"/"), (b"set-cookie", cookie.encode())]
         await _answer(send, 303, "", headers)
-
-    def _allows(self, path: str) -> bool:
-        if not path.startswith(API):
-            return "=" not in path
-        name, separator, file = path.removeprefix(API).partition("=")
-        if separator:
-            return name == "file" and self._visitors.owns(file)
-        return name.split("/")[0] in ENTRIES
-
-    def _allows_event(self, body: bytes) -> bool:
-        """Not if it names a file elsewhere: Gradio would fetch it if it is an address."""
-
-        def within(value: Any) -> bool:
-            if isinstance(value, dict):
-                path = value.get("path", "")
-                known = isinstance(path, str) and (not path or self._visitors.owns(path))
-                return known and all(map(within, value.values()))
-            return not isinstance(value, list) or all(map(within, value))
-
-        try:
-            return within(json.loads(body))
-        except (ValueError, RecursionError):
-            return False
 
 
 class _Headers:
@@ -251,19 +214,17 @@ def _equal(given: str, token: str) -> bool:
     return secrets.compare_digest(given.encode(), token.encode())
 
 
-def _length(headers: _Headers) -> int:
-    """Bytes of an upload.
+def _length(headers: _Headers, largest: int) -> int:
+    """Bytes of a body.
 
     Raises:
       Refusal: it is too large, or its size is not given.
     """
     text = headers.one("content-length")
     if not (text.isascii() and text.isdigit()):
-        raise Refusal(411, "an upload must give its length")
-    if int(text) > LARGEST_FILE + ENVELOPE:
-        raise Refusal(
-            413, f"larger than the maximum allowed size of {LARGEST_FILE // 2**20} MB a file"
-        )
+        raise Refusal(411, "a request must give its length")
+    if len(text) > 15 or int(text) > largest:
+        raise Refusal(413, f"The file is larger than {largest // 2**20} MB.")
     return int(text)
 
 
@@ -284,29 +245,6 @@ def _in_time(receive: Receive) -> Receive:
         return message
 
     return in_time
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """The body of a request; None if it is too long or incomplete."""
-    body = b""
-    while len(body) <= LARGEST_EVENT:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
-    return None
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A body that has been read, to be read again."""
-    parts = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def once() -> Message:
-        return next(parts, None) or await receive()
-
-    return once
 
 
 async def _answer(

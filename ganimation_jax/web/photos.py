@@ -1,35 +1,81 @@
-"""What the web page does with a visitor's photo: read it, find its faces, edit it, save it."""
+"""What the web page does with a visitor's photo: read it, find its faces, edit it."""
 
 import contextlib
+import dataclasses
+import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ganimation_jax.action_units import EXPRESSIONS
 from ganimation_jax.animation import provenance
 from ganimation_jax.animation.animator import Animator, Face, NoFaceError
 from ganimation_jax.animation.pasting import spread
-from ganimation_jax.animation.targets import NEUTRAL, expression
-from ganimation_jax.media.moving import write_moving
+from ganimation_jax.animation.recipes import Look, Recipe, as_json, intensities
+from ganimation_jax.media.encoding import encode
+from ganimation_jax.media.photos import plain
 from ganimation_jax.media.pictures import read_picture
-from ganimation_jax.web.visitors import LARGEST_FILE, Photo, Refused, Sitting
 
 LARGEST_PICTURE = 50_000_000  # pixels: 150 MB while it is read
 PHOTO_SIDE = 4096  # pixels, the longer side: larger photos are scaled down
 VIEW_SIDE = 1024  # of the photo on the page
-FILM_SIDE = 640
-FILM_STEPS = 12  # frames from the face's own expression to the requested one
-FILM_REST = 6  # still frames at each end
-FILM_RATE = 15  # frames a second
+PREVIEW_SIDE = 112  # pixels of a small picture of an expression
 PAINT = np.array((255, 60, 0), np.float32)  # marks where the model paints
 OVERLAY = 0.75  # its opacity where nothing of the photo is kept
+QUALITY = 92  # of JPEG files
+NOTHING_YET = "Nothing is edited yet: choose an expression first."
 
 
-def take_upload(path: Path) -> tuple[np.ndarray, str]:
-    """Read an uploaded picture and delete its file.
+class Refused(ValueError):
+    """A request that cannot be served; the message is for the visitor."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """A photo and the faces in it."""
+
+    image: np.ndarray  # uint8 h w 3
+    faces: tuple[Face, ...]  # the largest first
+
+    def within(self, side: int) -> "Photo":
+        """The same photo, scaled down to at most ``side`` pixels a side."""
+        height, width = self.image.shape[:2]
+        if max(height, width) <= side:
+            return self
+        picture = Image.fromarray(self.image)
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+        # Not quite equal, because sides are whole pixels.
+        x, y = width / picture.width, height / picture.height
+        faces = []
+        for face in self.faces:
+            left, top, right, bottom = face.box
+            faces.append(
+                face._replace(
+                    transform=face.transform * (x, y, 1),
+                    box=(left / x, top / y, right / x, bottom / y),
+                )
+            )
+        return Photo(np.asarray(picture), tuple(faces))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sitting:
+    """A visitor's photo and what was found in it."""
+
+    photo: Photo
+    shown: Photo  # at its size on the page
+    note: str = ""  # to the visitor, about the photo
+    others: dict[int, "Sitting"] = dataclasses.field(default_factory=dict)  # by other models
+
+
+def read_upload(path: Path, largest: int) -> tuple[np.ndarray, str]:
+    """Read an uploaded picture.
+
+    Args:
+      largest: bytes that the file may have.
 
     Returns:
       The picture, uint8 ``h w 3``, and a remark if it was scaled down.
@@ -38,26 +84,19 @@ def take_upload(path: Path) -> tuple[np.ndarray, str]:
       Refused: it is too large.
       UnusableFile: it is not a picture, or damaged.
     """
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise Refused(f"The file is larger than {LARGEST_FILE // 2**20} MB.")
-        width, height = _size(path)
-        if width * height > LARGEST_PICTURE:
-            raise Refused(
-                f"The picture has {width} x {height} pixels, more than the "
-                f"{LARGEST_PICTURE // 10**6} million that can be edited here."
-            )
-        image = read_picture(path).image
-    except FileNotFoundError as error:
-        raise Refused("The upload was lost: try it again.") from error
-    finally:
-        path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # uploaded twice under two names
-            path.parent.rmdir()
+    if path.stat().st_size > largest:
+        raise Refused(f"The file is larger than {largest // 2**20} MB.")
+    width, height = _size(path)
+    if width * height > LARGEST_PICTURE:
+        raise Refused(
+            f"The picture has {width} x {height} pixels, more than the "
+            f"{LARGEST_PICTURE // 10**6} million that can be edited here."
+        )
+    image = read_picture(path).image
     if max(image.size) <= PHOTO_SIDE:
         return np.asarray(image), ""
     image.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
-    return np.asarray(image), f" It was scaled down to {image.width} x {image.height} pixels."
+    return np.asarray(image), f"It was scaled down to {image.width} x {image.height} pixels."
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -67,8 +106,6 @@ def _size(path: Path) -> tuple[int, int]:
             return picture.size
     except Image.DecompressionBombError as error:
         raise Refused("The picture has too many pixels to be edited here.") from error
-    except FileNotFoundError:
-        raise
     except (OSError, SyntaxError, ValueError):
         return 0, 0  # read_picture reports what is wrong with it
 
@@ -79,119 +116,142 @@ def warm_up(animator: Animator) -> None:
     Raises:
       ImportError: MediaPipe is not installed.
     """
-    side, nothing = animator.image_size, np.zeros(len(animator.action_units), np.float32)
-    blank = np.zeros((side, side, 3), np.uint8)
-    animator.landmarker.faces(blank)
+    side = animator.image_size
+    animator.landmarker.faces(np.zeros((side, side, 3), np.uint8))
     with contextlib.suppress(NoFaceError):  # the model may not read faces
-        animator.find(blank, aligned=True)
-    animator.attention(Face(blank, np.eye(2, 3), (0, 0, side, side), nothing), nothing)
+        animator.find(np.zeros((side, side, 3), np.uint8), aligned=True)
+    animator.warm_up()
 
 
-def sit_down(folder: Path, animator: Animator, image: np.ndarray, remark: str) -> Sitting:
+def sit_down(animator: Animator, image: np.ndarray, remark: str = "") -> Sitting:
     """Find the faces of a photo, once for all edits of it.
 
     Raises:
       NoFaceError: there is none.
     """
     photo = Photo(image, tuple(animator.find(image, "all")))
-    shown = photo.within(VIEW_SIDE)
-    before = folder / "before.jpg"
-    Image.fromarray(shown.image).save(before, quality=92)
-    count = len(photo.faces)
-    note = "Left: the photo. Right: the edit."
-    if count > 1:
-        note = f"{count} faces were found; the sliders start from the largest face. {note}"
-    return Sitting(folder, photo, shown, before, own_values(photo.faces[0]), note + remark)
+    return Sitting(photo, photo.within(VIEW_SIDE), remark)
 
 
-def own_values(face: Face) -> tuple[float, ...]:
-    """A face's action units, rounded to the sliders' steps."""
-    return tuple(round(float(value), 2) for value in np.clip(np.nan_to_num(face.aus), 0, 1))
+def facts(sitting: Sitting, units: Sequence[str]) -> dict[str, Any]:
+    """What the page needs to know of a photo: its size, its faces, what they show."""
+    height, width = sitting.photo.image.shape[:2]
+    faces = []
+    for face in sitting.photo.faces:
+        left, top, right, bottom = face.box
+        box = [left / width, top / height, right / width, bottom / height]
+        shows = np.clip(np.nan_to_num(face.aus), 0, 1).tolist()
+        faces.append(
+            {
+                "box": [round(min(max(float(x), 0), 1), 4) for x in box],
+                "own": {unit: round(x, 4) for unit, x in zip(units, shows, strict=True)},
+            }
+        )
+    return {"width": width, "height": height, "faces": faces, "note": sitting.note}
 
 
-def expression_values(units: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Slider values of neutral and of each expression that uses these action units."""
-    names = [NEUTRAL, *(name for name, parts in EXPRESSIONS.items() if set(parts) & set(units))]
-    return {name: tuple(expression(name, units).values()) for name in names}
-
-
-def save_view(
-    animator: Animator, sitting: Sitting, values: Sequence[float], everyone: bool, overlay: bool
-) -> Path:
-    """Write the edit as the page shows it; without a request, that is the photo itself.
+def parse_looks(data: Any, count: int) -> list[Look]:
+    """The looks of all faces of a photo, from a request.
 
     Args:
-      everyone: edit all faces, not only the largest.
+      data: a list of ``{"left": recipe, "right": recipe}``, or null for a face that keeps its
+        expression; a recipe is ``{"target": {...}, "strength": 0.8, "moved": {...}}``.
+      count: how many faces there are.
+
+    Raises:
+      Refused: it is something else.
+    """
+    if not isinstance(data, list) or len(data) != count:
+        raise Refused(f"The photo has {count} faces: send a list of as many expressions.")
+    try:
+        return [Look() if one is None else Look(_recipe(one, "left"), _recipe(one, "right"))
+                for one in data]  # fmt: skip
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
+def _recipe(one: Any, side: str) -> Recipe:
+    given = one.get(side) if isinstance(one, dict) else None
+    if not isinstance(given, dict):
+        raise ValueError("an expression has a recipe for the left and the right half")
+    strength = intensities({"strength": given.get("strength", 1.0)}, 0.0)["strength"]
+    target = intensities(given.get("target", {}), 0.0)
+    return Recipe(target, strength, intensities(given.get("moved", {}), -1.0))
+
+
+def edited(animator: Animator, photo: Photo, looks: Sequence[Look]) -> np.ndarray:
+    """The photo with the looks that ask for something: uint8 ``h w 3``."""
+    asked = [(face, look) for face, look in zip(photo.faces, looks, strict=True) if look.asks()]
+    if not asked:
+        return photo.image
+    return animator.with_faces(photo.image, [face for face, _ in asked], halves(animator, asked))
+
+
+def halves(animator: Animator, asked: Sequence[tuple[Face, Look]]) -> np.ndarray:
+    """What faces have to show: ``k 2 n``."""
+    return np.stack([look.values(face.aus, animator.action_units) for face, look in asked])
+
+
+def view(animator: Animator, sitting: Sitting, looks: Sequence[Look], overlay: bool) -> bytes:
+    """The edit as the page shows it, a JPEG file; without a request, that is the photo itself.
+
+    Args:
       overlay: also mark in colour where the model paints.
     """
-    if not overlay and not _asks(sitting, values, everyone):
-        return sitting.before
-    aus, shown = _aus(values), sitting.shown
-    image = _edited(animator, shown, aus, everyone)
+    shown = sitting.shown
+    image = edited(animator, shown, looks)
     if overlay:
-        for face in shown.whose(everyone):
-            kept = spread(animator.attention(face, aus), face.transform, image.shape[:2], 1.0)
+        for face, look in zip(shown.faces, looks, strict=True):
+            left, _ = look.values(face.aus, animator.action_units)
+            kept = spread(animator.attention(face, left), face.transform, image.shape[:2], 1.0)
             alpha = OVERLAY * (1 - kept[..., None])
             image = np.round(image + alpha * (PAINT - image)).astype(np.uint8)
-    path = sitting.place("edited.jpg")
-    provenance.save_image(path, image, provenance.describe(animator.model, aus))
-    return path
+    return encode(plain(image), "JPEG", tags(animator, shown, looks) if marks(looks) else {})
 
 
-def save_picture(
-    animator: Animator, sitting: Sitting, values: Sequence[float], everyone: bool
-) -> Path:
-    """Write the edit at the photo's own size, as PNG.
+def marks(looks: Sequence[Look]) -> bool:
+    """Whether a picture with these looks is an edit."""
+    return any(look.asks() for look in looks)
+
+
+def tags(animator: Animator, photo: Photo, looks: Sequence[Look]) -> dict[str, str]:
+    """Provenance of an edit: the expression of its first edited face."""
+    face, look = next((f, x) for f, x in zip(photo.faces, looks, strict=True) if x.asks())
+    left, right = look.values(face.aus, animator.action_units)
+    said = provenance.describe(animator.model, left)
+    if (left != right).any():
+        other = provenance.describe(animator.model, right).action_units
+        said = said._replace(action_units=f"left {said.action_units} right {other}")
+    return provenance.as_tags(said)
+
+
+def picture(animator: Animator, sitting: Sitting, looks: Sequence[Look], kind: str) -> bytes:
+    """The edit at the photo's own size, as a ``PNG``, ``JPEG`` or ``WEBP`` file.
 
     Raises:
       Refused: nothing is edited yet.
     """
-    aus = _asked(sitting, values, everyone)
-    image = _edited(animator, sitting.photo, aus, everyone)
-    path = sitting.place("edited.png")
-    provenance.save_image(path, image, provenance.describe(animator.model, aus))
-    return path
+    if not marks(looks):
+        raise Refused(NOTHING_YET)
+    image = edited(animator, sitting.photo, looks)
+    return encode(plain(image), kind, tags(animator, sitting.photo, looks))
 
 
-def save_film(
-    animator: Animator, sitting: Sitting, values: Sequence[float], everyone: bool, kind: str
-) -> Path:
-    """Write a film from the face's own expression to the edit and back, ``gif`` or ``mp4``.
-
-    Raises:
-      Refused: nothing is edited yet.
-      ImportError: PyAV is not installed, for ``mp4``.
-    """
-    aus, own = _asked(sitting, values, everyone), _aus(sitting.own)
-    photo = sitting.shown.within(FILM_SIDE)
-    faces = photo.whose(everyone)
-    steps = np.linspace(0, 1, FILM_STEPS + 1, dtype=np.float32)[1:, None]
-    targets = np.repeat((own + steps * (aus - own))[:, None], len(faces), axis=1)
-    there = [photo.image, *animator.run(photo.image, faces, targets)]
-    rest = [there[-1]] * FILM_REST
-    frames = [there[0]] * FILM_REST + there[1:] + rest + there[-2:0:-1]
-    path = sitting.place(f"edited.{kind}")
-    tags = provenance.as_tags(provenance.describe(animator.model, aus))
-    write_moving(path, frames, fps=FILM_RATE, tags=tags)
-    return path
+def expression_file(animator: Animator, face: Face, look: Look) -> bytes:
+    """The expression of one face, as a small JSON file."""
+    return as_json(look.values(face.aus, animator.action_units), animator.action_units).encode()
 
 
-def _edited(animator: Animator, photo: Photo, aus: np.ndarray, everyone: bool) -> np.ndarray:
-    faces = photo.whose(everyone)
-    return animator.with_faces(photo.image, faces, np.stack([aus] * len(faces)))
-
-
-def _asks(sitting: Sitting, values: Sequence[float], everyone: bool) -> bool:
-    """Whether anything but the face's own expression is requested."""
-    return everyone or tuple(values) != sitting.own
-
-
-def _asked(sitting: Sitting, values: Sequence[float], everyone: bool) -> np.ndarray:
-    if not _asks(sitting, values, everyone):
-        raise Refused("Nothing is edited yet: move a slider first.")
-    return _aus(values)
-
-
-def _aus(values: Sequence[float]) -> np.ndarray:
-    # A browser may send anything.
-    return np.clip(np.nan_to_num(np.array(values, np.float32)), 0, 1)
+def previews(animator: Animator, face: Face, looks: Sequence[Look]) -> bytes:
+    """Small pictures of a face with one look after the other, side by side in a JPEG file."""
+    size, side = animator.image_size, PREVIEW_SIDE
+    alone = face._replace(transform=np.array([[1.0, 0, 0], [0, 1.0, 0]]))
+    targets = np.stack([halves(animator, [(face, look)]) for look in looks])
+    sheet = Image.new("RGB", (side * len(looks), side))
+    inner = round(size * 0.08)  # more face, less of what is around it
+    for place, image in enumerate(animator.run(face.crop, [alone], targets)):
+        small = Image.fromarray(image).crop((inner, inner, size - inner, size - inner))
+        sheet.paste(small.resize((side, side), Image.Resampling.LANCZOS), (place * side, 0))
+    file = io.BytesIO()
+    sheet.save(file, "JPEG", quality=88)
+    return file.getvalue()

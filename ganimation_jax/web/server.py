@@ -132,6 +132,7 @@ def running(app: Any, listening: socket.socket) -> Iterator[None]:
         http=Limited,
         ws="none",
         lifespan="on",
+        log_config=None,  # it would close the handlers that others have
         log_level="warning",
         access_log=False,
         server_header=False,
