@@ -56,6 +56,22 @@ def prepare(words: Sequence[str]) -> list[str]:
     return [*files, *fields, *others]
 
 
+def load(value: str) -> Any:
+    """The config ``NAME[:PRESET]`` of the library, or ``FILE[:PRESET]``, as its file makes it.
+
+    Raises:
+      ValueError: there is no such file or preset.
+    """
+    file, _, preset = _find(value).partition(":")
+    _make_importable()
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"--config={value}: {file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(preset) if preset else module.get_config()
+
+
 def explain(error: Exception) -> str:
     """What is wrong with the flags, in one line."""
     while error.args and isinstance(error.args[0], Exception):

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ganimation_jax.bench import compilation, exact, inference, step, timing
+from ganimation_jax import config_words
+from ganimation_jax.bench import compilation, exact, inference, method_step, step, timing
 from ganimation_jax.bench.record import Record, line, machine
 from ganimation_jax.bench.workload import Sizes
 
@@ -28,6 +29,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add, sizes = parser.add_argument, Sizes()
     add("what", nargs="?", default="all", choices=[*PARTS, "all"], help="what to measure")
+    add(
+        "--config",
+        metavar="CONFIG[:PRESET]",
+        help="step: measure the method, sizes and batch of this config, such as stargan:smoke",
+    )
     add("--json", type=Path, metavar="FILE", help="also write the results to this file")
     add("--image-size", type=int, default=sizes.image_size, help="pixels a side")
     add("--width", type=int, default=sizes.width, help="width of both networks")
@@ -62,6 +68,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def measurements(args: argparse.Namespace, sizes: Sizes) -> Rows:
     """Yield the requested rows as they are measured."""
+    if args.config:
+        if args.what != "step":
+            raise ValueError("--config is for 'ganimation bench step'")
+        yield from method_step.run(config_words.load(args.config), args.repeats)
+        return
     parts = PARTS if args.what == "all" else (args.what,)
     if "compile" in parts:
         yield from compilation.run(sizes)
