@@ -446,3 +446,11 @@ def test_faces_with_action_units_get_emotions():
         WithEmotions(Emotional())
     with pytest.raises(ValueError, match=r"labels named afraid .*set data.labels=False"):
         WithEmotions(SyntheticFaces(4, 16, labels=True))
+
+
+@pytest.mark.slow
+def test_two_datasets_do_not_depend_on_workers():
+    flags.FLAGS.mark_as_parsed()
+    options = {"conditions": ("Smiling", "calm"), "permute": True}
+    joined = JoinedFaces(Faces(), Emotional())
+    assert_same(stream(3, joined, **options), stream(3, joined, workers=2, **options))
