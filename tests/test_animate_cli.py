@@ -1,5 +1,6 @@
 """``ganimation edit``: what it writes, what it says of it, what it refuses."""
 
+import json
 import os
 import subprocess
 import sys
@@ -104,6 +105,26 @@ def test_the_expression_of_another(animate, animator):
     assert animate("a.png", "--from", "b.png", "-o", "new/folder/out.png") == 0
     want = animator.transfer(photo("a"), photo("b"), aligned=True)
     np.testing.assert_array_equal(pixels("new/folder/out.png"), want)
+
+
+def test_an_expression_of_the_web_page(animate, animator, capsys):
+    given = {"AU12": 0.8, "AU45": 0.5}
+    text = json.dumps({"ganimation_expression": 1, "action_units": given})
+    Path("smile.json").write_text(text)
+    assert animate("a.png", "--from", "smile.json", "-o", "out.png") == 0
+    want = animator.edit(photo("a"), given, aligned=True)
+    np.testing.assert_array_equal(pixels("out.png"), want)
+    capsys.readouterr()
+    halves = {"left": given, "right": {"AU12": 0.1}}
+    for content, says in (
+        ("{", "smile.json: this is not an expression file"),
+        (json.dumps({"ganimation_expression": 1, **halves}), "its halves differ"),
+        (text.replace("0.8", "8"), "AU12: its intensity is not from 0 to 1"),
+    ):
+        Path("smile.json").write_text(content)
+        assert animate("a.png", "--from", "smile.json", "-o", "other.png") == 2
+        refused(capsys, says)
+    assert not Path("other.png").exists()
 
 
 def test_several_expressions_are_several_pictures_or_follow_in_one(animate, animator):

@@ -163,6 +163,16 @@ def test_the_package_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+def test_editing_starts_without_what_only_training_needs():
+    heavy = {"orbax", "grain", "wandb", "tensorflow_datasets", "torch", "matplotlib"}
+    code = (
+        "import sys, ganimation_jax.animation.starting; "
+        f"sys.exit(', '.join(sorted({heavy} & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stderr.strip(), done.returncode) == ("", 0)
+
+
 def test_packages_are_one_level_deep():
     assert not [p for p in PACKAGE.rglob("*.py") if len(p.relative_to(PACKAGE).parts) > 2]
 

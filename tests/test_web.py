@@ -12,6 +12,7 @@ from test_animator import calculable
 
 from ganimation_jax.animation.animator import Animator, Face
 from ganimation_jax.animation.recipes import Look, Recipe
+from ganimation_jax.animation.targets import PRESETS
 from ganimation_jax.faces.alignment import crop
 from ganimation_jax.web import films, jobs, photos, visitors, words
 from ganimation_jax.web.desk import Desk
@@ -139,7 +140,9 @@ def test_the_desk_serves_views_files_and_facts(tmp_path):
     assert facts["faces"][0]["own"] == {"AU01": 0.2, "AU04": 0.5, "AU12": 0.5}
     page = desk.page()
     assert [one["label"] for one in page["muscles"]] == [words.PLAIN[unit] for unit in UNITS]
-    assert set(page["expressions"]) == {*words.EXPRESSIONS, "neutral"} - {"disgusted"}
+    able = {name for name, parts in PRESETS.items() if set(parts) & set(UNITS)}
+    assert set(page["expressions"]) == {*able, "neutral"}
+    assert page["expressions"]["happy"]["AU12"] == PRESETS["happy"]["AU12"]
     json.dumps(page)
 
 

@@ -15,10 +15,11 @@ import pytest
 from helpers import mediapipe_missing, noise_run
 from PIL import Image
 
-from ganimation_jax.action_units import ACTION_UNITS, EXPRESSIONS
+from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation.animator import Animator
 from ganimation_jax.animation.provenance import NOTICE, read_provenance
 from ganimation_jax.animation.recipes import Recipe, from_json
+from ganimation_jax.animation.targets import expression
 from ganimation_jax.synthetic.drawn_face import render
 from ganimation_jax.synthetic.faces import SyntheticFaces
 from ganimation_jax.web import app, folder
@@ -219,7 +220,7 @@ def result(animator, left, right=None, image=None):
 
 
 def full(name):
-    return dict.fromkeys(ACTION_UNITS, 0.0) | dict.fromkeys(EXPRESSIONS[name], 1.0)
+    return expression(name, ACTION_UNITS, 1.0)
 
 
 def choose(page, name):

@@ -116,7 +116,8 @@ def parser() -> argparse.ArgumentParser:
         dest="reference",
         type=Path,
         metavar="FILE",
-        help="copy the expression of another photo, or of a CSV file of OpenFace with one row",
+        help="copy the expression of another photo, of a CSV file of OpenFace with one row, or of "
+        "an expression file (.json) that the web page saved",
     )
     add(
         "--drive",
@@ -223,6 +224,8 @@ def wish_of(args: argparse.Namespace, animator: "Animator") -> "Wish":
         try:
             if is_csv(args.reference):
                 aus = read_expression(args.reference, units)
+            elif args.reference.suffix.lower() == ".json":
+                aus = _saved_expression(args.reference)
             else:
                 aus = animator.read(args.reference, by, args.aligned)
         except NoFaceError as error:
@@ -283,6 +286,20 @@ def _say(task: Task, done: "Done", replaced: set[Path]) -> None:
         print(f"{task.source}: {faces}wrote {path}{before}", flush=True)
     for text in done.notes:
         console.note(f"{task.source}: {text}")
+
+
+def _saved_expression(path: Path) -> dict[str, float]:
+    from ganimation_jax.animation.recipes import from_json
+
+    try:
+        left, right = from_json(path.read_bytes())
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+    if left != right:
+        raise UsageError(
+            f"{path}: its halves differ, and whole faces are edited here: use the web page"
+        )
+    return left
 
 
 def _names(text: str) -> list[str]:

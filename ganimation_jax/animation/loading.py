@@ -16,7 +16,6 @@ from jax import Array
 
 from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.files.caches import writable_cache_folder
-from ganimation_jax.interop.stablehlo import load_exported
 from ganimation_jax.runs import model_files, pretrained
 from ganimation_jax.runs.load import load_run
 from ganimation_jax.types import Condition, Edit
@@ -165,6 +164,8 @@ def _from_run(source: Path | str) -> LoadedModel:
 
 
 def _from_file(path: Path) -> LoadedModel:
+    from ganimation_jax.interop.stablehlo import load_exported  # slow, and seldom needed
+
     exported = load_exported(path)
     eyes, grey = _crops(exported.manifest)
     used = ("action_units", "conditions", "image_size", "eyes", "grey")

@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 
 from ganimation_jax import methods
 from ganimation_jax.runs import card_checks, model_files, pretrained
-from ganimation_jax.runs.checkpoint import load_weights
 from ganimation_jax.types import Model, Nets
 
 
@@ -55,6 +54,9 @@ def load_run(source: Path | str) -> Run:
         path = pretrained.FOLDER / f"{source}{model_files.CARD}"
     if path.suffix in (model_files.WEIGHTS, model_files.CARD) and not path.is_dir():
         return _from_pretrained(model_files.read(path), str(source))
+    # Imported only for a run, because Orbax takes a second that a model's file does not need.
+    from ganimation_jax.runs.checkpoint import load_weights
+
     loaded = load_weights(path / "checkpoints")
     if loaded is None:
         raise FileNotFoundError(f"no checkpoint in {path / 'checkpoints'}")

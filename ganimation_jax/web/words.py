@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ganimation_jax.action_units import ANATOMY, EXPRESSIONS
+from ganimation_jax.action_units import ANATOMY
 from ganimation_jax.animation.animator import Animator
-from ganimation_jax.animation.targets import NEUTRAL, expression
+from ganimation_jax.animation.targets import NEUTRAL, PRESETS, expression
 
 # What a person would say that a muscle does, by action unit.
 PLAIN = {
@@ -66,7 +66,7 @@ def muscles(units: tuple[str, ...]) -> list[dict[str, str]]:
 
 def expressions(units: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Neutral and each expression that the model has action units for, at full strength."""
-    names = [*(name for name, parts in EXPRESSIONS.items() if set(parts) & set(units)), NEUTRAL]
+    names = [*(name for name, parts in PRESETS.items() if set(parts) & set(units)), NEUTRAL]
     return {name: expression(name, units, 1.0) for name in names}
 
 
