@@ -114,7 +114,7 @@ def small(cfg: ConfigDict) -> None:
     cfg.critic.update(width=8, init_std=0.056)
     cfg.denoiser.width = 16
     cfg.identity.network = "vgg16"
-    cfg.every.update(log=32, sample=192, evaluate=384, checkpoint=192)
+    cfg.every.update(log=8, sample=192, evaluate=384, checkpoint=192)
     cfg.evaluate.update(examples=32, batch_size=16)
     cfg.health.warmup = 512
 
