@@ -66,7 +66,7 @@ def test_a_reduced_photo_has_its_faces_in_the_same_places():
         [{}],
         ["happy"],
         [{"left": HAPPY}],
-        [{"left": HAPPY, "right": {**HAPPY, "strength": 1.5}}],
+        [{"left": HAPPY, "right": {**HAPPY, "strength": 1.6}}],
         [{"left": HAPPY, "right": {**HAPPY, "strength": "1"}}],
         [{"left": HAPPY, "right": {**HAPPY, "target": [1]}}],
         [{"left": HAPPY, "right": {**HAPPY, "moved": {"AU12": float("nan")}}}],

@@ -74,7 +74,7 @@ def edit_halves(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) 
     moves = ~np.isclose(targets, own, rtol=0, atol=1e-6).all(axis=-1)  # k 2
     alike = (targets[:, 0] == targets[:, 1]).all(axis=-1)
     needed = moves & np.stack([np.full(len(faces), True), ~alike], axis=1)
-    crops = np.stack([face.crop for face in faces]).astype(np.float32) / 127.5 - 1
+    crops: Any = np.stack([face.crop for face in faces]).astype(np.float32) / 127.5 - 1
     if not needed.any():
         return Edit(crops)
     chosen = [faces[place] for place in np.nonzero(needed)[0].tolist()]
@@ -83,7 +83,7 @@ def edit_halves(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) 
     share = (((np.arange(size) + 0.5) / size - middle) / HALF + 0.5).clip(0, 1)
     share = (share**2 * (3 - 2 * share)).astype(np.float32)[:, None]
 
-    def blended(unedited: np.ndarray, edited: Any) -> np.ndarray:
+    def blended(unedited: np.ndarray, edited: Any) -> Any:
         halves = unedited[:, None].repeat(2, axis=1)
         halves[needed] = np.asarray(edited)
         halves[alike, 1] = halves[alike, 0]

@@ -20,7 +20,7 @@ class Recipe(NamedTuple):
     """
 
     target: Mapping[str, float] = NOTHING  # by action unit, [0, 1]
-    strength: float = 1.0  # [0, 1]
+    strength: float = 1.0  # [0, 1.5]; above 1 beyond the target
     moved: Mapping[str, float] = NOTHING  # by action unit, [-1, 1]
 
     def asks(self) -> bool:

@@ -15,6 +15,7 @@ from ganimation_jax.animation import provenance
 from ganimation_jax.animation.animator import Animator, Face, NoFaceError
 from ganimation_jax.animation.pasting import spread
 from ganimation_jax.animation.recipes import Look, Recipe, as_json, intensities
+from ganimation_jax.animation.targets import STRONGEST
 from ganimation_jax.media.encoding import encode
 from ganimation_jax.media.photos import plain
 from ganimation_jax.media.pictures import read_picture
@@ -174,7 +175,9 @@ def _recipe(one: Any, side: str) -> Recipe:
     given = one.get(side) if isinstance(one, dict) else None
     if not isinstance(given, dict):
         raise ValueError("an expression has a recipe for the left and the right half")
-    strength = intensities({"strength": given.get("strength", 1.0)}, 0.0)["strength"]
+    strength = given.get("strength", 1.0)
+    if not isinstance(strength, int | float) or not 0 <= strength <= STRONGEST:
+        raise ValueError(f"A strength is from 0 to {STRONGEST:g}.")
     target = intensities(given.get("target", {}), 0.0)
     return Recipe(target, strength, intensities(given.get("moved", {}), -1.0))
 

@@ -27,7 +27,7 @@ function expressions() {
 let asking = 0;
 export async function previews() {
   const mine = ++asking;
-  const both = (target) => { const one = { target, strength: 0.8, moved: {} }; return { left: one, right: one }; };
+  const both = (target) => { const one = { target, strength: 1, moved: {} }; return { left: one, right: one }; };
   const looks = Object.values(store.page.expressions).map(both);
   const sheet = await (await post("previews", { face: store.face, looks })).blob();
   if (mine !== asking) return;

@@ -13,7 +13,7 @@ const listeners = new Set();
 export function onChange(listener) { listeners.add(listener); }
 export function changed(what = "look") { for (const listener of listeners) listener(what); }
 
-const nothing = () => ({ name: "", target: {}, strength: 0.8, moved: {} });
+const nothing = () => ({ name: "", target: {}, strength: 1, moved: {} });
 export const asked = (recipe) => Object.values(recipe.moved).some((x) => x) || (recipe.strength > 0 && Object.keys(recipe.target).length > 0);
 export const isEdited = () => store.looks.some((look) => asked(look.left) || asked(look.right));
 
@@ -68,7 +68,7 @@ export function reset() {
 export function aim(name, left, right = left) {
   for (const side of sides()) {
     const { strength } = look()[side];
-    look()[side] = { name, target: { ...(side === "left" ? left : right) }, strength: strength || 0.8, moved: {} };
+    look()[side] = { name, target: { ...(side === "left" ? left : right) }, strength: strength || 1, moved: {} };
   }
   changed();
   commit();
