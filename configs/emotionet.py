@@ -12,7 +12,7 @@ Presets, as ``--config=configs/emotionet.py:NAME``:
     recommended  the paper, with a learning rate and n_critic that follow requests sooner
 
 docs/methods.md compares them; experiments/001_control led to ``recommended``, and
-experiments/007_clipping measures ``wgan``.
+experiments/007_clipping has scripts that compare ``wgan`` with the penalty.
 ``DIR`` is a dataset written by ``ganimation prepare``. You can set any field on the command
 line: ``--config.batch_size=32``. Durations and intervals are counted in images that the critic
 sees.
