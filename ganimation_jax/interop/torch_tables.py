@@ -79,7 +79,7 @@ def state_dicts(run: Run, nets: Nets) -> dict[str, StateDict]:
       ValueError: the method has no published weights, or no such network.
     """
     table = table_of(run.config["method"])
-    dicts = {}
+    dicts: dict[str, StateDict] = {}
     for net in table.NETWORKS:
         if net in nets:
             flat = flatten_dict(nets[net], sep="/")

@@ -1,7 +1,7 @@
 """The losses of CycleGAN (Zhu et al., ICCV 2017, section 3), and its pools of earlier edits."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -84,12 +84,12 @@ def objectives(
             translate(generator, to_a, _second(batch)),
         )
 
-    def recall(memory: tuple[pool.Pool, ...], made: Fakes, key: Array) -> tuple[tuple, Fakes]:
+    def recall(memory: Any, fakes: Fakes, key: Array) -> tuple[tuple[pool.Pool, ...], Fakes]:
         drawn = draw or (lambda key, batch: pool.draw(key, pool_size, batch))
         keys = jax.random.split(key)
         found = [
             pool.exchange(stored, images, *drawn(one_key, len(images)))
-            for stored, images, one_key in zip(memory, made, keys, strict=True)
+            for stored, images, one_key in zip(memory, fakes, keys, strict=True)
         ]
         return tuple(new for new, _ in found), (found[0][1], found[1][1])
 
