@@ -11,7 +11,7 @@ Presets, as ``--config=configs/cyclegan.py:NAME``:
     published  PyTorch code: 6 residual blocks at 128x128, batch 1, 100 + 100 epochs (the default)
     large      the same at 256x256, with 9 residual blocks
     paper      the rate falls smoothly; the identity loss, which is for paintings alone, is off
-    smoke      drawn faces at 32x32; ends in about a minute on 2 CPU cores
+    smoke      drawn faces at 32x32, to check that everything works
 
 Cost: two generators of 7.8 million parameters (11.4 with 9 blocks) and two critics of 2.8 million,
 for each pair of kinds. An epoch is as long as the larger set. docs/methods.md compares the methods.
@@ -67,7 +67,7 @@ def large(cfg: ConfigDict) -> None:
 
 
 def smoke(cfg: ConfigDict) -> None:
-    """Check in about a minute that everything works."""
+    """Check on a few drawn faces that everything works."""
     stargan.drawn(cfg)
     cfg.epochs = 8.0  # of 32 images
     cfg.decay_epochs = 4.0

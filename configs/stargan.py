@@ -8,7 +8,7 @@ Presets, as ``--config=configs/stargan.py:NAME``:
     paper      attributes of CelebA as in the paper: 10 epochs, and 10 to a rate of 0 (the default)
     published  the same by the authors' code: 200,000 critic updates at a nearly constant rate
     emotions   emotions of posed photos (RaFD): 100 epochs and 100 more
-    smoke      emotions of drawn faces at 32x32; ends in about a minute on 2 CPU cores
+    smoke      emotions of drawn faces at 32x32, to check that everything works
 
 Any labels of a dataset can be trained on, in any number: ``--config.conditions=Smiling,Young`` or
 ``--config.conditions=emotion``; the name of a group stands for all its members. For 256x256, as
@@ -75,7 +75,7 @@ def emotions(cfg: ConfigDict) -> None:
 
 
 def smoke(cfg: ConfigDict) -> None:
-    """Check in about a minute that everything works."""
+    """Check on a few drawn faces that everything works."""
     emotions(cfg)
     drawn(cfg)
     cfg.epochs = 1.0
