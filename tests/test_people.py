@@ -25,7 +25,7 @@ from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.readout import Fit, Readout
 from ganimation_jax.prepare.work import Record
 from ganimation_jax.synthetic import clean_pairs
-from ganimation_jax.synthetic.directions import Directions, solve
+from ganimation_jax.synthetic.directions import SHIPPED, Directions, solve
 from ganimation_jax.synthetic.wanted import DECK, wanted
 
 SIZE = 128
@@ -325,3 +325,12 @@ def test_the_command_draws_a_dataset_of_pairs(tmp_path, capsys):
     assert again.action_units == codes
     np.testing.assert_array_equal(again.aus_table(), [[1, 2]] * len(again))
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
+def test_the_directions_that_ship_say_how_well_they_fit():
+    assert SHIPPED.stat().st_size < 40_000
+    found = Directions.load()
+    assert found.about["people"] == 160
+    assert found.about["r"]["AU12"] > 0.6
+    assert found.about["r"]["AU25"] > 0.5
+    assert len(found.step(np.ones(len(found.action_units)), 5.0)) == 512

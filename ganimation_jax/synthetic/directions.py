@@ -1,6 +1,6 @@
 """Which change of a generated face's style changes which action unit.
 
-Fitted by ``ganimation prepare directions`` from faces drawn with random changes of their
+Fitted by ``ganimation prepare fit-directions`` from faces drawn with random changes of their
 expression rows. A file of fitted directions ships with the package.
 """
 
