@@ -126,7 +126,7 @@ def test_the_eyes_and_colours_of_a_run_are_its_configs(initial_state, tmp_path):
         ("notes.txt", "a run's workdir .*, a .ganimation or .safetensors file"),
         ("model.onnx", "give the run"),
         ("nowhere/at/all", "there is no such model"),
-        ("happy-face", "or one of these names: lfw-64"),
+        ("happy-face", "or one of these names: lfw-64, people-128"),
         ("empty", "no checkpoint in .*empty.*; a model is a run's workdir"),
         ("other.ganimation", "not an exported generator"),
     ],

@@ -45,7 +45,7 @@ class Animator:
     Example:
       >>> from ganimation_jax import Animator
       >>> photo = "ganimation_jax/pretrained/portrait.jpg"
-      >>> with Animator.load("lfw-64") as animator:
+      >>> with Animator.load("people-128") as animator:
       ...     brows_up = animator.edit(photo, {"AU01": 0.8, "AU02": 0.8})
       ...     sad = animator.edit(photo, "sad")
       ...     smile_before, smile_after = (animator.read(x)["AU12"] for x in (photo, sad))

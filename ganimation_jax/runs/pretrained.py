@@ -4,4 +4,4 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
-DEFAULT = "lfw-64"  # what edits where no model is named
+DEFAULT = "people-128"  # what edits where no model is named

@@ -1,0 +1,35 @@
+"""Write a run as the model that ships: its gain is set, and the card says how it was made.
+
+python -m experiments.006_recipe.release --run RUN --gain 1.6 --about about.json --out NAME.safetensors
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from ganimation_jax.runs import model_files
+from ganimation_jax.runs.load import load_run
+
+
+def main() -> None:
+    """Write the weights and the card."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--gain", type=float, required=True)
+    parser.add_argument("--about", type=Path, required=True, help="a JSON object for the card")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    run = load_run(args.run)
+    config = {**run.config, "generator": {**run.config["generator"], "gain": args.gain}}
+    for private in ("dir", "second"):
+        if private in config["data"]:
+            config["data"] = {**config["data"], private: ""}
+    config["init_from"] = ""
+    about = json.loads(args.about.read_text(encoding="utf-8"))
+    model_files.write(args.out, run.used, {**about, "config": config, "step": run.step})
+
+
+if __name__ == "__main__":
+    main()
