@@ -1,6 +1,7 @@
 """Write a run as the model that ships: its gain is set, and the card says how it was made.
 
-python -m experiments.006_recipe.release --run RUN --gain 1.6 --about about.json --out NAME.safetensors
+    python -m experiments.006_recipe.release --run RUN --gain 1.6 --about about.json \\
+        --out NAME.safetensors
 """
 
 import argparse

@@ -1,12 +1,15 @@
 """A sheet of unseen faces with every expression, to look at before a model is released.
 
     python -m experiments.006_recipe.sheet --model NAME --photos DIR --out sheet.jpg
+    python -m experiments.006_recipe.sheet --model NAME --drawn 2026 --out sheet.jpg
 
 Takes the largest face of each picture in DIR, or with ``--all-faces`` all of them, ``--faces`` in
-total, and shows the photo around it as ``ganimation edit`` would change it.
+total, and shows the photo around it as ``ganimation edit`` would change it. ``--drawn`` draws
+people of a seed in place of photos (extra `people`).
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from ganimation_jax.action_units import EXPRESSIONS
 from ganimation_jax.animation.animator import NoFaceError
 from ganimation_jax.animation.photo_like import pixels_of
 from ganimation_jax.reports.picture_grid import grid
+from ganimation_jax.synthetic.face_generator import FaceGenerator
 
 LOOKS = ("neutral", *EXPRESSIONS)
 
@@ -36,35 +40,47 @@ def cells_of(animator, image, face, looks, side):
     return [cut(image), *(cut(edited) for edited in edits)]
 
 
+def photos(paths):
+    """Names and pixels of pictures in folders and files."""
+    for path in paths:
+        for file in sorted(path.glob("*.jpg")) if path.is_dir() else [path]:
+            yield file.name, pixels_of(file)
+
+
+def drawn(seed):
+    """Numbers and pictures of people of a seed, at half the generator's resolution."""
+    generator = FaceGenerator()
+    for number in itertools.count():
+        picture = Image.fromarray(generator.draw(generator.person(seed, number)))
+        yield f"person {number}", np.asarray(picture.reduce(2))
+
+
 def main() -> None:
     """Draw the sheet."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, help="a name, a file or a run's folder")
-    parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders or files")
+    parser.add_argument("--photos", type=Path, nargs="+", default=[], help="folders or files")
+    parser.add_argument("--drawn", type=int, metavar="SEED", help="draw people instead")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--all-faces", action="store_true", help="of each picture")
     parser.add_argument("--faces", type=int, default=40, help="in total (%(default)s)")
     parser.add_argument("--side", type=int, default=160, help="of a cell (%(default)s)")
     args = parser.parse_args()
-    files = [
-        file
-        for path in args.photos
-        for file in (sorted(path.glob("*.jpg")) if path.is_dir() else [path])
-    ]
+    pictures = drawn(args.drawn) if args.drawn is not None else photos(args.photos)
     rows = []
     with Animator.load(args.model) as animator:
-        for file in files:
-            image = pixels_of(file)
+        while len(rows) < args.faces and (picture := next(pictures, None)):
+            name, image = picture
             try:
                 found = animator.find(image, "all" if args.all_faces else "largest")
             except NoFaceError:
-                print(f"{file.name}: no face")
+                print(f"{name}: no face")
                 continue
             for face in found[: args.faces - len(rows)]:
                 for note in face.reach.notes if face.reach else ():
-                    print(f"row {len(rows) + 1}, {file.name}: {note}")
+                    print(f"row {len(rows) + 1}, {name}: {note}")
                 rows.append(cells_of(animator, image, face, list(LOOKS), args.side))
     names = [str(number) for number in range(1, len(rows) + 1)]
     Image.fromarray(grid(rows, names, ("photo", *LOOKS))).save(args.out, quality=88)

@@ -14,13 +14,13 @@ NEUTRAL = "neutral"
 # Intensities of each expression at strength 1, chosen by looking at edits of unseen faces: the
 # prototypes of ``action_units.EXPRESSIONS``, and units that people show beside them.
 PRESETS: dict[str, dict[str, float]] = {
-    "happy": {"AU06": 0.6, "AU12": 0.8, "AU25": 0.5},
-    "sad": {"AU01": 0.7, "AU04": 0.5, "AU15": 0.7, "AU17": 0.4},
+    "happy": {"AU06": 0.5, "AU12": 0.9, "AU25": 0.5},
+    "sad": {"AU01": 0.5, "AU04": 0.4, "AU15": 0.7, "AU17": 0.4},
     "angry": {"AU04": 0.9, "AU05": 0.3, "AU07": 0.6, "AU23": 0.6, "AU09": 0.2},
-    "surprised": {"AU01": 0.8, "AU02": 0.8, "AU05": 0.7, "AU25": 0.8, "AU26": 0.7},
-    "disgusted": {"AU09": 0.8, "AU10": 0.7, "AU17": 0.4, "AU04": 0.4, "AU07": 0.4},
+    "surprised": {"AU01": 0.8, "AU02": 0.8, "AU05": 0.7, "AU25": 0.5, "AU26": 0.4},
+    "disgusted": {"AU09": 0.6, "AU10": 0.6, "AU17": 0.4, "AU04": 0.4, "AU07": 0.3},
     "afraid": {"AU01": 0.8, "AU02": 0.5, "AU04": 0.5, "AU05": 0.7, "AU20": 0.7, "AU25": 0.5},
-    "contempt": {"AU12": 0.4, "AU14": 0.8},
+    "contempt": {"AU12": 0.35, "AU14": 0.5},
 }
 ROUNDING = 1e-5  # tolerance by which a computed intensity may exceed its range
 
