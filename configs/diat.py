@@ -73,9 +73,9 @@ def of_2016(cfg: ConfigDict) -> None:
     cfg.phases = ConfigDict(
         {"reconstruction": 0.15, "denoiser": 0.05, "transform": 0.65, "enhancement": 0.15}
     )
-    # identity and smooth: the gradients of all terms have a like norm at the start
-    # (docs/methods.md); smooth is of a sum over pixels. saturating: the paper's log(1 - D), which
-    # vanishes where the critic is sure, in place of -log D.
+    # The paper's weights are not known, and these are not tuned. smooth is of a sum over pixels.
+    # saturating: the paper's log(1 - D), which vanishes where the critic is sure, in place of
+    # -log D.
     cfg.loss = ConfigDict({"identity": 1.0, "smooth": 1e-4, "saturating": False})
     cfg.enhancement = ConfigDict()
     cfg.enhancement.form = "local"  # local: restore what is outside the region; global; none

@@ -56,7 +56,11 @@ def clip_weights(
         raise ValueError(f"loss.clip is {limit}; it must not be negative, and 0 is none")
     if when not in WHEN:
         raise ValueError(f"loss.clip_when {when!r} is neither {' nor '.join(WHEN)}")
-    return optimizer._replace(**{when: clamp(limit, leave)}) if limit else optimizer
+    if not limit:
+        return optimizer
+    if when == "after":
+        return optimizer._replace(after=clamp(limit, leave))
+    return optimizer._replace(before=clamp(limit, leave))
 
 
 class Start(NamedTuple):
