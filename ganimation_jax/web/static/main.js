@@ -8,7 +8,7 @@ import * as stage from "./stage.js";
 import { aim, begin, changed, onChange, store, wanted } from "./store.js";
 
 const $ = (id) => document.getElementById(id);
-const FIRST = "sad"; // what the portrait shows when the page opens
+const FIRST = "angry"; // what the portrait shows when the page opens
 
 async function send(file) {
   return (await (file ? post("open", file, { name: file.name }) : post("sample"))).json();
