@@ -6,6 +6,7 @@ Also ``python -m ganimation_jax.main [--mode=eval]``, with the same flags.
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -65,7 +66,8 @@ HELP_EVAL = """usage: ganimation eval --config=CONFIG[:PRESET] --workdir=RUN [--
 
 Evaluate a run or a model on held-out faces; writes RUN/report/index.html.
 
-  --config=CONFIG[:PRESET]  the config that it was trained with: it names the data
+  --config=CONFIG[:PRESET]  the config that it was trained with: it names the data; the library has
+                            {configs}
   --config.FIELD=VALUE      override a field: --config.data.dir=DATA
   --workdir=RUN             folder of the run, and of the report
   --model=MODEL             evaluate this model instead: a name, a file or another run's folder
@@ -73,7 +75,7 @@ Evaluate a run or a model on held-out faces; writes RUN/report/index.html.
   --openface=PROGRAM        OpenFace's FaceLandmarkImg, as an independent judge
   --openface_csv=FOLDER     or the CSV files that it wrote for RUN/edits
 
-Configs of the library: {configs}. See docs/evaluation.md.
+See docs/evaluation.md.
 """
 
 
@@ -88,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help", "-help"} & set(words):
         text = HELP_EVAL if "--mode=eval" in words else HELP_TRAIN
-        print(text.format(configs=", ".join(config_words.names())), end="")
+        listed = textwrap.fill(", ".join(config_words.names()), 70)
+        print(text.format(configs=listed.replace("\n", "\n" + 28 * " ")), end="")
         return
     try:
         words = config_words.prepare(words)

@@ -450,7 +450,7 @@ def test_no_run_to_export(tmp_path, capsys):
     ("options", "message"),
     [
         (["--out", "model.npz"], "model.npz: the ending names no format; use one of .ganimation"),
-        (["--out", "model.onnx", "--critic", "D.pth"], "--critic is for --format torch"),
+        (["--out", "model.onnx", "--critic", "D.pth"], "--critic and --net are for --format torch"),
         (["--out", "G.pth", "--about", "a.json"], "--about and --report are for"),
     ],
 )

@@ -32,7 +32,7 @@ def check(*words, cwd=ROOT, **environment):
     [
         (["--config=configs/nope.py"], "there is no file configs/nope.py; the library has the con"),
         (["--config=../configs/nope"], "there is no file ../configs/nope"),
-        (["--config=configs"], "there is no file configs; the library has the configs celeba, emo"),
+        (["--config=configs"], "there is no file configs; the library has the configs celeba, cyc"),
         (["--config=emotionet:no"], "no preset 'no' in configs/emotionet.py; there are: paper, of"),
         (["--config=celeba", "--config.batchsize=3"], "has no field 'batchsize'. Did you mean"),
         (["--config=celeba", "--config.loss={'auz': 3}"], "the config has no field 'auz'"),

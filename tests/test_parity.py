@@ -191,6 +191,8 @@ class Sequence:
     def objectives(self, draw_shares):
         """Those of the preset, but for where the mixing shares come from."""
         loss = self.cfg.loss.to_dict()
+        assert loss.pop("clip") == 0
+        loss.pop("clip_when")
         weights = LossWeights(*(loss.pop(name) for name in LossWeights._fields))
         pair = self.generator, self.critic
         aims = ganimation.objectives(*pair, weights, **loss, draw_shares=draw_shares)

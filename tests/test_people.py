@@ -147,7 +147,7 @@ def test_directions_are_found_in_a_linear_world():
         gained = step @ expression[:, columns]  # in the world itself
         assert gained.argmax() == place
         assert np.linalg.norm(step @ identity) < 0.05 * usual
-    with pytest.raises(UsageError, match="3 people cannot be parted into 5 folds"):
+    with pytest.raises(UsageError, match="3 people cannot be divided into 5 folds"):
         fit(seen[:3])
 
 

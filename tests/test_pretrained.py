@@ -20,7 +20,7 @@ from flax.traverse_util import flatten_dict
 from helpers import SIZE, assert_trees_close
 from tiny_runs import TINY, arrays_of, run, saved_steps
 
-from configs import lfw_openface
+from configs import emotionet
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation.animator import Animator
 from ganimation_jax.animation.loading import load_model
@@ -378,7 +378,7 @@ def test_what_comes_with_the_library_is_whole(name):
 
 
 def test_the_default_can_be_trained_on_by_its_config():
-    cfg = lfw_openface.get_config("cpu")
+    cfg = emotionet.get_config("people")
     init = updates.make_init(ganimation.model(cfg), ganimation.build_optimizers(cfg))
     shapes = jax.eval_shape(init, jax.random.key(0))
     warm_start.check_fits(

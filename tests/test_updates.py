@@ -246,17 +246,17 @@ def test_repeated_steps_are_the_steps_one_by_one(
 def test_unrolled_and_single_steps_are_no_loops(objectives, optimizers, initial_state, batch):
     # Convolutions in a loop run at a fraction of their speed on a CPU: training took nine times
     # as long while `repeat` left a loop around one step.
-    def loops(step, batches):
+    def count(step, batches):
         text = jax.jit(step).lower(initial_state, batches, KEY).as_text()
         return text.count("stablehlo.while")
 
     unrolled = ganimation.step(objectives, optimizers, unroll=True)
     scanned = ganimation.step(objectives, optimizers)
     one, single = jax.tree.map(lambda x: x[None], batch), jax.tree.map(lambda x: x[:1], batch)
-    drawing = loops(unrolled, batch)  # random bits are drawn in loops
-    assert loops(scanned, batch) == drawing + 1
-    assert loops(scanned, single) == drawing
-    assert loops(loops.repeat(unrolled), one) == drawing
+    drawing = count(unrolled, batch)  # random bits are drawn in loops
+    assert count(scanned, batch) == drawing + 1
+    assert count(scanned, single) == drawing
+    assert count(loops.repeat(unrolled), one) == drawing
 
 
 def test_an_update_that_is_not_finite_is_left_out(

@@ -123,6 +123,7 @@ def test_what_keeps_it_from_starting(command, run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "starlette", None)
     for name in ("ganimation_jax.web.api", "starlette.applications"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delattr("ganimation_jax.web.api", raising=False)  # an earlier import left it
     code, _, error = command("--model", run)
     assert (code, error) == (
         2,

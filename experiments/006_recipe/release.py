@@ -5,9 +5,9 @@
 """
 
 import argparse
-import json
 from pathlib import Path
 
+from ganimation_jax.interop.export import card_of
 from ganimation_jax.runs import model_files
 from ganimation_jax.runs.load import load_run
 
@@ -20,16 +20,14 @@ def main() -> None:
     parser.add_argument("--run", required=True)
     parser.add_argument("--gain", type=float, required=True)
     parser.add_argument("--about", type=Path, required=True, help="a JSON object for the card")
+    parser.add_argument("--report", type=Path, help="the report.json of its evaluation")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     run = load_run(args.run)
-    config = {**run.config, "generator": {**run.config["generator"], "gain": args.gain}}
-    for private in ("dir", "second"):
-        if private in config["data"]:
-            config["data"] = {**config["data"], private: ""}
-    config["init_from"] = ""
-    about = json.loads(args.about.read_text(encoding="utf-8"))
-    model_files.write(args.out, run.used, {**about, "config": config, "step": run.step})
+    card = card_of(run, args.about, args.report)
+    card["config"]["generator"] = {**run.config["generator"], "gain": args.gain}
+    card["config"]["init_from"] = ""
+    model_files.write(args.out, run.used, card)
 
 
 if __name__ == "__main__":

@@ -284,6 +284,8 @@ def without_grid(x: Array, period: int) -> Array:
     systematically between the pixels of a block, and a critic's gradient makes use of it. With
     ``period`` 1 nothing changes.
     """
+    if period == 1:
+        return x
     taps = [period - abs(i) for i in range(1 - period, period)]
     for axis in (1, 2):
         padding = [(0, 0)] * x.ndim

@@ -148,7 +148,8 @@ def _modules() -> tuple[ModuleType, ModuleType, ModuleType]:
     try:
         from ganimation_jax.web import api, guard, server
     except ImportError as error:
+        package = str(error.name).partition(".")[0]
         raise ImportError(
-            f"the web page needs {error.name}: pip install 'ganimation-jax[webui]'"
+            f"the web page needs {package}: pip install 'ganimation-jax[webui]'"
         ) from error
     return api, guard, server
