@@ -127,8 +127,8 @@ SHOW = (
     "import os, signal, sys\n"
     "from ganimation_jax.parallel import large_pages\n"
     "large_pages.restart_with_large_pages()\n"
-    "print(os.environ.get('GLIBC_TUNABLES'), os.getpid(), *sys.argv[1:], flush=True)\n"
     "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"
+    "print(os.environ.get('GLIBC_TUNABLES'), os.getpid(), *sys.argv[1:], flush=True)\n"
     "sys.stdin.read() or sys.exit(3)\n"
 )
 
