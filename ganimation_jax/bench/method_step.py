@@ -18,7 +18,7 @@ from ganimation_jax.synthetic.labels import LABELS
 from ganimation_jax.types import Batch, DataFacts, Model, Training, parameter_count
 
 Row = dict[str, Any]
-EXAMPLES = 10_000  # of the data set that a learning rate's schedule is told of
+EXAMPLES = 10_000  # in the data set that a learning rate's schedule assumes
 
 
 def run(cfg: ConfigDict, repeats: int) -> Iterator[tuple[str, Row]]:

@@ -87,7 +87,7 @@ class Alternating:
         return self._streams[stream][turn * self._batch_size + place]
 
 
-class Variation(NamedTuple):
+class Randomness(NamedTuple):
     """What is random about an example besides its faces."""
 
     noise: float  # targets move by U(-noise, noise)
@@ -127,7 +127,7 @@ class Retarget(grain.transforms.RandomMap):
       vary: noise and flip.
     """
 
-    def __init__(self, table: np.ndarray, vary: Variation):
+    def __init__(self, table: np.ndarray, vary: Randomness):
         self._table, self._vary = table, vary
 
     def random_map(self, element: Element, rng: np.random.Generator) -> Element:
@@ -173,7 +173,7 @@ class Vary(grain.transforms.RandomMap):
       vary: noise and flip.
     """
 
-    def __init__(self, vary: Variation):
+    def __init__(self, vary: Randomness):
         self._vary = vary
 
     def random_map(self, element: Element, rng: np.random.Generator) -> Element:
@@ -196,7 +196,7 @@ class DrawOther(grain.transforms.RandomMap):
       vary: noise and flip.
     """
 
-    def __init__(self, table: np.ndarray, pairs: Pairs, share: float, vary: Variation):
+    def __init__(self, table: np.ndarray, pairs: Pairs, share: float, vary: Randomness):
         self._table, self._pairs, self._share, self._vary = table, pairs, share, vary
 
     def random_map(self, index: int, rng: np.random.Generator) -> Element:
@@ -225,7 +225,7 @@ class DrawFrom(grain.transforms.RandomMap):
       vary: noise and flip; both images of an example are mirrored, or neither.
     """
 
-    def __init__(self, table: np.ndarray, members: np.ndarray, vary: Variation):
+    def __init__(self, table: np.ndarray, members: np.ndarray, vary: Randomness):
         self._table, self._members, self._vary = table, members, vary
 
     def random_map(self, index: int, rng: np.random.Generator) -> Element:

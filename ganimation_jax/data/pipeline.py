@@ -20,9 +20,9 @@ from ganimation_jax.data.examples import (
     Fetch,
     Locate,
     Permute,
+    Randomness,
     Retarget,
     Source,
-    Variation,
     Vary,
     full_table,
 )
@@ -96,7 +96,7 @@ def _examples(
     source: Source, table: np.ndarray, batch_size: int, sampling: Sampling, seed: int
 ) -> grain.MapDataset:
     """The endless stream of examples, with the numbers of faces in place of images."""
-    vary = Variation(sampling.noise, sampling.clip, sampling.flip)
+    vary = Randomness(sampling.noise, sampling.clip, sampling.flip)
     modes = {"paired": sampling.paired, "permute": sampling.permute, "domains": sampling.domains}
     if len(chosen := [name for name, value in modes.items() if value]) > 1:
         raise ValueError(f"sampling by {' and '.join(chosen)} at once: choose one")
@@ -197,7 +197,7 @@ def evaluation_batches(
       may be short.
     """
     table = table_of(source, conditions)
-    vary = Variation(noise=0.0, clip=False, flip=False)
+    vary = Randomness(noise=0.0, clip=False, flip=False)
     numbers = grain.MapDataset.source(range(len(source))).seed(seed)[: min(examples, len(source))]
     if paired:
         dataset = numbers.random_map(DrawOther(table, pairs_of(source, table, 1.0), 1.0, vary))

@@ -31,8 +31,8 @@ class LossWeights(NamedTuple):
 class Labels(NamedTuple):
     """How a vector of conditions divides into answers of the critic.
 
-    Labels of a group, of which a face shows one, are told apart by a softmax; each other label is
-    answered by itself, with a sigmoid.
+    A face shows one label of a group, which a softmax classifies. A sigmoid classifies each other
+    label by itself.
     """
 
     single: tuple[int, ...]  # places of the labels that stand for themselves
