@@ -17,6 +17,7 @@ from ganimation_jax.animation.editing import (
     share_kept,
 )
 from ganimation_jax.animation.finding import Face, Finder, NoFaceError, Reading, Seen, check_reader
+from ganimation_jax.animation.labels import decided, spelled_out
 from ganimation_jax.animation.loading import LoadedModel, load_model
 from ganimation_jax.animation.pasting import spread
 from ganimation_jax.animation.photo_like import PhotoLike, pixels_of
@@ -34,6 +35,8 @@ class Animator:
     - the name of one: ``"happy"``, ``"sad"``, ``"neutral"``, ...
     - some action units, ``{"AU12": 0.8}``; those you do not name keep the face's own intensity
     - all of them as an array ``n``, in the order of ``action_units``
+
+    A model that knows labels takes their names, ``"happy"`` or ``{"Smiling": 1}``: see ``labels``.
 
     Intensities are in [0, 1]. With ``relative`` they are added to what the face shows and are
     in [-1, 1].
@@ -210,8 +213,8 @@ class Animator:
         aligned: bool = False,
     ) -> np.ndarray:
         """The photo with the expression of the largest face in another; ``by`` as in ``read``."""
-        aus = self.read(reference, by, aligned)
-        return self.edit(photo, aus, faces=faces, aligned=aligned)
+        read = decided(self.read(reference, by, aligned), self._model.conditions)
+        return self.edit(photo, read, faces=faces, aligned=aligned)
 
     def explain(
         self, photo: PhotoLike, aus: Aus, *, relative: bool = False, aligned: bool = False
@@ -310,7 +313,8 @@ class Animator:
     ) -> np.ndarray:
         """Each of f expressions as each of k faces has to show it: float32 ``f k n``."""
         units = self.action_units
-        rows = [resolve(aus, face.aus, units, relative) for aus in wanted for face in faces]
+        whole = [spelled_out(aus, self._model.conditions) for aus in wanted]
+        rows = [resolve(aus, face.aus, units, relative) for aus in whole for face in faces]
         return np.reshape(rows, (len(wanted), len(faces), len(units)))
 
     def run(

@@ -98,17 +98,20 @@ def parser() -> argparse.ArgumentParser:
     add = what.add_argument
     add(
         "--au",
+        "--attribute",
         action="append",
         default=[],
-        metavar="AU12=0.8",
-        help="one action unit and its intensity, 0 to 1; may be repeated",
+        metavar="NAME=X",
+        help="one action unit and its intensity, AU12=0.8, or one label of a model that knows "
+        "labels, Smiling=1; may be repeated",
     )
     add(
         "--expression",
         type=_names,
         default=[],
         metavar="NAME,...",
-        help="happy, sad, angry, surprised, disgusted, afraid, contempt or neutral",
+        help="happy, sad, angry, surprised, disgusted, afraid, contempt or neutral; or a label of "
+        "the model",
     )
     add("--intensity", type=float, help="strength of an --expression, 0 to 1.5 (default: 1)")
     add(
@@ -212,14 +215,17 @@ def wish_of(args: argparse.Namespace, animator: "Animator") -> "Wish":
     Raises:
       ValueError: something that the model cannot do; UnusableFile, OSError: about ``--from``.
     """
+    from ganimation_jax.animation import labels
     from ganimation_jax.animation.animator import NoFaceError
     from ganimation_jax.animation.drivers import is_csv, read_expression
     from ganimation_jax.animation.jobs import Wish
-    from ganimation_jax.animation.targets import STRENGTH, expression, parse
+    from ganimation_jax.animation.targets import parse
 
-    units, intensity = animator.action_units, args.intensity
+    units, conditions = animator.action_units, animator.model.conditions
     by = args.by or ("critic" if animator.model.read_aus else "annotator")
     aus = parse(args.au, units, relative=bool(args.relative))
+    labels.check(aus, conditions, bool(args.relative))
+    aus = labels.with_rivals(aus, conditions)
     if args.reference:
         try:
             if is_csv(args.reference):
@@ -227,15 +233,15 @@ def wish_of(args: argparse.Namespace, animator: "Animator") -> "Wish":
             elif args.reference.suffix.lower() == ".json":
                 aus = _saved_expression(args.reference)
             else:
-                aus = animator.read(args.reference, by, args.aligned)
+                aus = labels.decided(animator.read(args.reference, by, args.aligned), conditions)
         except NoFaceError as error:
             raise NoFaceError(f"{args.reference}: {error}") from error
         except UnusableFile as error:
             raise UsageError(f"{args.reference}: {error}") from error
     looks = {"": aus} if aus or not args.grid else {}
     if args.expression:
-        strength = STRENGTH if intensity is None else intensity
-        looks = {name: expression(name, units, strength) | aus for name in args.expression}
+        asked = {name: labels.named(name, conditions, args.intensity) for name in args.expression}
+        looks = {name: values | aus for name, values in asked.items()}
     return Wish(
         looks=looks,
         relative=args.relative,

@@ -138,10 +138,13 @@ class Finder:
     def measured(self, seen: Seen) -> Face:
         """The face with its action units, from the critic, or from MediaPipe without a critic.
 
-        Action units that MediaPipe does not measure are set to 0, with a warning in the log.
+        Action units that MediaPipe does not measure are set to 0, with a warning in the log. Where
+        a model has labels alone and reads none, nothing is measured and all are 0.
         """
         if self._model.read_aus is not None:
             return seen.face._replace(aus=self.by_critic(seen.face))
+        if not has_intensities(self._model):
+            return seen.face._replace(aus=np.zeros_like(seen.face.aus))
         aus = self.by_annotator(seen)
         unserved = [unit for unit, x in zip(self._model.action_units, aus, strict=True) if x != x]
         if unserved and not self._warned:
@@ -197,8 +200,18 @@ def check_reader(by: str, model: LoadedModel) -> None:
     """Raise ValueError if ``by`` is not a reader, or is the critic and the model has none."""
     if by not in READERS:
         raise ValueError(f"action units are read by {' or '.join(READERS)}, not {by!r}")
+    labels = "" if has_intensities(model) else " ".join(model.action_units)
+    if labels and by == "annotator":
+        raise ValueError(f"{labels} are labels, which MediaPipe does not read: name what you want")
+    if labels and model.read_aus is None:
+        raise ValueError(f"{model.name} does not read its labels, {labels}: name what you want")
     if by == "critic" and model.read_aus is None:
         raise ValueError(f"{model.name} has no critic to read action units: use the annotator")
+
+
+def has_intensities(model: LoadedModel) -> bool:
+    """Whether some condition of a model is an action unit, and not a label."""
+    return any(condition.kind == "intensity" for condition in model.conditions)
 
 
 def _square(transform: np.ndarray) -> np.ndarray:

@@ -71,7 +71,8 @@ def parse(
         except ValueError:
             equals = ""
         if not equals:
-            raise ValueError(f"{word!r} is not of the form AU12=0.8")
+            example = "AU12=0.8" if set(units) & set(ACTION_UNITS) else f"{units[0]}=1"
+            raise ValueError(f"{word!r} is not of the form {example}")
         unit = unit_named(name, units)
         if unit in aus:
             raise ValueError(f"{unit} is asked for twice")
@@ -80,7 +81,7 @@ def parse(
 
 
 def unit_named(name: str, units: Sequence[str]) -> str:
-    """The model's name of an action unit given as ``AU06``, ``au6`` or ``6``.
+    """The model's name of an action unit given as ``AU06``, ``au6`` or ``6``, or of a label.
 
     Raises:
       ValueError: the model does not have this action unit; the message suggests a similar name
@@ -92,6 +93,13 @@ def unit_named(name: str, units: Sequence[str]) -> str:
     if code in ACTION_UNITS and code not in units:
         action = ANATOMY[ACTION_UNITS.index(code)].action
         raise ValueError(f"this model has no {code} ({action}); it has {' '.join(units)}")
+    lower = {unit.lower(): unit for unit in units}
+    if code.lower() in lower:
+        return lower[code.lower()]
+    if not set(units) & set(ACTION_UNITS):
+        near = difflib.get_close_matches(code.lower(), lower, n=1, cutoff=0.5)
+        hint = f"; did you mean {lower[near[0]]}?" if near else ""
+        raise ValueError(f"this model has no {name!r}; it has {' '.join(units)}{hint}")
     return units[positions([code], units)[0]]
 
 
