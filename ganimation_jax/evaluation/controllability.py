@@ -13,6 +13,7 @@ from ganimation_jax.evaluation.means import (
     error,
     over_faces,
 )
+from ganimation_jax.evaluation.readings import Progress
 from ganimation_jax.evaluation.results import Response
 from ganimation_jax.evaluation.scores import HIGHER, LOWER, ONE, Score, Scores
 from ganimation_jax.features.batches import in_batches
@@ -59,6 +60,7 @@ def read_levels(
         raise ValueError(f"{len(image)} faces and levels {tuple(levels)}: need one and two")
     shape = (*aus.shape, len(levels))
     intensity = [np.full(shape, np.nan) for _ in judges]
+    progress = Progress("edits of one condition each", int(np.prod(shape)))
     for unit in range(aus.shape[1]):
         for place, level in enumerate(levels):
             target = aus.copy()
@@ -68,6 +70,7 @@ def read_levels(
             )
             for judge, table in zip(judges, intensity, strict=True):
                 table[:, unit, place] = judge.read(edited)[:, unit]
+            progress.add(len(image))
     return [
         Readings(judge.name, judge.quality, np.array(levels), table)
         for judge, table in zip(judges, intensity, strict=True)

@@ -5,12 +5,13 @@ training sets; MediaPipe is independent of them.
 """
 
 import contextlib
-import hashlib
 import os
+import queue
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
+from ganimation_jax.evaluation.readings import remembering
 from ganimation_jax.faces import blendshapes
-from ganimation_jax.faces.landmarker import DetectedFace, Landmarker
+from ganimation_jax.faces.landmarker import BORDER, FACE_LANDMARKER, Landmarker
 from ganimation_jax.faces.openface_rows import Rows, measure, read_rows
 from ganimation_jax.features.batches import in_batches
 from ganimation_jax.files.unusable import UnusableFile
@@ -48,7 +50,9 @@ OPENFACE_SIDE = 256  # pixels; smaller crops are enlarged because its detector m
 OPENFACE_CONFIDENCE = 0.7  # landmarks are unreliable below it; `prepare` uses the same limit
 OPENFACE_SECONDS = (120.0, 10.0)  # time limits: to start, and per picture
 NO_FACE = ("no face in CSV", "OpenFace found no face", "low confidence")
-REMEMBERED = 100_000  # readings per judge kept in memory
+# Landmarkers per core: each waits for MediaPipe's own threads most of the time, so that more than
+# one keeps a core busy.
+PER_CORE = 2
 
 
 class OpenFaceError(RuntimeError):
@@ -103,13 +107,14 @@ def mediapipe(
     """MediaPipe's landmarker with the linear maps of ``faces.blendshapes``; closed on exit.
 
     Crops are not enlarged. In a test on 300 real crops it found every face at 64, 128 and 160
-    pixels, and enlarging changed neither that nor the agreement with OpenFace. Readings of
-    repeated pictures are cached.
+    pixels, and enlarging changed neither that nor the agreement with OpenFace. Blendshapes of
+    pictures are cached on disk (``readings``).
 
     Args:
       action_units: names of the columns.
       model: path of ``face_landmarker.task``; located automatically by default.
-      threads: number of threads, each with its own landmarker; by default one per core.
+      threads: number of pictures read at a time, each by its own landmarker; by default two per
+        core.
 
     Raises:
       ImportError, FileNotFoundError, ValueError: see ``Landmarker``.
@@ -117,48 +122,44 @@ def mediapipe(
     quality = graded(1, action_units)
     # The last column of ``_units`` is for units that are not judged.
     columns = [-1 if quality[unit] == "none" else ACTION_UNITS.index(unit) for unit in action_units]
-    count = threads or os.cpu_count() or 1
+    count = threads or PER_CORE * (os.cpu_count() or 1)
     with contextlib.ExitStack() as stack:
-        landmarkers = [stack.enter_context(Landmarker(model)) for _ in range(count)]
+        idle: queue.SimpleQueue[Landmarker] = queue.SimpleQueue()
+        for _ in range(count):
+            idle.put(stack.enter_context(Landmarker(model)))
         pool = stack.enter_context(ThreadPoolExecutor(count))
 
-        def read_some(landmarker: Landmarker, images: np.ndarray) -> list[np.ndarray]:
-            found = (landmarker.faces(image) for image in images)
-            return [_units(faces)[columns] for faces in found]
+        def read_one(image: np.ndarray) -> np.ndarray:
+            landmarker = idle.get()
+            try:
+                return _blendshapes(landmarker, image)
+            finally:
+                idle.put(landmarker)
+
+        read_blendshapes = remembering(
+            lambda images: np.stack(list(pool.map(read_one, images))),
+            "mediapipe",
+            f"{version('mediapipe')} {FACE_LANDMARKER.sha256} border {BORDER}",
+        )
 
         def read(images: np.ndarray) -> np.ndarray:
-            parts = [images[place::count] for place in range(count)]
-            rows = np.full((len(images), len(columns)), np.nan, np.float32)
-            for place, part in enumerate(pool.map(read_some, landmarkers, parts)):
-                rows[place::count] = np.reshape(part, (-1, len(columns)))
-            return rows
+            return np.stack([_units(row)[columns] for row in read_blendshapes(_bytes(images))])
 
-        yield Judge("mediapipe", remembering(lambda images: read(_bytes(images))), quality)
+        yield Judge("mediapipe", read, quality)
 
 
-def _units(faces: Sequence[DetectedFace]) -> np.ndarray:
-    """Action units of the largest face, then one NaN; all NaN without a face. -> 18."""
+def _blendshapes(landmarker: Landmarker, image: np.ndarray) -> np.ndarray:
+    """The blendshapes of the largest face, float32 52; NaN without a face."""
+    faces = landmarker.faces(image)
+    return faces[0].blendshapes if faces else np.full(len(blendshapes.NAMES), np.nan, np.float32)
+
+
+def _units(coefficients: np.ndarray) -> np.ndarray:
+    """Action units, then one NaN; all NaN where the blendshapes are. 52 -> 18."""
     units = np.full(len(ACTION_UNITS) + 1, np.nan, np.float32)
-    if faces:
-        units[:-1] = blendshapes.read_aus(faces[0].blendshapes)
+    if np.isfinite(coefficients).all():
+        units[:-1] = blendshapes.read_aus(coefficients)
     return units
-
-
-def remembering(read: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Cache a reader so that it reads equal pictures only once. ``b h w 3 -> b n``."""
-    known: dict[bytes, np.ndarray] = {}
-
-    def read_new(images: np.ndarray) -> np.ndarray:
-        keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
-        fresh = {key: place for place, key in enumerate(keys) if key not in known}
-        if len(known) + len(fresh) > REMEMBERED:
-            known.clear()
-            fresh = {key: place for place, key in enumerate(keys)}
-        if fresh:
-            known.update(zip(fresh, read(images[list(fresh.values())]), strict=True))
-        return np.stack([known[key] for key in keys])
-
-    return read_new
 
 
 def openface_binary(program: Path, action_units: Sequence[str]) -> Judge:
@@ -193,7 +194,8 @@ def openface_binary(program: Path, action_units: Sequence[str]) -> Judge:
             _run(program, pictures, out, start + each * len(images))
             return _read_csvs(out, len(images), action_units)
 
-    return Judge("openface", remembering(read), graded(0, action_units))
+    # Not kept on disk, because nothing says which version of OpenFace this is.
+    return Judge("openface", remembering(read, "openface"), graded(0, action_units))
 
 
 def openface_csvs(folder: Path, action_units: Sequence[str]) -> Judge:

@@ -26,11 +26,13 @@ from ganimation_jax.evaluation import (
 from ganimation_jax.evaluation.held_out import Subject
 from ganimation_jax.evaluation.judges import Judge
 from ganimation_jax.evaluation.means import mean
+from ganimation_jax.evaluation.networks import Networks
 from ganimation_jax.evaluation.panel import measured
+from ganimation_jax.evaluation.readings import Read
 from ganimation_jax.evaluation.results import Response, Section
 from ganimation_jax.evaluation.scores import HIGHER, LOWER, Scores
 from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
-from ganimation_jax.features import face_resnet, lpips, vgg16
+from ganimation_jax.features import face_resnet
 from ganimation_jax.features.batches import in_batches
 from ganimation_jax.synthetic.faces import SyntheticFaces
 
@@ -63,17 +65,18 @@ def run(subject: Subject, tools: Instruments) -> tuple[list[Section], list[Respo
     Raises:
       FileNotFoundError, ValueError: an instrument that the user named cannot be used.
     """
+    networks = Networks(tools.eyes, tools.load_inception)
     with contextlib.ExitStack() as stack:
         judges = list(panel.assemble(subject, tools.openface, stack))
         sections = [
             *_timed(quick(subject)),
-            *_timed(_slower_true_edits(subject, tools)),
+            *_timed(_slower_true_edits(subject, networks)),
             *_timed(_judged(subject, judges)),
         ]
         if tools.openface_csvs:
             sections.append(panel.judged_from_files(subject, tools.openface_csvs))
-        sections += _timed(_identity(subject, tools))
-        sections += _timed(_networks(subject, tools))
+        sections += _timed(_identity(subject, networks))
+        sections += _timed(_networks(subject, networks))
         jury = panel.able(judges, sections)
         controlled, responses = panel.control(subject, tools.controlled_faces, jury)
     return [*sections, *controlled], responses
@@ -151,7 +154,7 @@ def _true_edits(subject: Subject) -> Iterator[Section]:
         yield measured(section, lambda: true_edit.evaluate(pairs))
 
 
-def _slower_true_edits(subject: Subject, tools: Instruments) -> Iterator[Section]:
+def _slower_true_edits(subject: Subject, networks: Networks) -> Iterator[Section]:
     seen = subject.held_out
     drawn, pairs = _drawn(subject), _pairs(subject)
     if drawn is not None:
@@ -167,14 +170,8 @@ def _slower_true_edits(subject: Subject, tools: Instruments) -> Iterator[Section
     if pairs is not None:
 
         def perceived() -> Scores:
-            look = functools.partial(in_batches, lpips.load())
-            yield from true_edit.evaluate_perceived(pairs, "LPIPS-Alex", look)
-            embed = functools.partial(in_batches, face_resnet.load(eyes=tools.eyes))
-
-            def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-                return np.linalg.norm(embed(a) - embed(b), axis=1)
-
-            yield from true_edit.evaluate_perceived(pairs, "identity", apart)
+            yield from true_edit.evaluate_perceived(pairs, "LPIPS-Alex", networks.lpips)
+            yield from true_edit.evaluate_perceived(pairs, "identity", networks.face_distance)
 
         section = Section(
             "true_edit_perceived",
@@ -213,13 +210,12 @@ def _pairs(subject: Subject) -> true_edit.Pairs | None:
     return true_edit.Pairs(seen.image[chosen], seen.other[chosen], seen.edited[chosen], persons)
 
 
-def _identity(subject: Subject, tools: Instruments) -> Iterator[Section]:
+def _identity(subject: Subject, networks: Networks) -> Iterator[Section]:
     seen = subject.held_out
 
     def scores() -> Scores:
-        embed = functools.partial(in_batches, face_resnet.load(eyes=tools.eyes))
         yield from identity_distance.evaluate(
-            seen.image, seen.edited, subject.persons, embed, face_resnet.THRESHOLD
+            seen.image, seen.edited, subject.persons, networks.embed, face_resnet.THRESHOLD
         )
 
     section = Section(
@@ -233,7 +229,7 @@ def _identity(subject: Subject, tools: Instruments) -> Iterator[Section]:
     yield measured(section, scores)
 
 
-def _networks(subject: Subject, tools: Instruments) -> Iterator[Section]:
+def _networks(subject: Subject, networks: Networks) -> Iterator[Section]:
     """Distances in the features of networks that were trained on other pictures."""
     seen = subject.held_out
 
@@ -245,10 +241,9 @@ def _networks(subject: Subject, tools: Instruments) -> Iterator[Section]:
     yield measured(section, structural)
 
     def perceptual() -> Scores:
-        distance = functools.partial(in_batches, lpips.load())
-        values = distance(seen.reconstructed, seen.image)
+        values = networks.lpips(seen.reconstructed, seen.image)
         yield mean("reconstruction", "LPIPS-Alex", values, better=LOWER)
-        yield mean("edit_response", "LPIPS-Alex", distance(seen.edited, seen.image))
+        yield mean("edit_response", "LPIPS-Alex", networks.lpips(seen.edited, seen.image))
 
     section = Section(
         "lpips",
@@ -263,21 +258,20 @@ def _networks(subject: Subject, tools: Instruments) -> Iterator[Section]:
         "between runs on the same faces and the same number of them; its standard error and bias "
         "are beside it."
     )
-    networks = {
-        "vgg16": ("VGG16", "VGG16 (relu4_3)", vgg16.load),
+    features_of: dict[str, tuple[str, str, Callable[[], Read]]] = {
+        "vgg16": ("VGG16", "VGG16 (relu4_3)", lambda: networks.vgg16),
         "inception": (
             "Inception",
             "Inception-v3 (pool3), whose Frechet distance is called FID",
-            tools.load_inception,
+            lambda: networks.inception,
         ),
     }
-    for name, (network, features, load) in networks.items():
+    for name, (network, features, load) in features_of.items():
         title = f"Edits among real faces: {network}"
         section = Section(name, title, about.format(features), [], kind="sets")
         yield measured(section, functools.partial(_distances, subject, network, load))
 
 
-def _distances(subject: Subject, network: str, load: Callable[[], Callable]) -> Scores:
-    features = functools.partial(in_batches, load())
-    seen = subject.held_out
+def _distances(subject: Subject, network: str, load: Callable[[], Read]) -> Scores:
+    features, seen = load(), subject.held_out
     yield from distances.compare(network, features(seen.edited), features(seen.image))
