@@ -3,9 +3,11 @@ import numpy as np
 import pytest
 from helpers import BATCH, N_CRITIC, assert_trees_close
 
+from experiments.scaling import hlo
 from ganimation_jax.methods import ganimation
 from ganimation_jax.parallel import sharding
-from ganimation_jax.types import Batch
+from ganimation_jax.steps import gathering
+from ganimation_jax.types import Batch, parameter_count
 
 KEY = jax.random.key(7)
 
@@ -20,17 +22,42 @@ def run_on(mesh, objectives, optimizers, initial_state, batch, steps=2):
     """The state after ``steps``, as the trainer compiles and places it."""
     placement = sharding.state_sharding(mesh, initial_state)
     replicated = sharding.replicated(mesh)
-    step = jax.jit(
-        ganimation.step(objectives, optimizers),
-        in_shardings=(placement, sharding.batch_sharding(mesh), replicated),
-        out_shardings=(placement, replicated),
-        donate_argnums=0,
+    step = gathering.make_whole_step(ganimation.step(objectives, optimizers), sharding.gather(mesh))
+    compiled = (
+        jax.jit(
+            step,
+            in_shardings=(placement, sharding.batch_sharding(mesh), replicated),
+            out_shardings=(placement, replicated),
+            donate_argnums=0,
+        )
+        .lower(initial_state, batch, KEY)
+        .compile()
     )
     state = jax.device_put(initial_state, placement)
+    key = jax.device_put(KEY, replicated)
     for _ in range(steps):
         placed = Batch(**sharding.place_batch(mesh, batch._asdict()))
-        state, metrics = step(state, placed, KEY)
-    return state, metrics
+        state, metrics = compiled(state, placed, key)
+    return state, metrics, hlo.collectives(compiled.as_text(), mesh.size)
+
+
+def assert_only_parameters_are_gathered(exchanges, state, fsdp):
+    """Gradients and metrics are summed; split parameters are gathered in their group, no image."""
+    counts = {kind: 0 for kind in ("all-reduce", "all-gather")}
+    gathered = 0
+    for exchange, times in exchanges.items():
+        counts[exchange.kind] += times  # a KeyError is an exchange of another kind
+        if exchange.kind == "all-gather":
+            assert exchange.group == tuple(range(fsdp)), exchange
+            gathered += times * exchange.bytes
+    assert counts["all-reduce"] > 0
+    updates = N_CRITIC * parameter_count(state.nets["critic"])
+    # The critic in each of its updates and once more, updated, for the generator's; the generator
+    # for its edits and for its own update, which the compiler may take together.
+    most = updates + parameter_count(state.nets["critic"])
+    most += 2 * parameter_count(state.nets["generator"])
+    assert gathered <= 4 * most
+    assert (gathered > 0) == (fsdp > 1)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +74,8 @@ def test_eight_devices_equal_one(
 ):
     mesh = sharding.make_mesh(fsdp)
     assert mesh.size == 8
-    state, metrics = run_on(mesh, objectives, optimizers, initial_state, batch)
+    state, metrics, exchanges = run_on(mesh, objectives, optimizers, initial_state, batch)
+    assert_only_parameters_are_gathered(exchanges, initial_state, fsdp)
     kernel = state.nets["critic"]["down2"]["kernel"]
     moment = state.opt["critic"][0].nu["critic"]["down2"]["kernel"]
     for array in (kernel, moment):

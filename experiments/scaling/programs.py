@@ -22,6 +22,7 @@ from ganimation_jax.bench.workload import Sizes
 from ganimation_jax.methods import ganimation
 from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.parallel import sharding
+from ganimation_jax.steps import gathering
 from ganimation_jax.types import Batch, parameter_count
 
 COMPILERS = ("cpu", "gpu", "tpu")
@@ -132,7 +133,9 @@ def lower(program: Program) -> jax.stages.Lowered:
     shapes = workload.state_shapes(sizes)
     placement, replicated = sharding.state_sharding(mesh, shapes), sharding.replicated(mesh)
     step = jax.jit(
-        ganimation.step(work.objectives, work.optimizers),
+        gathering.make_whole_step(
+            ganimation.step(work.objectives, work.optimizers), sharding.gather(mesh)
+        ),
         donate_argnums=0,
         in_shardings=(placement, sharding.batch_sharding(mesh), replicated),
         out_shardings=(placement, replicated),

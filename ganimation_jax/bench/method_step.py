@@ -13,7 +13,7 @@ from ganimation_jax.bench import timing
 from ganimation_jax.bench.step import program_mib
 from ganimation_jax.conditions import Condition, resolve
 from ganimation_jax.parallel import sharding
-from ganimation_jax.steps import updates
+from ganimation_jax.steps import gathering, updates
 from ganimation_jax.synthetic.labels import LABELS
 from ganimation_jax.types import Batch, DataFacts, Model, Training, parameter_count
 
@@ -51,7 +51,9 @@ def run(cfg: ConfigDict, repeats: int) -> Iterator[tuple[str, Row]]:
     images = training.sampling.batches * cfg.batch_size
     for phase in training.phases:
         step = jax.jit(
-            phase.step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh))
+            gathering.make_whole_step(phase.step, sharding.gather(mesh)),
+            donate_argnums=0,
+            out_shardings=(shardings, sharding.replicated(mesh)),
         )
         state = jax.jit(init, out_shardings=shardings)(jax.random.key(0, impl="rbg"))
         arguments = Batch(**batch), key, frozen

@@ -61,6 +61,16 @@ def state_sharding(mesh: Mesh, state: Any) -> Any:
     return jax.tree.map(place, state)
 
 
+def gather(mesh: Mesh) -> Callable[[Any], Any]:
+    """Make a function for use under ``jit`` that puts every array of a tree on every device.
+
+    It returns its argument where the mesh does not split the state.
+    """
+    if mesh.shape["fsdp"] == 1:
+        return lambda tree: tree
+    return lambda tree: jax.lax.with_sharding_constraint(tree, replicated(mesh))
+
+
 def place_state(state: Any, shardings: Any) -> Any:
     """Place ``state``, of which every process has an identical full copy, on all devices."""
 

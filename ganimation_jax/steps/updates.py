@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from ganimation_jax.steps.gathering import whole
 from ganimation_jax.steps.loops import scan
 from ganimation_jax.steps.optimizers import choose
 from ganimation_jax.types import (
@@ -154,7 +155,7 @@ def alternating(
         critic_key, generator_key = jax.random.split(jax.random.fold_in(run_key, state.step))
         critic_keys = jax.random.split(critic_key, count)
         batches = _as_float(batches)
-        made = _split(fakes(state.nets, _merge(batches), critic_key), count)
+        made = _split(fakes(whole(state.nets), _merge(batches), critic_key), count)
         moving, opts, others = _part(state, optimizers, critic)
 
         def body(carry: Any, inputs: tuple[Batch, Any, Array]) -> tuple[Any, Metrics]:
@@ -256,9 +257,9 @@ def run_updates(
     memory, metrics = given.memory, Metrics()
     found: dict[str, list[tuple[Array, Array, Array]]] = {}
     for name, loss_fn in updates:
-        trained = optimizers[name].before(_pick(moving, optimizers[name].trains))
+        trained = whole(optimizers[name].before(_pick(moving, optimizers[name].trains)))
         fixed = given.nets | {k: v for k, v in moving.items() if k not in trained}
-        inputs = given._replace(nets=fixed, memory=memory)
+        inputs = given._replace(nets=whole(fixed), memory=memory)
         (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(trained, inputs)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)

@@ -28,7 +28,7 @@ from ganimation_jax.parallel import processes, sharding
 from ganimation_jax.runs import warm_start
 from ganimation_jax.runs.checkpoint import Checkpoints, any_checkpoint
 from ganimation_jax.runs.load import load_run
-from ganimation_jax.steps import loops, updates
+from ganimation_jax.steps import gathering, loops, updates
 from ganimation_jax.training import preflight, resident, variation
 from ganimation_jax.training.guard import Guard
 from ganimation_jax.training.monitors import Monitors
@@ -170,6 +170,7 @@ def compile_steps(
     changes = variation.Variation.of(cfg.augment)
 
     def build(step: Any) -> CompiledStep:
+        step = gathering.make_whole_step(step, sharding.gather(mesh))
         step = variation.make_varied_step(step, changes)
         if cfg.data.resident:
             step = resident.make_resident_step(step)
