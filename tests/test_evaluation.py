@@ -4,11 +4,12 @@ import pytest
 from helpers import flat
 
 from ganimation_jax.evaluation import agreement as aus
-from ganimation_jax.evaluation import attention_mask, held_out, quality, suite
-from ganimation_jax.types import Edit
+from ganimation_jax.evaluation import attention_mask, classification, held_out, quality, suite
+from ganimation_jax.types import Condition, Edit
 
 RNG = np.random.default_rng(0)
 UNITS = ("AU01", "AU12")
+CONDITIONS = tuple(map(Condition, UNITS))
 PHOTOS: list = []  # faces without a true edit
 
 
@@ -205,7 +206,7 @@ def look(edit, read):
 
 
 def quick(seen, edit):
-    sections = suite.quick(held_out.Subject(seen, PHOTOS, UNITS, edit, None))
+    sections = suite.quick(held_out.Subject(seen, PHOTOS, CONDITIONS, edit, None))
     return flat(score for section in sections for score in section.scores)
 
 
@@ -241,3 +242,20 @@ def test_an_oracle_that_paints_its_target_follows_and_is_undone():
     assert scores["own_on_edits/mae"] == pytest.approx(0, abs=1e-6)
     assert scores["edit_response/r"] == pytest.approx(1)
     assert scores["reconstruction/psnr"] > 99
+
+
+def test_labels_are_counted_as_right_or_wrong():
+    conditions = (
+        *(Condition(name, "one_of", "emotion") for name in ("happy", "neutral", "sad")),
+        Condition("AU12"),
+        Condition("Smiling", "binary"),
+        Condition("Male", "binary"),
+    )
+    wanted = np.array([[1, 0, 0, 0, 1, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 1, 1, 1.0]])
+    read = np.array(
+        [[0.4, 0.3, 0.3, 1, 0.9, 0.6], [0.5, 0.1, 0.4, 0, 0.1, 0.2], [1, 0, 0, 0, 0.4, 0.7]]
+    )
+    scores = {one.key: one.value for one in classification.errors("own", conditions, read, wanted)}
+    # The third face shows no emotion, as one of a second set of attributes alone.
+    assert scores == {"own/emotion_error": 1 / 2, "own/labels_error": 2 / 6}
+    assert not list(classification.errors("own", CONDITIONS, read[:, :2], wanted[:, :2]))

@@ -6,7 +6,7 @@ from helpers import flat
 
 from ganimation_jax.evaluation import held_out, suite, true_edit
 from ganimation_jax.evaluation.true_edit import Pairs
-from ganimation_jax.types import Edit
+from ganimation_jax.types import Condition, Edit
 
 RNG = np.random.default_rng(0)
 WHO = ["ann", "ann", "bob", "bob", "bob", "eve"]
@@ -101,7 +101,8 @@ def test_batches_with_another_picture_are_evaluated(marked):
     seen = held_out.look([batch], edit, None)
     faces = [{"person": who} for who in WHO]
     sections = {
-        one.name: one for one in suite.quick(held_out.Subject(seen, faces, ("x",), edit, None))
+        one.name: one
+        for one in suite.quick(held_out.Subject(seen, faces, (Condition("x"),), edit, None))
     }
     scores = flat(sections["true_edit"].scores)
     assert scores["true_edit/psnr"] > 90

@@ -82,7 +82,7 @@ def evaluate(
         eyes=(left, right),
         controlled_faces=cfg.evaluate.controlled_faces,
     )
-    subject = held_out.Subject(seen, faces, run.names, edit, read)
+    subject = held_out.Subject(seen, faces, run.model.conditions, edit, read)
     sections, responses = suite.run(subject, tools)
     facts = facts_of(run, cfg, name, len(seen.image))
     result = Result(facts, run.config, run.names, sections, responses)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ganimation_jax.data.examples import Source
 from ganimation_jax.synthetic.faces import SyntheticFaces
-from ganimation_jax.types import Edit, to_float
+from ganimation_jax.types import Condition, Edit, to_float
 
 EditFaces = Callable[[jax.Array, jax.Array, jax.Array], Edit]  # image, want, have; compiled
 ReadFaces = Callable[[jax.Array], jax.Array]  # image -> conditions; compiled
@@ -35,9 +35,14 @@ class Subject(NamedTuple):
 
     held_out: HeldOut
     faces: Source  # the source of ``held_out``: its first faces, in order
-    names: tuple[str, ...]  # of the n conditions
+    conditions: tuple[Condition, ...]  # n
     edit: EditFaces
     read: ReadFaces | None  # the model's own reader, if it has one
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the conditions."""
+        return tuple(condition.name for condition in self.conditions)
 
     @property
     def persons(self) -> list[str]:

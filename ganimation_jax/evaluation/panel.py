@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.evaluation import agreement, controllability, judges
+from ganimation_jax.evaluation import agreement, classification, controllability, judges
 from ganimation_jax.evaluation.held_out import Subject
 from ganimation_jax.evaluation.judges import OWN, Judge
 from ganimation_jax.evaluation.results import Response, Section
@@ -42,7 +42,12 @@ def own_reader(subject: Subject) -> Iterator[Section]:
         kind="real",
         judge=OWN,
     )
-    yield measured(real, lambda: agreement.agreement(real.name, names, read, seen.have))
+
+    def on_real() -> Scores:
+        yield from agreement.agreement(real.name, names, read, seen.have)
+        yield from classification.errors(real.name, subject.conditions, read, seen.have)
+
+    yield measured(real, on_real)
     edits = Section(
         f"{OWN}_on_edits",
         "Edits, read by the model itself",
@@ -55,6 +60,7 @@ def own_reader(subject: Subject) -> Iterator[Section]:
 
     def on_edits() -> Scores:
         yield from agreement.agreement(edits.name, names, edited_read, seen.want)
+        yield from classification.errors(edits.name, subject.conditions, edited_read, seen.want)
         yield from agreement.change_correlation(edited_read - read, seen.want - seen.have)
 
     yield measured(edits, on_edits)

@@ -22,6 +22,8 @@ SAMPLE_FACES = 3
 CONSOLE_SCORES = (
     "own_on_real/mae",
     "own_on_edits/mae",
+    "own_on_real/emotion_error",
+    "own_on_edits/emotion_error",
     "edit_response/r",
     "edit_response/pixels",
     "reconstruction/psnr",
@@ -139,7 +141,7 @@ class Look:
         seen = held_out.look(
             held_out_batches(self._cfg, parts.held_out, parts.model.names), edit, read
         )
-        subject = held_out.Subject(seen, parts.held_out, parts.model.names, edit, read)
+        subject = held_out.Subject(seen, parts.held_out, parts.model.conditions, edit, read)
         scores = {one.key: one.value for part in suite.quick(subject) for one in part.scores}
         parts.records.write(images, scores, CONSOLE_SCORES)
         return scores
