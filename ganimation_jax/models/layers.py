@@ -26,8 +26,8 @@ Initial = Literal["normal", "pytorch"]
 Padding = Literal["zeros", "reflect"]
 
 SMALL_MAP = 16  # largest side in pixels at which `patches` is fastest on a CPU
-# Up to so many channels, and so many times the side in pixels, XLA's own convolution is as fast on a
-# CPU as any other statement. It compiles in 0.4 s, minimal filtering in 6 s: most of a short run.
+# Up to so many channels, and so many times the side in pixels, XLA's own convolution is as fast
+# on a CPU as any other statement. It compiles in 0.4 s, minimal filtering in 6 s.
 FEW_CHANNELS, SMALL_WORK = 64, 1024
 FEWEST_CHANNELS = 16  # minimal filtering is faster from this number on
 MANY_CHANNELS = 48  # the same for transposed convolutions; see also statement_of
