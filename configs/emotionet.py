@@ -148,6 +148,10 @@ def paper() -> ConfigDict:
     cfg.generator.patch = 1  # side of pixel blocks processed as one pixel; 2: 4 times as fast
     cfg.critic = ConfigDict({"width": 64, "depth": 0, "init_std": 0.02})  # depth 0: from image_size
 
+    # The critic that sees an edit beside its source, trained where every example is a pair; width
+    # 0: none. See loss.pair_critic.
+    cfg.pair_critic = ConfigDict({"width": 0, "depth": 4})
+
     cfg.loss = ConfigDict()
     cfg.loss.penalty = 10.0
     cfg.loss.aus = 160.0  # the paper's 4000 divided by its batch of 25; see LossWeights
@@ -157,6 +161,8 @@ def paper() -> ConfigDict:
     cfg.loss.adversarial = 1.0
     cfg.loss.paired = 0.0  # difference from the true edit, for pairs; see data.paired
     cfg.loss.paired_emphasis = 0.0  # additional weight of the pixels that a true edit changes
+    cfg.loss.pair_critic = 0.0  # what the critic of pairs says, while pairs_first lasts
+    cfg.loss.pair_penalty = 2.0  # zero-centred penalties of that critic
     cfg.loss.motion = 0.0  # variation of the motion between neighbouring pixels
     cfg.loss.attention_norm = "l2"
     cfg.loss.separate_penalty = False

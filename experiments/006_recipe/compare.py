@@ -78,9 +78,7 @@ class HeldOut:
         config.generator.gain = gain
         model = methods.load(config.method).model(config)
         edit = jax.jit(functools.partial(model.edit, run.used))
-        return in_batches(
-            lambda *x: edit(*x).image, self.source, self.want, self.have, size=BATCH
-        )
+        return in_batches(lambda *x: edit(*x).image, self.source, self.want, self.have, size=BATCH)
 
     def measure(self, edited):
         """``MEASURES`` of edits, by name."""

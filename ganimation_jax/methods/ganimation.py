@@ -14,6 +14,7 @@ from ganimation_jax.methods.ganimation_losses import (
     LossWeights,
     Objectives,
     Perceptual,
+    against_pairs,
     edit,
     judge,
     objectives,
@@ -21,6 +22,7 @@ from ganimation_jax.methods.ganimation_losses import (
 from ganimation_jax.models import layers
 from ganimation_jax.models.critic import Critic, depth_for
 from ganimation_jax.models.generator import CONDITIONS, Generator
+from ganimation_jax.models.pair_critic import PairCritic
 from ganimation_jax.steps import augment as augmentation
 from ganimation_jax.steps import clipping, monitors, optimizers
 from ganimation_jax.steps.updates import (
@@ -44,7 +46,15 @@ from ganimation_jax.types import (
 )
 
 # Fields of the config that the networks follow from: a run must keep them to the end.
-MODEL_FIELDS = ("action_units", "image_size", "generator.", "critic.width", "critic.depth")
+MODEL_FIELDS = (
+    "action_units",
+    "image_size",
+    "generator.",
+    "critic.width",
+    "critic.depth",
+    "pair_critic.width",
+    "pair_critic.depth",
+)
 # Parts of the critic that its score does not depend on: their size does not make it steeper.
 NOT_CLIPPED = ("aus",)
 CONSOLE = ("critic/loss", "critic/penalty", "critic/aus", "generator/loss", "generator/aus")
@@ -57,24 +67,38 @@ def networks(cfg: ConfigDict) -> tuple[Generator, Critic]:
     return Generator(**cfg.generator, dtype=dtype), critic
 
 
+def pair_critic(cfg: ConfigDict) -> PairCritic | None:
+    """The critic of pairs, if one is to be trained."""
+    # Configs of runs from before it existed have no such section.
+    section = cfg.get("pair_critic", ConfigDict({"width": 0}))
+    return PairCritic(**section, dtype=jnp.dtype(cfg.dtype)) if section.width else None
+
+
 def model(cfg: ConfigDict) -> Model:
     """GANimation as it is used; of ``cfg`` the networks, their size and action units matter."""
-    return model_of(*networks(cfg), tuple(cfg.action_units), cfg.image_size)
+    return model_of(*networks(cfg), tuple(cfg.action_units), cfg.image_size, pair_critic(cfg))
 
 
 def model_of(
-    generator: Generator, critic: Critic, action_units: tuple[str, ...], image_size: int
+    generator: Generator,
+    critic: Critic,
+    action_units: tuple[str, ...],
+    image_size: int,
+    of_pairs: PairCritic | None = None,
 ) -> Model:
-    """A model of these networks."""
+    """A model of these networks; ``of_pairs`` is only trained."""
 
     def init(key: Array, batch: Batch) -> Nets:
         generator_key, critic_key = jax.random.split(key)
-        return {
-            "generator": generator.init(generator_key, batch.image, batch.want, batch.have)[
-                "params"
-            ],
-            "critic": critic.init(critic_key, batch.image)["params"],
+        image, want, have = batch.image, batch.want, batch.have
+        nets = {
+            "generator": generator.init(generator_key, image, want, have)["params"],
+            "critic": critic.init(critic_key, image)["params"],
         }
+        if of_pairs is not None:
+            pair_key = jax.random.fold_in(key, len(nets))
+            nets["pair_critic"] = of_pairs.init(pair_key, image, image, want)["params"]
+        return nets
 
     def read(nets: Nets, image: Array) -> Array:
         return judge(critic, nets["critic"], image)[1]
@@ -115,7 +139,8 @@ def step(
 def training(cfg: ConfigDict, facts: DataFacts) -> Training:
     """GANimation as it is trained (configs/emotionet.py documents the fields)."""
     loss = cfg.loss.to_dict()
-    for name in ("clip", "clip_when"):  # options of the critic's optimiser
+    # Options of the critic's optimiser, and of another critic.
+    for name in ("clip", "clip_when", "pair_critic", "pair_penalty"):
         loss.pop(name, None)
     # Configs of runs from before some of these weights existed have the paper's.
     weights = LossWeights(**{k: loss.pop(k) for k in LossWeights._fields if k in loss})
@@ -128,9 +153,7 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
     adversarial = step(aims, by_name, due=due, ema_decay=cfg.ema_decay, unroll=unroll)
     phases = [Phase("train", 1 - first, adversarial)] if first < 1 else []
     if first:
-        updates = [Update("generator", aims.pairs), Update("critic", aims.reading)]
-        taught = supervised(by_name, updates, ema_decay=cfg.ema_decay, unroll=unroll)
-        phases.insert(0, Phase("pairs", first, taught))
+        phases.insert(0, Phase("pairs", first, pairs_step(cfg, aims, by_name, unroll)))
     return Training(
         phases=tuple(phases),
         sampling=Sampling(
@@ -149,6 +172,31 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
             *monitors.of_regression(constant_error=cfg.loss.aus * facts.variance),
         ),
         console=CONSOLE,
+    )
+
+
+def pairs_step(
+    cfg: ConfigDict, aims: Objectives, by_name: dict[str, Optimizer], unroll: bool
+) -> StepFn:
+    """An iteration on pairs alone: the generator, and the critic, which learns to read faces."""
+    reading = Update("critic", aims.reading)
+    if (critic := pair_critic(cfg)) is None:
+        updates = [Update("generator", aims.pairs), reading]
+        return supervised(by_name, updates, ema_decay=cfg.ema_decay, unroll=unroll)
+    against = against_pairs(
+        networks(cfg)[0],
+        critic,
+        aims.pairs,
+        weight=cfg.loss.pair_critic,
+        penalty=cfg.loss.pair_penalty,
+    )
+    return alternating(
+        by_name,
+        fakes=aims.fakes,
+        critic=[Update("pair_critic", against.critic), reading],
+        generator=[Update("generator", against.generator)],
+        ema_decay=cfg.ema_decay,
+        unroll=unroll,
     )
 
 
@@ -196,10 +244,13 @@ def build_optimizers(cfg: ConfigDict, epoch: int = 1) -> dict[str, Optimizer]:
     generator = build(lr, steps_after=start_of(cfg).steps_after)
     critic = Optimizer(("critic",), build(lr_critic or lr, updates_per_step=updates))
     clip = loss.get("clip", 0.0), loss.get("clip_when", "after"), NOT_CLIPPED
-    return {
+    found = {
         "generator": Optimizer(("generator",), generator),
         "critic": clipping.clip_weights(critic, *clip),
     }
+    if pair_critic(cfg) is not None:
+        found["pair_critic"] = Optimizer(("pair_critic",), build(lr_critic or lr))
+    return found
 
 
 def check(cfg: ConfigDict) -> None:
@@ -236,6 +287,19 @@ def check(cfg: ConfigDict) -> None:
             )
         if cfg.n_critic != 1:
             raise ValueError(f"pairs_first is {first} and n_critic {cfg.n_critic}; it must be 1")
+    if pair_critic(cfg) is not None:
+        steps = 2 ** (cfg.pair_critic.depth + 2)
+        if cfg.pair_critic.depth < 1 or cfg.image_size % steps:
+            raise ValueError(
+                f"pair_critic.depth is {cfg.pair_critic.depth}: image_size {cfg.image_size} must "
+                f"be a multiple of {steps}, and the depth at least 1"
+            )
+        if not first or cfg.data.paired != 1:
+            raise ValueError(
+                f"pair_critic.width is {cfg.pair_critic.width}, but pairs_first is {first} and "
+                f"data.paired {cfg.data.paired}: that critic is trained while pairs_first lasts, "
+                "and every example must be a pair (data.paired=1.0); width 0 trains none"
+            )
     features(cfg)
     for network in ("generator", "critic"):
         if cfg[network].width <= 0:

@@ -16,6 +16,7 @@ from jax import Array
 from ganimation_jax.features.perceptual import DistanceFn
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
+from ganimation_jax.models.pair_critic import PairCritic
 from ganimation_jax.steps import losses
 from ganimation_jax.steps.augment import Augment
 from ganimation_jax.steps.updates import Aux, FakesFn, Given, LossFn
@@ -53,6 +54,13 @@ class Perceptual(NamedTuple):
 
 
 ONLY_PIXELS = Perceptual(lambda frozen, a, b: jnp.zeros(len(a)))
+
+
+class AgainstPairs(NamedTuple):
+    """Training the generator against a critic that sees each edit beside its source."""
+
+    critic: LossFn  # of the pair critic
+    generator: LossFn  # ``Objectives.pairs`` and what that critic says
 
 
 class Objectives(NamedTuple):
@@ -232,3 +240,52 @@ def _total(terms: Metrics) -> Array:
 
 def _added(values: Iterable[Array]) -> Array:
     return functools.reduce(operator.add, values)
+
+
+def against_pairs(
+    generator: Generator, critic: PairCritic, pairs: LossFn, *, weight: float, penalty: float
+) -> AgainstPairs:
+    """The losses of a relativistic critic of pairs, as R3GAN trains (see ``losses.relativistic``).
+
+    Every example must be a pair: the true edit is what the critic compares an edit with.
+
+    Args:
+      generator, critic: the networks; the critic's name among the nets is "pair_critic".
+      pairs: the generator's loss from true edits.
+      weight: of the critic's word in the generator's loss.
+      penalty: weight of the zero-centred penalties on true and made edits.
+    """
+
+    def score(params: Params, batch: Batch, edited: Array) -> Array:
+        """Mean patch score ``b`` of edits of the batch's images."""
+        difference = batch.want - batch.have
+        scores = critic.apply({"params": params}, batch.image, edited, difference)
+        return cast(Array, scores).mean(axis=(1, 2))
+
+    def critic_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        batch, params = given.batch, moving["pair_critic"]
+        truth = cast(Array, batch.other)
+        apart = losses.relativistic(score(params, batch, truth), score(params, batch, given.fakes))
+        squares, norms = zip(
+            *(
+                losses.zero_centred_penalty(lambda p, x: score(p, batch, x), params, images)
+                for images in (truth, given.fakes)
+            ),
+            strict=True,
+        )
+        terms = {
+            "pair_critic/relativistic": apart.mean(),
+            "pair_critic/penalty": penalty * (squares[0] + squares[1]).mean(),
+        }
+        return _total(terms), Aux(terms | {"pair_critic/gradient_norm": jnp.stack(norms).mean()})
+
+    def generator_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        batch, params = given.batch, given.nets["pair_critic"]
+        loss, aux = pairs(moving, given)
+        # The same edit as in `pairs`: XLA computes it once.
+        edited = edit(generator, moving, batch.image, batch.want, batch.have).image
+        truth = score(params, batch, cast(Array, batch.other))
+        adversarial = weight * losses.relativistic(score(params, batch, edited), truth).mean()
+        return loss + adversarial, Aux(aux.metrics | {"generator/pair_critic": adversarial})
+
+    return AgainstPairs(critic_loss, generator_loss)

@@ -118,6 +118,31 @@ def gradient_penalty(
     return jnp.square(norm - 1), norm
 
 
+def relativistic(better: Array, worse: Array) -> Array:
+    """How far one score is from being above the other (Jolicoeur-Martineau, ICLR 2019). b, b -> b.
+
+    The critic is given a real image's score and a fake's, and the generator the same two the
+    other way round. R3GAN (Huang et al., NeurIPS 2024, eq. 2) trains with nothing but this and
+    ``zero_centred_penalty`` on both.
+    """
+    return jax.nn.softplus(worse.astype(jnp.float32) - better)
+
+
+def zero_centred_penalty(
+    score: Callable[[Params, Array], Array], params: Params, images: Array
+) -> tuple[Array, Array]:
+    """Half the squared norm of the input gradient: R1 and R2 (Mescheder et al., ICML 2018).
+
+    Args:
+      score, params, images: as for ``gradient_penalty``; R1 is given real images, R2 fakes.
+
+    Returns:
+      ``|grad|^2 / 2`` and ``|grad|``, one float32 each per example.
+    """
+    norm = gradient_norm(score, params, images)
+    return jnp.square(norm) / 2, norm
+
+
 def gradient_norm(score: Callable[[Params, Array], Array], params: Params, images: Array) -> Array:
     """Norm of the gradient of ``score`` with respect to each image. -> b.
 
