@@ -103,7 +103,7 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=6_400)
+    parser.add_argument("--images", type=int, default=4_800)
     parser.add_argument("--held_out", type=int, default=192)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))

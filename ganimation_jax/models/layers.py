@@ -294,9 +294,11 @@ def without_grid(x: Array, period: int) -> Array:
         return x
     taps = [period - abs(i) for i in range(1 - period, period)]
     for axis in (1, 2):
-        padding = [(0, 0)] * x.ndim
-        padding[axis] = (period - 1, period - 1)
-        padded, length = jnp.pad(x, padding, mode="edge"), x.shape[axis]
+        length = x.shape[axis]
+        first = lax.slice_in_dim(x, 0, 1, axis=axis)
+        last = lax.slice_in_dim(x, length - 1, length, axis=axis)
+        # Not jnp.pad with mode "edge", which the converter to ONNX gives a wrong shape.
+        padded = jnp.concatenate([first] * (period - 1) + [x] + [last] * (period - 1), axis)
         shifted = [lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(len(taps))]
         weighted = [tap / period**2 * part for tap, part in zip(taps, shifted, strict=True)]
         x = functools.reduce(operator.add, weighted)
