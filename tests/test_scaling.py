@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.scaling import hlo, machines, predict, programs
-from experiments.scaling.hlo import Collective
+from experiments.scaling import machines, predict, programs
 from experiments.scaling.machines import MACHINES, Link, Machine, Step
 from experiments.scaling.programs import Program
-from ganimation_jax.bench import workload
+from ganimation_jax.bench import hlo, workload
+from ganimation_jax.bench.hlo import Collective
 from ganimation_jax.types import parameter_count
 
 TINY = Program("cpu", 8, 1, 4, 2, n_critic=3, dtype="float32", image_size=16, residual_blocks=1)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from helpers import BATCH, N_CRITIC, assert_trees_close
 
-from experiments.scaling import hlo
+from ganimation_jax.bench import hlo
 from ganimation_jax.methods import ganimation
 from ganimation_jax.parallel import sharding
 from ganimation_jax.steps import gathering

@@ -9,7 +9,7 @@ and scatter it, and both to all-reduce it: no algorithm sends less without help 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from experiments.scaling.hlo import Collective
+from ganimation_jax.bench.hlo import Collective
 
 PASSES = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1}
 ADAM = 28  # bytes a parameter: reads it, two moments and a gradient; writes it and the moments

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.scaling import machines, programs
-from experiments.scaling.hlo import Collective
 from experiments.scaling.machines import MACHINES, Machine, Step
 from experiments.scaling.programs import COMPILERS, Program
 from ganimation_jax.bench import workload
+from ganimation_jax.bench.hlo import Collective
 from ganimation_jax.bench.record import versions
 from ganimation_jax.bench.workload import Sizes
 

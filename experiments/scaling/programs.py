@@ -1,7 +1,7 @@
 """The training step compiled for many devices that are not there, and nothing run.
 
 XLA's compilers need no accelerator to compile for one. For GPUs the parts of ``jax[cuda]``, for
-TPUs ``libtpu`` must be installed; README.md has the commands. The CPU's compiler always works,
+TPUs ``libtpu`` must be installed (``bench.targets``). The CPU's compiler always works,
 and leaves out some passes of the others that join exchanges.
 """
 
@@ -14,46 +14,16 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import topologies
 
-from experiments.scaling import hlo
-from ganimation_jax.bench import workload
+from ganimation_jax.bench import hlo, targets, workload
 from ganimation_jax.bench.workload import Sizes
 from ganimation_jax.methods import ganimation
-from ganimation_jax.models import cpu_convolutions, layers
+from ganimation_jax.models import layers
 from ganimation_jax.parallel import sharding
 from ganimation_jax.steps import gathering
 from ganimation_jax.types import Batch, parameter_count
 
 COMPILERS = ("cpu", "gpu", "tpu")
-NODE = 8  # GPUs
-# NVIDIA H100 SXM, for the GPU compiler (its GpuTargetConfigProto): nothing asks the card.
-H100 = """
-gpu_device_info {
-  cuda_compute_capability { major: 9 minor: 0 }
-  threads_per_warp: 32
-  threads_per_block_limit: 1024
-  threads_per_core_limit: 2048
-  core_count: 132
-  fpus_per_core: 128
-  clock_rate_ghz: 1.98
-  shared_memory_per_block: 49152
-  shared_memory_per_block_optin: 232448
-  shared_memory_per_core: 233472
-  registers_per_block_limit: 65536
-  registers_per_core_limit: 65536
-  block_dim_limit_x: 2147483647
-  block_dim_limit_y: 65535
-  block_dim_limit_z: 65535
-  l2_cache_size: 52428800
-  memory_bandwidth: 3352320000000
-  device_memory_size: 84978434048
-}
-platform_name: "CUDA"
-dnn_version_info { major: 9 minor: 8 }
-device_description_str: "NVIDIA H100 80GB HBM3"
-"""
-TPU_V5E = {8: "v5e:2x4", 64: "v5e:8x8", 256: "v5e:16x16"}
 
 
 class Program(NamedTuple):
@@ -140,7 +110,8 @@ def lower(program: Program) -> jax.stages.Lowered:
         in_shardings=(placement, sharding.batch_sharding(mesh), replicated),
         out_shardings=(placement, replicated),
     )
-    with layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed):
+    # The CPU's compiler stands for an accelerator's.
+    with layers.compiled_for("gpu" if program.compiler == "gpu" else "tpu"):
         return step.lower(shapes, batch_shapes(sizes), workload.KEY)
 
 
@@ -155,17 +126,7 @@ def devices(program: Program) -> list[jax.Device]:
     """To compile for. None of them can run anything, but the CPU's."""
     if program.compiler == "cpu":
         return jax.devices("cpu")[: program.devices]
-    if program.compiler == "tpu":
-        found = topologies.get_topology_desc(platform="tpu", topology_name=TPU_V5E[program.devices])
-    else:
-        nodes, each = max(1, program.devices // NODE), min(NODE, program.devices)
-        found = topologies.get_topology_desc(
-            platform="cuda",
-            topology_name="h100",
-            target_config=H100,
-            topology=f"1x{nodes}x{each}",  # slices, nodes, GPUs of a node
-        )
-    return list(found.devices)
+    return targets.devices(program.compiler, program.devices)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ganimation_jax import config_words
-from ganimation_jax.bench import compilation, exact, inference, method_step, step, timing
+from ganimation_jax.bench import (
+    compilation,
+    exact,
+    inference,
+    method_step,
+    program,
+    step,
+    targets,
+    timing,
+)
 from ganimation_jax.bench.record import Record, line, machine
 from ganimation_jax.bench.workload import Sizes
 
@@ -28,12 +37,23 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add, sizes = parser.add_argument, Sizes()
-    add("what", nargs="?", default="all", choices=[*PARTS, "all"], help="what to measure")
+    add(
+        "what", nargs="?", default="all", choices=[*PARTS, "program", "all"], help="what to measure"
+    )
     add(
         "--config",
         metavar="CONFIG[:PRESET]",
-        help="step: measure the method, sizes and batch of this config, such as stargan:smoke",
+        help="step, program: take method, sizes and batch of this config, such as stargan:smoke",
     )
+    add(
+        "--device",
+        nargs="+",
+        default=["h100"],
+        choices=list(targets.ACCELERATORS),
+        help="program: predict the speed on these devices from the program that XLA compiles for a "
+        "GPU; none is needed",
+    )
+    add("--hlo", type=Path, metavar="FILE", help="program: keep the compiled program here")
     add("--json", type=Path, metavar="FILE", help="also write the results to this file")
     add("--image-size", type=int, default=sizes.image_size, help="pixels a side")
     add("--width", type=int, default=sizes.width, help="width of both networks")
@@ -68,9 +88,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def measurements(args: argparse.Namespace, sizes: Sizes) -> Rows:
     """Yield the requested rows as they are measured."""
+    if args.config and args.what not in ("step", "program"):
+        raise ValueError("--config is for 'ganimation bench step' and 'ganimation bench program'")
+    if args.what == "program":
+        what = config_words.load(args.config) if args.config else sizes
+        yield from program.run(what, args.device, args.hlo)
+        return
     if args.config:
-        if args.what != "step":
-            raise ValueError("--config is for 'ganimation bench step'")
         yield from method_step.run(config_words.load(args.config), args.repeats)
         return
     parts = PARTS if args.what == "all" else (args.what,)
@@ -109,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
         for table, row in measurements(args, sizes):
             record.add(table, row)
             print(f"{table}: {line(row)}", file=sys.stderr)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     record.write(complete=True, machine=machine())

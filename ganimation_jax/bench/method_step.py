@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ganimation_jax import methods
@@ -36,13 +37,7 @@ def run(cfg: ConfigDict, repeats: int) -> Iterator[tuple[str, Row]]:
     """
     cfg = with_conditions(cfg)
     mesh = sharding.make_mesh(cfg.mesh.fsdp)
-    if cfg.batch_size % mesh.size:
-        raise ValueError(f"batch_size {cfg.batch_size} is not divisible by {mesh.size} devices")
-    method = methods.load(cfg.method)
-    method.check(cfg)
-    model: Model = method.model(cfg)
-    shown = {one.name: EXAMPLES // 2 for one in model.conditions}
-    training: Training = method.training(cfg, DataFacts(EXAMPLES, 0.1, shown))
+    model, training = build(cfg, mesh)
     init = updates.make_init(model, training.optimizers, training.init_memory)
     shardings = sharding.state_sharding(mesh, jax.eval_shape(init, jax.random.key(0)))
     batch = sharding.place_batch(mesh, random_batch(cfg, model, training), leading=1)
@@ -50,15 +45,11 @@ def run(cfg: ConfigDict, repeats: int) -> Iterator[tuple[str, Row]]:
     frozen = jax.device_put(training.load_frozen(), sharding.replicated(mesh))
     images = training.sampling.batches * cfg.batch_size
     for phase in training.phases:
-        step = jax.jit(
-            gathering.make_whole_step(phase.step, sharding.gather(mesh)),
-            donate_argnums=0,
-            out_shardings=(shardings, sharding.replicated(mesh)),
-        )
+        lowered = lower(cfg, mesh, phase.name)
         state = jax.jit(init, out_shardings=shardings)(jax.random.key(0, impl="rbg"))
         arguments = Batch(**batch), key, frozen
         start = time.perf_counter()
-        compiled = step.lower(state, *arguments).compile()
+        compiled = lowered.compile()
         compile_s = time.perf_counter() - start
 
         def advance(compiled: Any = compiled, arguments: Any = arguments) -> Any:
@@ -83,6 +74,51 @@ def run(cfg: ConfigDict, repeats: int) -> Iterator[tuple[str, Row]]:
                 "compile_s": compile_s,
             },
         )
+
+
+def build(cfg: ConfigDict, mesh: Mesh) -> tuple[Model, Training]:
+    """Model and training of a config for a data set that does not exist.
+
+    Raises:
+      ValueError: the config cannot be trained.
+    """
+    if cfg.batch_size % mesh.size:
+        raise ValueError(f"batch_size {cfg.batch_size} is not divisible by {mesh.size} devices")
+    method = methods.load(cfg.method)
+    method.check(cfg)
+    model: Model = method.model(cfg)
+    shown = {one.name: EXAMPLES // 2 for one in model.conditions}
+    training: Training = method.training(cfg, DataFacts(EXAMPLES, 0.1, shown))
+    return model, training
+
+
+def lower(cfg: ConfigDict, mesh: Mesh, phase: str = "") -> jax.stages.Lowered:
+    """The step of a phase, ready to compile; the devices of ``mesh`` need not exist.
+
+    Args:
+      cfg: of a run, its conditions spelled out.
+      mesh: of the devices.
+      phase: its name; "": the first.
+
+    Raises:
+      ValueError: the config cannot be trained.
+    """
+    model, training = build(cfg, mesh)
+    steps = {one.name: one.step for one in training.phases}
+    init = updates.make_init(model, training.optimizers, training.init_memory)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(init, key)
+    batch = jax.eval_shape(lambda: Batch(**random_batch(cfg, model, training)))
+    frozen = jax.eval_shape(lambda: jax.tree.map(jax.numpy.asarray, training.load_frozen()))
+    placement, replicated = sharding.state_sharding(mesh, state), sharding.replicated(mesh)
+    step = gathering.make_whole_step(steps[phase or training.phases[0].name], sharding.gather(mesh))
+    compiled = jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(placement, sharding.batch_sharding(mesh), replicated, replicated),
+        out_shardings=(placement, replicated),
+    )
+    return compiled.lower(state, batch, key, frozen)
 
 
 def with_conditions(cfg: ConfigDict) -> ConfigDict:

@@ -2,8 +2,9 @@
 
 Arrays are ``b h w c`` and kernels ``kh kw in out`` in all implementations ("statements"), which
 differ only in speed (see ``cpu_convolutions``; BUILD_NOTES.md has the measurements).
-Accelerators use XLA's own convolutions. On a CPU their gradients are slow, and minimal filtering
-saves more time by its fewer products than its additions cost.
+On a CPU the gradients of XLA's own convolutions are slow, and minimal filtering saves more time by
+its fewer products than its additions cost. On GPUs XLA recognises most convolutions and their
+gradients as cuDNN's; ``GPU_SMALL_MAP`` and ``transposed_statement_of`` say where it does not.
 """
 
 import contextlib
@@ -31,11 +32,17 @@ SMALL_MAP = 16  # largest side in pixels at which `patches` is fastest on a CPU
 FEW_CHANNELS, SMALL_WORK = 64, 1024
 FEWEST_CHANNELS = 16  # minimal filtering is faster from this number on
 MANY_CHANNELS = 48  # the same for transposed convolutions; see also statement_of
+# Largest side at which a GPU uses `patches`. XLA states the kernel gradient on such maps as a
+# convolution by a dilated kernel, with examples as channels and transposed copies of all arrays
+# (also the input gradient at a side of 4). As matrix products there are none of these.
+GPU_SMALL_MAP = 8
 
 INIT_STD = 0.02  # published: all kernels N(0, 0.02), biases 0
 kernel_init = nn.initializers.normal(INIT_STD)
 INITIAL: tuple[Initial, ...] = get_args(Initial)
 
+# The backend to trace for, where it is not the default one; set by ``compiled_for``.
+_backend: ContextVar[str | None] = ContextVar("backend", default=None)
 # Implementations that override the fastest; set by ``stated_by``.
 _given: ContextVar[tuple[cpu_convolutions.Statement, cpu_convolutions.Transposed] | None] = (
     ContextVar("given", default=None)
@@ -106,6 +113,8 @@ def statement_of(
             return cpu_convolutions.to_few_features
         if channels == 3 and FEWEST_CHANNELS < features < MANY_CHANNELS:
             return cpu_convolutions.with_fourth_channel
+    if on_gpu() and stride == 2 and side <= GPU_SMALL_MAP:
+        return cpu_convolutions.patches
     return cpu_convolutions.direct
 
 
@@ -118,9 +127,15 @@ def conv_transpose(x: Array, kernel: Array) -> Array:
 
 
 def transposed_statement_of(channels: int, features: int) -> cpu_convolutions.Transposed:
-    """Choose the fastest implementation of a transposed convolution on this backend."""
+    """Choose the fastest implementation of a transposed convolution on this backend.
+
+    On GPUs XLA would pad the dilated input, convolve its zeros, too (four times the products), and
+    take the gradient of the kernel for a convolution by a kernel as large as the map.
+    """
     if given := _given.get():
         return given[1]
+    if on_gpu():
+        return cpu_convolutions.transposed_subpixel
     if not on_cpu():
         return cpu_convolutions.transposed
     if min(channels, features) >= MANY_CHANNELS:
@@ -130,7 +145,25 @@ def transposed_statement_of(channels: int, features: int) -> cpu_convolutions.Tr
 
 def on_cpu() -> bool:
     """Whether the backend is a CPU, where XLA's own convolutions are not the fastest."""
-    return jax.default_backend() == "cpu"
+    return (_backend.get() or jax.default_backend()) == "cpu"
+
+
+def on_gpu() -> bool:
+    """Whether the backend is a GPU, where XLA calls cuDNN for convolutions."""
+    return (_backend.get() or jax.default_backend()) == "gpu"
+
+
+@contextlib.contextmanager
+def compiled_for(backend: str) -> Iterator[None]:
+    """Trace networks as for another backend, such as "gpu", inside this context.
+
+    Functions that ``jit`` has already traced keep their implementations.
+    """
+    token = _backend.set(backend)
+    try:
+        yield
+    finally:
+        _backend.reset(token)
 
 
 @contextlib.contextmanager

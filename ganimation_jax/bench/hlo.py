@@ -46,7 +46,7 @@ def collectives(text: str, devices: int) -> dict[Collective, int]:
       ValueError: a collective stands where the times it runs are not known, or has a form that
         is not read here.
     """
-    bodies, entry = _computations(text)
+    bodies, entry = computations(text)
     counts: dict[str, collections.Counter[Collective]] = {}
 
     def count(name: str) -> collections.Counter[Collective]:
@@ -62,7 +62,7 @@ def collectives(text: str, devices: int) -> dict[Collective, int]:
                     inner = count(callee)
                     if not inner:
                         continue
-                    times = _trips(opcode, rest, bodies)
+                    times = trips(opcode, rest, bodies)
                     for exchange, n in inner.items():
                         total[exchange] += times * n
             counts[name] = total
@@ -71,7 +71,7 @@ def collectives(text: str, devices: int) -> dict[Collective, int]:
     return dict(count(entry))
 
 
-def _computations(text: str) -> tuple[Bodies, str]:
+def computations(text: str) -> tuple[Bodies, str]:
     """Computation -> (shape, opcode, operands and attributes) of each instruction; the entry."""
     bodies: Bodies = {}
     entry = name = ""
@@ -87,7 +87,12 @@ def _computations(text: str) -> tuple[Bodies, str]:
     return bodies, entry
 
 
-def _trips(opcode: str, rest: str, bodies: Bodies) -> int:
+def trips(opcode: str, rest: str, bodies: Bodies) -> int:
+    """How often the computations run that an instruction calls.
+
+    Raises:
+      ValueError: that is not known.
+    """
     if opcode == "conditional":
         raise ValueError("a collective in a branch: it is not known how often it runs")
     if opcode != "while":
@@ -105,7 +110,7 @@ def _trips(opcode: str, rest: str, bodies: Bodies) -> int:
 
 
 def _branches(rest: str) -> list[str]:
-    found = re.search(r"branch_computations=\{([^}]*)\}", rest)
+    found = re.search(r"branchcomputations=\{([^}]*)\}", rest)
     listed = found[1].replace("%", "").split(", ") if found else []
     return listed + re.findall(r"(?:true|false)_computation=%?([\w.-]+)", rest)
 
@@ -120,7 +125,7 @@ def _collective(shape: str, opcode: str, rest: str, devices: int) -> Collective 
     parts = list(_elements(shape))
     if opcode != kind and kind != "all-reduce":
         parts = list(_elements(parts[1]))  # (operands, results, ...)
-    size = sum(_bytes(part) for part in parts)
+    size = sum(byte_count(part) for part in parts)
     if kind == "collective-permute":
         pairs = re.search(r"source_target_pairs=\{\{(\d+),(\d+)\}", rest)
         if not pairs:
@@ -146,7 +151,8 @@ def _elements(shape: str) -> Iterator[str]:
             start = i + 1
 
 
-def _bytes(shape: str) -> int:
+def byte_count(shape: str) -> int:
+    """Bytes of an array, or of all arrays of a tuple."""
     total = 0
     for dtype, sizes in ARRAY.findall(shape):
         total += BYTES[dtype] * int(np.prod([int(n) for n in sizes.split(",") if n]))
