@@ -10,9 +10,10 @@ from helpers import ROOT
 
 PACKAGE = ROOT / "ganimation_jax"
 # A room, and the rooms below it that it may import. SHARED may be imported by every room.
-SHARED = {"types", "conditions", "action_units", "version"}
+SHARED = {"types", "conditions", "action_units", "version", "backend"}
 ALLOWED = {
     "version": set(),
+    "backend": set(),
     "action_units": set(),
     "conditions": set(),
     "types": set(),

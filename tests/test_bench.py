@@ -1,6 +1,7 @@
 """The measuring code: that it runs, counts rightly and compares like with like. No times."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from helpers import BATCH, N_CRITIC, ROOT, SIZE, UNITS
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.bench import record, workload
-from ganimation_jax.bench.__main__ import main
+from ganimation_jax.bench.__main__ import main, parse
 from ganimation_jax.bench.workload import Sizes
 from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
 from ganimation_jax.methods import ganimation
@@ -221,3 +222,16 @@ def test_peers_take_turns(torch_ganimation, tmp_path):
         assert row["samples"] == 2
         assert row["min_ms"] <= row["median_ms"] <= row["max_ms"]
         assert row["peak_mib"] > 0
+
+
+def test_the_script_for_a_gpu_calls_what_there_is():
+    text = (PEERS / "run_gpu.sh").read_text()
+    default = re.search(r"^parts=\$\{\*:-(.*)\}$", text, re.MULTILINE)[1].split()
+    called = re.findall(r"^ *bench (\w+) (\d+) ((?:.*\\\n)*.*)$", text, re.MULTILINE)
+    for _, _, words in called:
+        arguments = parse(words.replace("\\\n", "").split())
+        assert arguments.repeats > 0
+    limits = {name: int(seconds) for name, seconds, _ in called}
+    limits["compare"] = int(re.search(r"^part compare (\d+)", text, re.MULTILINE)[1])
+    assert set(default) <= {"train", *limits}
+    assert sum(limits[name] for name in default if name != "train") <= 8 * 60

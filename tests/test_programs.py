@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from configs import emotionet
+from ganimation_jax import backend
 from ganimation_jax.bench import hlo, kernels, method_step, program, targets, workload
 from ganimation_jax.bench.kernels import Kernel
 from ganimation_jax.bench.workload import Sizes
@@ -124,7 +125,7 @@ def people():
 
 
 def lower(what, mesh):
-    with layers.compiled_for("gpu"):
+    with backend.traced_for("gpu"):
         if isinstance(what, Sizes):
             return workload.lower_step(what, mesh)
         return method_step.lower(what, mesh)
@@ -168,14 +169,14 @@ def test_each_update_is_exchanged_once_and_the_state_is_updated_in_place(lowered
 
 
 def test_a_gpu_has_its_own_statements():
-    with layers.compiled_for("gpu"):
+    with backend.traced_for("gpu"):
         assert layers.statement_of(4, 4, 2, 1024, 2048) is cpu_convolutions.patches
         assert layers.statement_of(8, 4, 2, 512, 1024) is cpu_convolutions.patches
         assert layers.statement_of(16, 4, 2, 256, 512) is cpu_convolutions.direct
         assert layers.statement_of(32, 3, 1, 256, 256) is cpu_convolutions.direct
         assert layers.transposed_statement_of(256, 128) is cpu_convolutions.transposed_subpixel
         assert not layers.on_cpu()
-    with layers.compiled_for("tpu"):
+    with backend.traced_for("tpu"):
         assert layers.statement_of(4, 4, 2, 1024, 2048) is cpu_convolutions.direct
         assert layers.transposed_statement_of(256, 128) is cpu_convolutions.transposed
     assert layers.on_cpu()
@@ -206,7 +207,7 @@ def test_xla_knows_all_three_passes_for_an_h100(layer, image, kernel):
         return y, *pull(change)
 
     x, k = (jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in (image, kernel))
-    with layers.compiled_for("gpu"):
+    with backend.traced_for("gpu"):
         y = jax.eval_shape(layer, x, k)
         jitted = jax.jit(passes, in_shardings=place, out_shardings=place)
         found = kernels.read(jitted.lower(x, k, y).compile().as_text())

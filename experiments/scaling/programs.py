@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ganimation_jax import backend
 from ganimation_jax.bench import hlo, targets, workload
 from ganimation_jax.bench.workload import Sizes
 from ganimation_jax.methods import ganimation
-from ganimation_jax.models import layers
 from ganimation_jax.parallel import sharding
 from ganimation_jax.steps import gathering
 from ganimation_jax.types import Batch, parameter_count
@@ -111,7 +111,7 @@ def lower(program: Program) -> jax.stages.Lowered:
         out_shardings=(placement, replicated),
     )
     # The CPU's compiler stands for an accelerator's.
-    with layers.compiled_for("gpu" if program.compiler == "gpu" else "tpu"):
+    with backend.traced_for("gpu" if program.compiler == "gpu" else "tpu"):
         return step.lower(shapes, batch_shapes(sizes), workload.KEY)
 
 

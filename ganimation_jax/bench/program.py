@@ -12,10 +12,10 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from ganimation_jax import backend
 from ganimation_jax.bench import kernels, method_step, targets, workload
 from ganimation_jax.bench.kernels import Kernel
 from ganimation_jax.bench.workload import Sizes
-from ganimation_jax.models import layers
 from ganimation_jax.parallel import sharding
 
 Row = dict[str, Any]
@@ -66,7 +66,7 @@ def compile_for_gpu(what: Sizes | ConfigDict) -> str:
       ValueError: the config cannot be trained.
     """
     mesh = sharding.make_mesh(devices=targets.devices("gpu", 1))
-    with layers.compiled_for("gpu"):
+    with backend.traced_for("gpu"):
         lowered: jax.stages.Lowered = (
             workload.lower_step(what, mesh)
             if isinstance(what, Sizes)

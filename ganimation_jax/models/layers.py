@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from ganimation_jax import backend
 from ganimation_jax.models import cpu_convolutions
 
 Initializer = nn.initializers.Initializer
@@ -41,8 +42,6 @@ INIT_STD = 0.02  # published: all kernels N(0, 0.02), biases 0
 kernel_init = nn.initializers.normal(INIT_STD)
 INITIAL: tuple[Initial, ...] = get_args(Initial)
 
-# The backend to trace for, where it is not the default one; set by ``compiled_for``.
-_backend: ContextVar[str | None] = ContextVar("backend", default=None)
 # Implementations that override the fastest; set by ``stated_by``.
 _given: ContextVar[tuple[cpu_convolutions.Statement, cpu_convolutions.Transposed] | None] = (
     ContextVar("given", default=None)
@@ -145,25 +144,12 @@ def transposed_statement_of(channels: int, features: int) -> cpu_convolutions.Tr
 
 def on_cpu() -> bool:
     """Whether the backend is a CPU, where XLA's own convolutions are not the fastest."""
-    return (_backend.get() or jax.default_backend()) == "cpu"
+    return backend.name() == "cpu"
 
 
 def on_gpu() -> bool:
     """Whether the backend is a GPU, where XLA calls cuDNN for convolutions."""
-    return (_backend.get() or jax.default_backend()) == "gpu"
-
-
-@contextlib.contextmanager
-def compiled_for(backend: str) -> Iterator[None]:
-    """Trace networks as for another backend, such as "gpu", inside this context.
-
-    Functions that ``jit`` has already traced keep their implementations.
-    """
-    token = _backend.set(backend)
-    try:
-        yield
-    finally:
-        _backend.reset(token)
+    return backend.name() == "gpu"
 
 
 @contextlib.contextmanager

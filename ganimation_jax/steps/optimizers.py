@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from ganimation_jax import backend
+
 Epochs = jax.Array | float
 
 
@@ -92,7 +94,7 @@ def adam(
         a CPU. A GPU does everything in one pass. Default: True on a CPU, else False.
     """
     plain = optax.adam(rate, b1, b2)
-    if not (jax.default_backend() == "cpu" if held is None else held):
+    if not (backend.name() == "cpu" if held is None else held):
         return guarded(plain)
 
     def update(
