@@ -318,3 +318,12 @@ def test_a_gain_is_a_factor_of_the_difference():
     np.testing.assert_allclose(twice.color, once.color, atol=1e-5)
     own = Generator(**options, gain=2.0).apply(params, image, have, have)
     np.testing.assert_array_equal(own.image, image)
+
+
+def test_edges_are_repeated_as_numpy_does():
+    x = jax.random.normal(jax.random.key(0), (2, 3, 4, 5))
+    for axis in (1, 2):
+        widths = [(2, 2) if i == axis else (0, 0) for i in range(4)]
+        np.testing.assert_array_equal(
+            layers.repeat_edges(x, 2, axis), np.pad(x, widths, mode="edge")
+        )

@@ -102,10 +102,12 @@ def parts(found: Iterable[Kernel], name: str) -> Iterator[Row]:
 
 
 def stands_out(found: Iterable[Kernel]) -> Iterator[Row]:
-    """Kernels that waste time: products of narrow channels, dilated kernels, transpositions."""
+    """Kernels that waste time: float32 among bfloat16, narrow channels, dilation, transposition."""
+    found = list(found)
+    mixed = any(one.kind == "convolution" and one.dtype == "bf16" for one in found)
     for one in found:
         why = ""
-        if one.kind == "convolution" and one.dtype == "f32":
+        if mixed and one.kind == "convolution" and one.dtype == "f32":
             why = "float32"
         elif "rhs_dilate" in one.detail:
             why = "dilated kernel"

@@ -163,7 +163,7 @@ def blurred(x: Array, size: int, std: float) -> Array:
     kernel = jnp.exp(-jnp.square(at / std) / 2)
     kernel /= kernel.sum()
     edge = size // 2
-    x = jnp.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0)), mode="edge")
+    x = layers.repeat_edges(layers.repeat_edges(x, edge, 1), edge, 2)
     height, width = x.shape[1] - 2 * edge, x.shape[2] - 2 * edge
     down = jnp.stack([x[:, i : i + height] for i in range(size)], axis=-1)
     x = jnp.matmul(down, kernel, precision=lax.Precision.HIGHEST)

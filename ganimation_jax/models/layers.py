@@ -313,15 +313,22 @@ def without_grid(x: Array, period: int) -> Array:
         return x
     taps = [period - abs(i) for i in range(1 - period, period)]
     for axis in (1, 2):
-        length = x.shape[axis]
-        first = lax.slice_in_dim(x, 0, 1, axis=axis)
-        last = lax.slice_in_dim(x, length - 1, length, axis=axis)
-        # Not jnp.pad with mode "edge", which the converter to ONNX gives a wrong shape.
-        padded = jnp.concatenate([first] * (period - 1) + [x] + [last] * (period - 1), axis)
+        padded, length = repeat_edges(x, period - 1, axis), x.shape[axis]
         shifted = [lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(len(taps))]
         weighted = [tap / period**2 * part for tap, part in zip(taps, shifted, strict=True)]
         x = functools.reduce(operator.add, weighted)
     return x
+
+
+def repeat_edges(x: Array, count: int, axis: int) -> Array:
+    """Pad with ``count`` copies of the first and of the last entry along an axis.
+
+    ``jnp.pad`` also slices the axis of the examples, whose gradient devices would then exchange,
+    and the converter to ONNX gives its result a wrong shape.
+    """
+    length = x.shape[axis]
+    first, last = (lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (0, length - 1))
+    return jnp.concatenate([*[first] * count, x, *[last] * count], axis)
 
 
 def _add_bias(
