@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ganimation_jax import completion
 from ganimation_jax.parallel.large_pages import restart_with_large_pages
 from ganimation_jax.version import __version__
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "import-torch": ("interop.torch_import", "read PyTorch weights of the published codes"),
     "sweep": ("sweep.run", "run a hyperparameter sweep without an account"),
     "bench": ("bench.__main__", "measure speed and memory"),
+    "completion": ("completion", "print the script that completes commands in bash, zsh or fish"),
 }
 TRAINING = ("train", "bench")  # on a CPU, large pages make these faster
 
@@ -54,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
       The subcommand's exit code; 2 if there is no such subcommand.
     """
+    if argv is None and completion.ASKED in os.environ:
+        completion.answer(COMMANDS)
     words = list(sys.argv[1:] if argv is None else argv)
     command, rest = (words[0], words[1:]) if words else ("--help", [])
     if command in ("-h", "--help", "help"):

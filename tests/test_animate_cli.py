@@ -19,6 +19,7 @@ from ganimation_jax.animation.inputs import Task, UsageError, check_outputs, exp
 from ganimation_jax.animation.provenance import SOURCE_TYPE, describe, read_provenance, save_image
 from ganimation_jax.animation.targets import PRESETS
 from ganimation_jax.interop.torch_import import write_run
+from ganimation_jax.media import moving
 
 RNG = np.random.default_rng(0)
 
@@ -101,6 +102,28 @@ def test_relative_and_a_whole_expression(animate, animator):
     np.testing.assert_array_equal(pixels("sad.png"), want)
 
 
+def test_one_half_of_a_face(animate, monkeypatch):
+    assert animate("a.png", "--expression", "sad", "--half", "left", "-o", "left.png") == 0
+    assert animate("a.png", "--expression", "sad", "--half", "right", "-o", "right.png") == 0
+    assert animate("a.png", "--expression", "sad", "-o", "whole.png") == 0
+    left, right, whole = (
+        np.subtract(pixels(f"{name}.png"), photo("a"), dtype=int)
+        for name in ("left", "right", "whole")
+    )
+    assert (np.abs(whole[:, :8]).mean(), np.abs(whole[:, 32:]).mean()) > (0.2, 0.2)
+    np.testing.assert_array_equal(left[:, :8], whole[:, :8])
+    np.testing.assert_array_equal(right[:, 32:], whole[:, 32:])
+    assert not left[:, 32:].any()
+    assert not right[:, :8].any()
+    assert read_provenance(Path("left.png")).action_units.startswith("left half: AU01=")
+    frames = []
+    monkeypatch.setattr(moving, "write_moving", lambda _, images, **__: frames.extend(images))
+    words = ("a.png", "--expression", "sad", "--half", "right", "--frames", 2)
+    assert animate(*words, "-o", "out.gif") == 0
+    np.testing.assert_array_equal(frames[0], photo("a"))
+    np.testing.assert_array_equal(frames[1], pixels("right.png"))
+
+
 def test_the_expression_of_another(animate, animator):
     assert animate("a.png", "--from", "b.png", "-o", "new/folder/out.png") == 0
     want = animator.transfer(photo("a"), photo("b"), aligned=True)
@@ -159,7 +182,7 @@ def test_many_inputs_go_to_a_folder(animate, animator, tmp_path, capsys):
                for path in [path.relative_to(tmp_path)]}  # fmt: skip
     assert written == {"x.png.jpg", "x.jpg.jpg", "deep/x.jpg", "a.jpg", "b.jpg"}
     captured = capsys.readouterr()
-    assert captured.out.endswith("5 files from 5 of 5 inputs\n")
+    assert captured.out.endswith("5 files from 5 of 5 inputs, 1 skipped\n")
     assert captured.out.count(": 1 face, wrote edits/") == 5
     assert "inputs 5/5" in captured.err
     assert "skipped 1:\n  in/notes.txt: not a photo or video: its ending is .txt\n" in captured.err
@@ -284,6 +307,7 @@ def test_a_warning_is_a_line(animate, animator, monkeypatch, capsys):
         ("a.png . -o edits/.. --au AU12=1", "inside the folder"),
         ("a.png -o out.png --drive b.mp4", "a film is written as .mp4"),
         ("a.png -o out.gif --grid", "--grid is a picture"),
+        ("a.png -o out.png --grid --half left", "--half goes with --au"),
         ("film.mp4 -o out.mp4 --au AU12=1", "are for photos"),
     ],
 )
@@ -324,7 +348,7 @@ def test_of_several_inputs_the_good_ones_are_done(animate, tmp_path, capsys):
     words = ("a.png", "damaged.jpg", "oblong.png", "b.png", "--au", "AU12=1", "-o", "edits")
     assert animate(*words) == 1
     captured = capsys.readouterr()
-    assert captured.out.endswith("2 files from 2 of 4 inputs\n")
+    assert captured.out.endswith("2 files from 2 of 4 inputs, 2 failed\n")
     errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2
     assert "damaged.jpg" in errors[0]

@@ -73,7 +73,8 @@ ALLOWED = {
     },
     "config_words": set(),
     "main": {"config_words", "evaluation", "files", "parallel", "training"},
-    "__main__": {"parallel"},
+    "completion": {"animation", "config_words", "runs"},
+    "__main__": {"completion", "parallel"},
 }
 # Optional packages: each is imported in one file, lazily.
 OPTIONAL = {"av", "torch", "wandb", "mediapipe", "onnx", "jax2onnx", "pillow_heif"}

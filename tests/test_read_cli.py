@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganimation_jax.animation import read_cli
+from ganimation_jax.animation import plotting, read_cli
 from ganimation_jax.animation.animator import Animator, Reading
 from ganimation_jax.animation.finding import NoFaceError
 from ganimation_jax.animation.readings import Line, as_table
@@ -43,6 +43,7 @@ def read(tmp_path, monkeypatch):
     monkeypatch.setattr(Animator, "load", lambda *_, **__: Reader())
     monkeypatch.setattr("ganimation_jax.animation.starting.keep_compiled", lambda: None)
     monkeypatch.setattr("ganimation_jax.animation.starting.block_reports", lambda: None)
+    monkeypatch.setattr("ganimation_jax.animation.starting.warm_up", lambda animator: None)
     (tmp_path / "in").mkdir()
     for name in ("in/a.png", "in/b,c.png", "empty.png"):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / name)
@@ -100,6 +101,37 @@ def test_what_cannot_be_read_is_said(read, capsys, tmp_path):
         (("in/a.png", "-o", "aus.csv", "--format", "json"), "--format says json"),
         (("nowhere.png",), "nowhere.png does not exist"),
         (("in/a.png", "-o", "in/a.png", "--format", "csv"), "is what is read"),
+        (("in/a.png", "--plot", "aus.png"), "give one video, not photos"),
+        (("in/a.png", "--plot", "aus.bmp"), "aus.bmp: a plot is written as .png, .svg, .pdf"),
     ]:
         assert read(*words) == 2
         assert says in capsys.readouterr().err
+
+
+def of_a_film(frames, face, start):
+    return [
+        Line("in/film.gif", n, n / 10, face, (0, 0, 1, 1), {"AU06": start + n / 20, "AU12": 0.5})
+        for n in frames
+    ]
+
+
+def test_a_video_is_drawn_over_time(read, monkeypatch, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (0, 99, 200)]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    lines = of_a_film((0, 1, 4), 0, 0.1) + of_a_film((1, 2), 3, 0.2)
+    monkeypatch.setattr("ganimation_jax.animation.readings.read_lines", lambda *_: iter(lines))
+    assert read("film.gif", "-o", "aus.csv", "--plot", "plots/aus.png") == 0
+    assert capsys.readouterr().out.endswith("wrote aus.csv\nwrote plots/aus.png\n")
+    with Image.open(tmp_path / "plots/aus.png") as drawn:
+        assert drawn.width > 1000
+    assert read("film.gif", "--format", "json", "--plot", "aus.svg") == 0
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)) == 5  # what is piped on is the readings alone
+    assert "wrote aus.svg" in captured.err
+    panel = plotting.figure(lines, UNITS).axes[0]
+    assert panel.get_title(loc="left") == "AU06  cheek raiser"
+    first, second = panel.lines
+    np.testing.assert_allclose(first.get_xdata(), [0, 0.1, np.nan, 0.4])  # not found in between
+    np.testing.assert_allclose(first.get_ydata(), [0.1, 0.15, np.nan, 0.3])
+    np.testing.assert_allclose(second.get_ydata(), [0.25, 0.3])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -12,17 +12,18 @@ from ganimation_jax.animation.editing import (
     Explanation,
     edit_faces,
     edit_photos,
-    levels,
-    pasted,
+    explain_edit,
     share_kept,
 )
 from ganimation_jax.animation.finding import Face, Finder, NoFaceError, Reading, Seen, check_reader
 from ganimation_jax.animation.labels import decided, spelled_out
 from ganimation_jax.animation.loading import LoadedModel, load_model
-from ganimation_jax.animation.pasting import spread
 from ganimation_jax.animation.photo_like import PhotoLike, pixels_of
 from ganimation_jax.animation.targets import Aus, check_array, resolve
 from ganimation_jax.faces.landmarker import Landmarker
+
+if TYPE_CHECKING:
+    from ipywidgets import Widget
 
 __all__ = ["Animator", "Explanation", "Face", "NoFaceError", "PhotoLike", "Reading"]
 
@@ -93,7 +94,7 @@ class Animator:
 
     @property
     def landmarker(self) -> Landmarker:
-        """What finds faces; opened when it is first needed."""
+        """What finds faces; opened when it is first needed, or asked for."""
         return self._finder.landmarker
 
     def warm_up(self) -> None:
@@ -179,8 +180,7 @@ class Animator:
     ) -> np.ndarray:
         """The photo with another expression: uint8 ``h w 3``, sRGB."""
         image = pixels_of(photo)
-        found, targets = self._aim(image, aus, relative, faces, aligned)
-        return self.with_faces(image, found, targets)
+        return self.with_faces(image, *self._aim(image, aus, relative, faces, aligned))
 
     def edit_all(
         self,
@@ -222,15 +222,17 @@ class Animator:
         """An edit of the largest face with everything that the model computes for it."""
         image = pixels_of(photo)
         found, targets = self._aim(image, aus, relative, "largest", aligned)
-        edit, face = edit_faces(self._model, found, targets), found[0]
-        painted = edit.image if edit.color is None else edit.color
-        return Explanation(
-            edited=pasted(image, found, edit),
-            attention=spread(share_kept(edit), face.transform, image.shape[:2], outside=1.0),
-            color=levels(np.asarray(painted)[0]).round().clip(0, 255).astype(np.uint8),
-            crop=face.crop,
-            aus=targets[0],
-        )
+        return explain_edit(self._model, image, found[0], targets[0])
+
+    def widget(self, photo: PhotoLike) -> "Widget":
+        """The photo above a slider for each action unit of its largest face, for Jupyter.
+
+        Raises:
+          ImportError: ipywidgets is not installed (extra ``notebook``).
+        """
+        from ganimation_jax.animation.notebook import widget
+
+        return widget(self, pixels_of(photo))
 
     def attention(self, face: Face, aus: np.ndarray) -> np.ndarray:
         """The share of a face's crop that an edit keeps: float32 ``s s``, [0, 1]."""
@@ -249,8 +251,7 @@ class Animator:
         Returns:
           uint8 ``h w 3``.
         """
-        (edited,) = self.run(image, faces, np.asarray(targets, np.float32)[None])
-        return edited
+        return next(self.run(image, faces, np.asarray(targets, np.float32)[None]))
 
     def frames(
         self,

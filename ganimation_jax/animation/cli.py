@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 wish = wish_of(args, animator)
             except (ValueError, OSError, UnusableFile) as error:
                 raise UsageError(error) from error
-            warm_up(animator)
+            warm_up(animator, seeks=not args.aligned)
             return run(animator, wish, tasks, skipped)
     except (UsageError, ImportError, OSError) as error:  # ImportError: an extra is missing
         console.error(str(error))
@@ -135,6 +135,11 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="add intensities, -1 to 1, to what the face shows (default: only for --drive VIDEO)",
     )
+    add(
+        "--half",
+        choices=("left", "right"),
+        help="edit one half of the face, left or right in the picture: a wink, a crooked smile",
+    )
     add("--by", choices=("critic", "annotator"), help="who reads photos and videos for --from and "
         "--drive: the model's critic or MediaPipe (default: the critic)")  # fmt: skip
 
@@ -193,6 +198,8 @@ def check(args: argparse.Namespace, tasks: Sequence[Task]) -> None:
         raise UsageError("which expression? Give --au, --expression, --from, --drive or --grid")
     if args.intensity is not None and not args.expression:
         raise UsageError("--intensity belongs to --expression; --au takes AU12=0.8")
+    if args.half and (args.grid or args.drive):
+        raise UsageError("--half goes with --au, --expression and --from, without --grid")
     if args.grid and args.drive:
         raise UsageError("--grid makes a picture, --drive a film: give one of them")
     for task in tasks:
@@ -245,6 +252,7 @@ def wish_of(args: argparse.Namespace, animator: "Animator") -> "Wish":
     return Wish(
         looks=looks,
         relative=args.relative,
+        half=args.half,
         faces=args.faces,
         aligned=args.aligned,
         grid=args.grid,
@@ -277,11 +285,11 @@ def run(
             _say(task, result, replaced)
         if many:
             line(done, len(tasks))
-    if many or skipped:
-        print(f"{count} files from {len(tasks) - len(failures)} of {len(tasks)} inputs")
     console.list_skipped(skipped)
     for failure in failures:
         console.error(failure)
+    if many or skipped:
+        print(console.summary(count, len(tasks), len(skipped), len(failures)))
     return 1 if failures else 0
 
 

@@ -58,6 +58,15 @@ def list_skipped(skipped: Sequence[tuple[Path, str]]) -> None:
         print(f"  {path}: {reason}", file=sys.stderr)
 
 
+def summary(files: int, inputs: int, skipped: int, failed: int) -> str:
+    """The last line of a command with several inputs."""
+    parts = [f"{files} files from {inputs - failed} of {inputs} inputs"]
+    parts += [
+        f"{count} {what}" for count, what in ((failed, "failed"), (skipped, "skipped")) if count
+    ]
+    return ", ".join(parts)
+
+
 class Line:
     """Progress on stderr: how many, the speed, the time left; twice a second at most."""
 

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from ganimation_jax.animation.finding import Face
+from ganimation_jax.animation.finding import Face, as_input
 from ganimation_jax.animation.loading import LoadedModel
-from ganimation_jax.animation.pasting import paste
-from ganimation_jax.types import Edit, to_float
+from ganimation_jax.animation.pasting import paste, spread
+from ganimation_jax.types import Edit
 
 HALF = 0.16  # of the crop's side, the width over which one half of a face fades into the other
 
@@ -34,13 +33,21 @@ class Aimed(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """An edit of a photo's largest face, and what it consists of."""
+    """An edit of a photo's largest face, and what it consists of. It shows itself in Jupyter."""
 
+    photo: np.ndarray  # uint8 h w 3
     edited: np.ndarray  # uint8 h w 3, the photo
     attention: np.ndarray  # float32 h w, [0, 1]: the share of the photo that is kept
     color: np.ndarray  # uint8 s s 3, what is painted
     crop: np.ndarray  # uint8 s s 3, the face as the model sees it
+    own: np.ndarray  # float32 n, [0, 1], what the face shows; NaN where not measured
     aus: np.ndarray  # float32 n, [0, 1], the expression it was given
+    action_units: tuple[str, ...]  # n names
+
+    def _repr_html_(self) -> str:
+        from ganimation_jax.animation.notebook import result_html
+
+        return result_html(self)
 
 
 def edit_faces(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) -> Edit:
@@ -53,8 +60,7 @@ def edit_faces(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) -
     have = np.nan_to_num(np.stack([face.aus for face in faces]))
     while count := len(crops):
         chosen = np.minimum(np.arange(size), count - 1)  # the last one fills up
-        image = to_float(jnp.asarray(crops[chosen]))
-        edit = model.edit(image, targets[chosen], have[chosen])
+        edit = model.edit(as_input(crops[chosen]), targets[chosen], have[chosen])
         parts.append(jax.tree.map(lambda array, n=count: np.asarray(array)[:n], edit))
         crops, targets, have = crops[size:], targets[size:], have[size:]
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
@@ -74,7 +80,7 @@ def edit_halves(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) 
     moves = ~np.isclose(targets, own, rtol=0, atol=1e-6).all(axis=-1)  # k 2
     alike = (targets[:, 0] == targets[:, 1]).all(axis=-1)
     needed = moves & np.stack([np.full(len(faces), True), ~alike], axis=1)
-    crops: Any = np.stack([face.crop for face in faces]).astype(np.float32) / 127.5 - 1
+    crops: Any = as_input(np.stack([face.crop for face in faces]))
     if not needed.any():
         return Edit(crops)
     chosen = [faces[place] for place in np.nonzero(needed)[0].tolist()]
@@ -100,6 +106,24 @@ def share_kept(edit: Edit) -> np.ndarray:
     if edit.attention is None:
         return np.zeros(edit.image.shape[1:3], np.float32)
     return np.asarray(edit.attention)[0, ..., 0].clip(0, 1)
+
+
+def explain_edit(
+    model: LoadedModel, image: np.ndarray, face: Face, target: np.ndarray
+) -> Explanation:
+    """The edit of one face of a photo, uint8 ``h w 3``, to a target, ``n``, with its parts."""
+    edit = edit_faces(model, [face], target[None])
+    painted = edit.image if edit.color is None else edit.color
+    return Explanation(
+        photo=image,
+        edited=pasted(image, [face], edit),
+        attention=spread(share_kept(edit), face.transform, image.shape[:2], outside=1.0),
+        color=levels(np.asarray(painted)[0]).round().clip(0, 255).astype(np.uint8),
+        crop=face.crop,
+        own=face.aus,
+        aus=target,
+        action_units=model.action_units,
+    )
 
 
 def edit_photos(model: LoadedModel, wanted: Iterable[Aimed]) -> Iterator[np.ndarray]:

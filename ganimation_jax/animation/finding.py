@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
@@ -16,7 +15,6 @@ from ganimation_jax.faces.alignment import align, apply, crop, similarity
 from ganimation_jax.faces.crops import CANONICAL_EYES
 from ganimation_jax.faces.landmarker import Landmarker
 from ganimation_jax.faces.regions import Reach, reach
-from ganimation_jax.types import to_float
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +158,7 @@ class Finder:
         """
         if self._model.read_aus is None:
             raise ValueError(f"{self._model.name} has no critic; action units by the annotator")
-        (aus,) = np.asarray(self._model.read_aus(to_float(jnp.asarray(face.crop[None]))))
+        (aus,) = np.asarray(self._model.read_aus(as_input(face.crop[None])))
         return aus.clip(0, 1).astype(np.float32)
 
     def by_annotator(self, seen: Seen) -> np.ndarray:
@@ -181,6 +179,14 @@ class Finder:
 
     def _unknown(self) -> np.ndarray:
         return np.full(len(self._model.action_units), np.nan, np.float32)
+
+
+def as_input(crops: np.ndarray) -> np.ndarray:
+    """Crops as networks take them: uint8 to float32 in [-1, 1].
+
+    By NumPy, because each of the two operations would be a program for JAX to compile.
+    """
+    return crops.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def how_many(faces: str | int) -> int | None:

@@ -12,7 +12,7 @@ from ganimation_jax.animation import clips, drivers, provenance
 from ganimation_jax.animation.animator import Animator, Face
 from ganimation_jax.animation.figures import figure
 from ganimation_jax.animation.inputs import FILM_SIDE, Task, is_film, outputs
-from ganimation_jax.animation.targets import resolve
+from ganimation_jax.animation.targets import on_half, resolve
 from ganimation_jax.media import encoding, moving
 from ganimation_jax.media.photos import Photo, plain, read_photo
 
@@ -24,6 +24,7 @@ class Wish(NamedTuple):
 
     looks: Mapping[str, Mapping[str, float]]  # expressions by a name for files; see ``resolve``
     relative: bool | None  # None: only for a video that drives
+    half: str | None  # "left" or "right" in the picture: edit that half of the face alone
     faces: str | int
     aligned: bool
     grid: bool  # a sheet of what the model does with the face
@@ -73,15 +74,16 @@ def edit(animator: Animator, wish: Wish, task: Task, progress: Progress | None =
         _save(animator, wish, task.out, sheet, {})
         return Done([task.out], len(found))
     if film:
-        frames = _there_and_back(animator, photo, found, targets, wish.frames)
+        frames = _there_and_back(animator, photo, found, targets, wish)
         told = _counted(frames, wish.frames * len(targets), progress)
-        asked = " then ".join(_said(animator, aus).action_units for aus in wish.looks.values())
-        tags = _tags(wish, _said(animator, {})._replace(action_units=asked))
+        asked = " then ".join(_said(animator, wish, x).action_units for x in wish.looks.values())
+        tags = _tags(wish, _said(animator, wish, {})._replace(action_units=asked))
         task.out.parent.mkdir(parents=True, exist_ok=True)
         moving.write_moving(task.out, told, fps=wish.fps, tags=tags)
         return Done([task.out], len(found), notes)
     notes += encoding.lost(photo, provenance.format_of(task.out))
-    edits = animator.run(photo.image, found, targets)
+    own = np.stack([face.aus for face in found])
+    edits = animator.run(photo.image, found, on_half(wish.half, targets, own))
     written = outputs(task, list(wish.looks))
     for path, aus, edited in zip(written, wish.looks.values(), edits, strict=True):
         _save(animator, wish, path, photo.edited(edited), aus)
@@ -96,9 +98,9 @@ def _video(animator: Animator, wish: Wish, task: Task, progress: Progress | None
     for path, aus in zip(written, wish.looks.values(), strict=True):
 
         def target(own: np.ndarray, aus: Mapping[str, float] = aus) -> np.ndarray:
-            return resolve(aus, own, units, bool(wish.relative))
+            return on_half(wish.half, resolve(aus, own, units, bool(wish.relative)), own)
 
-        tags = _tags(wish, _said(animator, aus))
+        tags = _tags(wish, _said(animator, wish, aus))
         clips.edit_video(
             animator,
             task.source,
@@ -131,7 +133,9 @@ def _driven(
         relative=not drivers.is_csv(driver) if wish.relative is None else wish.relative,
         faces=wish.faces,
         fps=wish.fps,
-        tags=_tags(wish, _said(animator, {})._replace(action_units=f"those of {driver.name}")),
+        tags=_tags(
+            wish, _said(animator, wish, {})._replace(action_units=f"those of {driver.name}")
+        ),
         progress=progress,
     )
     return Done([out])
@@ -165,12 +169,13 @@ def _for_film(photo: Photo, out: Path, size: int | None) -> tuple[Photo, tuple[s
 
 
 def _there_and_back(
-    animator: Animator, photo: Photo, found: list[Face], targets: np.ndarray, frames: int
+    animator: Animator, photo: Photo, found: list[Face], targets: np.ndarray, wish: Wish
 ) -> Iterator[np.ndarray]:
     """From what the faces show to each expression and back: a loop, slow at either end."""
     own = np.stack([face.aus for face in found])
-    share = (1 - np.cos(np.linspace(0, 2 * np.pi, frames, endpoint=False))) / 2
-    legs = (own + (target - own) * share[:, None, None] for target in targets)
+    share = (1 - np.cos(np.linspace(0, 2 * np.pi, wish.frames, endpoint=False))) / 2
+    ways = (own + (target - own) * share[:, None, None] for target in targets)
+    legs = (on_half(wish.half, way, own) for way in ways)
     for image in itertools.chain.from_iterable(animator.run(photo.image, found, x) for x in legs):
         if photo.alpha is None:
             yield image
@@ -187,8 +192,11 @@ def _counted(
             progress(done, total)
 
 
-def _said(animator: Animator, aus: Mapping[str, float]) -> provenance.Provenance:
-    return provenance.describe(animator.model, aus)
+def _said(animator: Animator, wish: Wish, aus: Mapping[str, float]) -> provenance.Provenance:
+    said = provenance.describe(animator.model, aus)
+    if wish.half is None:
+        return said
+    return said._replace(action_units=f"{wish.half} half: {said.action_units}")
 
 
 def _tags(wish: Wish, said: provenance.Provenance) -> dict[str, str]:
@@ -198,6 +206,6 @@ def _tags(wish: Wish, said: provenance.Provenance) -> dict[str, str]:
 def _save(
     animator: Animator, wish: Wish, path: Path, photo: Photo, aus: Mapping[str, float]
 ) -> None:
-    said = _said(animator, aus) if wish.provenance else None
+    said = _said(animator, wish, aus) if wish.provenance else None
     path.parent.mkdir(parents=True, exist_ok=True)
     provenance.save_image(path, photo, said)

@@ -18,7 +18,8 @@ from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.files.caches import writable_cache_folder
 from ganimation_jax.runs import model_files, pretrained
 from ganimation_jax.runs.load import load_run
-from ganimation_jax.types import Condition, Edit
+from ganimation_jax.runs.plain import stated_plainly
+from ganimation_jax.types import Condition, Edit, Nets
 
 Given = Array | np.ndarray
 EditFn = Callable[[Given, Given, Given], Edit]
@@ -98,6 +99,8 @@ def keep_compiled() -> None:
         return
     if (folder := writable_cache_folder("xla")) is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
+        # Also what compiles in half a second, as the reading of action units does.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
@@ -143,12 +146,15 @@ def _from_run(source: Path | str) -> LoadedModel:
     # Weights as arguments: in the compiled function itself they would be constants.
     model, nets = run.model, jax.device_put(run.used)
     editing = {name: nets[name] for name in model.edits_with}
-    edit = jax.jit(in_colour(model.edit) if grey else model.edit)
+    edit = jax.jit(stated_plainly(in_colour(model.edit) if grey else model.edit))
     read = None
     if read_fn := model.read:
-        read = functools.partial(
-            jax.jit(lambda nets, image: read_fn(nets, luminance(image) if grey else image)), nets
-        )
+
+        def read_crop(nets: Nets, image: Array) -> Array:
+            return read_fn(nets, luminance(image) if grey else image)
+
+        reading = {name: nets[name] for name in model.reads_with}
+        read = functools.partial(jax.jit(stated_plainly(read_crop)), reading)
     return LoadedModel(
         name=Path(source).resolve().name.removesuffix(model_files.WEIGHTS),
         conditions=model.conditions,

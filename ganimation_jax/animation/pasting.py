@@ -5,6 +5,11 @@ itself. The photo therefore keeps its own detail, and pixels that the model does
 exactly the same.
 """
 
+import itertools
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from PIL import Image
 from scipy.ndimage import map_coordinates, spline_filter
@@ -14,7 +19,11 @@ from ganimation_jax.faces.alignment import apply, invert
 STILL = 0.02  # pixels, a motion that is none
 SUPPORT = 12  # pixels around a place that a cubic spline depends on, to a part in a million
 THIRDS = 3  # grid points per value along a side; odd, so that one of them is at its centre
+TILE = 512  # pixels, side of the parts of a photo that are computed at once
+WORKERS = min(4, os.cpu_count() or 1)  # parts at a time
 FEATHER = 0.1  # of the crop's side, width of the border over which a change fades to 0
+
+Window = tuple[slice, slice]  # rows and columns
 
 
 def paste(
@@ -43,17 +52,28 @@ def paste(
     """
     if change.ndim != 3 or change.shape[0] != change.shape[1] or not np.isfinite(change).all():
         raise ValueError(f"a finite change s s 3 is wanted, this is {change.shape}")
-    result = photo.copy()
-    window, weight = _window(transform, change.shape[0], photo.shape[:2])
-    if weight.size:
-        source = photo[window].astype(np.float32)
-        if motion is not None:
-            field = _upsampled(motion, transform, window) * weight[..., None]
-            # (down, right) in the crop to (down, right) in the photo.
-            back = np.linalg.inv(transform[:, :2])[::-1, ::-1].astype(np.float32)
-            source = _moved(photo, source, field @ back.T, window)
-        added = _upsampled(change, transform, window) * weight[..., None]
-        result[window] = (source + added).round().clip(0, 255).astype(np.uint8)
+    result, size = photo.copy(), len(change)
+    added = _refined(change, transform)
+    moves = None if motion is None else _refined(motion, transform)
+    # (down, right) in the crop to (down, right) in the photo.
+    back = np.linalg.inv(transform[:, :2])[::-1, ::-1].astype(np.float32)
+
+    def fill(tile: Window) -> None:
+        weight = _weight(transform, size, photo.shape[:2], tile)[..., None]
+        if not weight.any():
+            return
+        source = photo[tile].astype(np.float32)
+        if moves is not None:
+            field = _sampled(moves, transform, size, tile) * weight
+            source = _moved(photo, source, field @ back.T, tile)
+        source += _sampled(added, transform, size, tile) * weight
+        result[tile] = source.round().clip(0, 255).astype(np.uint8)
+
+    tiles = _tiles(_window(transform, size, photo.shape[:2]))
+    # A face of 3000 pixels in one piece takes a gigabyte; splines leave Python's lock alone.
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        for _ in pool.map(fill, tiles):
+            pass
     return result
 
 
@@ -72,43 +92,55 @@ def spread(
       float32 ``h w``, within the range of ``mask`` and ``outside``.
     """
     result = np.full(shape, outside, np.float32)
-    window, weight = _window(transform, len(mask), shape)
+    size = len(mask)
+    window = _window(transform, size, shape)
+    weight = _weight(transform, size, shape, window)
     if weight.size:
-        inside = _upsampled(mask[..., None], transform, window)[..., 0]
+        inside = _sampled(_refined(mask[..., None], transform), transform, size, window)[..., 0]
         inside = inside.clip(mask.min(), mask.max())  # bicubic interpolation overshoots
         result[window] += weight * (inside - outside)
     return result
 
 
-def _window(
-    transform: np.ndarray, size: int, shape: tuple[int, ...]
-) -> tuple[tuple[slice, slice], np.ndarray]:
-    """The part of the photo that the crop covers, and the weight of a change: float32, [0, 1].
-
-    The weight is exactly 0 at pixels whose centre is outside the crop.
-    """
+def _window(transform: np.ndarray, size: int, shape: tuple[int, ...]) -> Window:
+    """The part of the photo that the crop covers."""
     height, width = shape
     corners = apply(invert(transform), np.array([(0, 0), (size, 0), (0, size), (size, size)]))
-    left, top = np.floor(corners.min(axis=0)).astype(int).clip(0, (width, height))
-    right, bottom = np.ceil(corners.max(axis=0)).astype(int).clip(0, (width, height))
+    left, top = np.floor(corners.min(axis=0)).astype(int).clip(0, (width, height)).tolist()
+    right, bottom = np.ceil(corners.max(axis=0)).astype(int).clip(0, (width, height)).tolist()
+    return slice(top, bottom), slice(left, right)
+
+
+def _tiles(window: Window) -> list[Window]:
+    """A window in squares of at most ``TILE`` pixels."""
+    rows, columns = (
+        [slice(start, min(start + TILE, part.stop)) for start in range(part.start, part.stop, TILE)]
+        for part in window
+    )
+    return list(itertools.product(rows, columns))
+
+
+def _weight(transform: np.ndarray, size: int, shape: tuple[int, ...], window: Window) -> np.ndarray:
+    """The weight of a change in a window of the photo: float32 ``h w``, [0, 1].
+
+    It is exactly 0 at pixels whose centre is outside the crop.
+    """
+    (height, width), (rows, columns) = shape, window
     rim = apply(transform, np.array([(0, 0), (width, 0), (0, height), (width, height)])) / size
-    window = slice(top, bottom), slice(left, right)
     if rim.min() > -1e-6 and rim.max() < 1 + 1e-6:
         # The crop covers the whole photo, so there is no seam to hide.
-        return window, np.ones((bottom - top, right - left), np.float32)
-    x, y = np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5
+        return np.ones((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+    x, y = (np.arange(part.start, part.stop) + 0.5 for part in (columns, rows))
     # Distance to the nearest side of the crop, as a share of its side; negative outside.
     depth = np.full((len(y), len(x)), np.inf, np.float32)
     for along_x, along_y, shift in transform / size:
         place = (along_x * x).astype(np.float32) + (along_y * y + shift).astype(np.float32)[:, None]
         np.minimum(depth, np.minimum(place, 1 - place), out=depth)
     ramp = (depth / np.float32(FEATHER)).clip(0, 1)
-    return window, ramp * ramp * (3 - 2 * ramp)
+    return ramp * ramp * (3 - 2 * ramp)
 
 
-def _moved(
-    photo: np.ndarray, source: np.ndarray, field: np.ndarray, window: tuple[slice, slice]
-) -> np.ndarray:
+def _moved(photo: np.ndarray, source: np.ndarray, field: np.ndarray, window: Window) -> np.ndarray:
     """``source``, the photo's pixels in a window, read elsewhere: at ``field``, ``h w 2`` pixels.
 
     Cubic splines keep skin as sharp as it was, where bilinear reading would blur it.
@@ -130,37 +162,41 @@ def _moved(
     return result
 
 
-def _upsampled(
-    values: np.ndarray, transform: np.ndarray, window: tuple[slice, slice]
-) -> np.ndarray:
-    """Resample values of a crop, float ``s s c``, at the pixels of a photo window: ``h w c``.
+def _refined(values: np.ndarray, transform: np.ndarray) -> list[Image.Image]:
+    """A crop's values, float ``s s c``, on a finer grid: a picture for each channel.
 
     If the crop is finer than the photo, detail that the photo cannot show is filtered out
     first. Pillow's bicubic resampling then refines the grid by ``THIRDS``, and its bilinear
-    one samples the refined grid at the pixels. The result is smooth at any magnification:
-    bilinear resampling alone shows the crop's grid in large photos, and refining leaves a
-    ninth of its kinks. If the photo is the crop itself, the values come back exactly, because
-    the middle point of each three is the value.
+    one samples the refined grid at the pixels (``_sampled``). The result is smooth at any
+    magnification: bilinear resampling alone shows the crop's grid in large photos, and refining
+    leaves a ninth of its kinks. If the photo is the crop itself, the values come back exactly,
+    because the middle point of each three is the value.
     """
     size = len(values)
     scale = np.sqrt(abs(np.linalg.det(transform[:, :2])))  # crop pixels per photo pixel
     coarse = max(1, round(size / scale)) if scale > 1 else size
-    fine = THIRDS * coarse
-    rows, columns = window
-    sampling = transform * (fine / size)
-    sampling[:, 2] += sampling[:, :2] @ (columns.start, rows.start)
-    shape = (columns.stop - columns.start, rows.stop - rows.start)
-    channels = []
+    grids = []
     for channel in np.moveaxis(np.asarray(values, np.float32), -1, 0):
         picture = Image.fromarray(np.ascontiguousarray(channel))
-        for side in (coarse, fine):
+        for side in (coarse, THIRDS * coarse):
             if picture.width != side:
                 picture = picture.resize((side, side), Image.Resampling.BICUBIC)
-        picture = picture.transform(
-            shape,
-            Image.Transform.AFFINE,
-            sampling.ravel().tolist(),
-            Image.Resampling.BILINEAR,
+        grids.append(picture)
+    return grids
+
+
+def _sampled(
+    grids: Sequence[Image.Image], transform: np.ndarray, size: int, window: Window
+) -> np.ndarray:
+    """What ``_refined`` made of a crop of side ``size``, at the pixels of a window: ``h w c``."""
+    rows, columns = window
+    sampling = transform * (grids[0].width / size)
+    sampling[:, 2] += sampling[:, :2] @ (columns.start, rows.start)
+    shape = (columns.stop - columns.start, rows.stop - rows.start)
+    channels = [
+        grid.transform(
+            shape, Image.Transform.AFFINE, sampling.ravel().tolist(), Image.Resampling.BILINEAR
         )
-        channels.append(np.asarray(picture))
-    return np.stack(channels, axis=-1)
+        for grid in grids
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], axis=-1)

@@ -3,6 +3,7 @@
     ganimation read photo.jpg
     ganimation read PHOTOS/ -o aus.csv
     ganimation read video.mp4 --by annotator --format json
+    ganimation read video.mp4 -o aus.csv --plot aus.png
 
 Intensities are from 0 to 1. A photo gives a line for each face, a video a line for each face in
 each frame.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ganimation_jax.animation.readings import Line
 
 FORMATS = ("table", "csv", "json")
+PLOTS = (".png", ".svg", ".pdf")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,9 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         inputs, skipped = expand(args.inputs)
         if args.out and any(args.out.resolve() == one.source.resolve() for one in inputs):
             raise UsageError(f"{args.out} is what is read: write to another file")
+        if args.plot:
+            check_plot(args.plot, inputs)
         # Imported only now, because these take seconds.
         from ganimation_jax.animation.readings import FORMS
-        from ganimation_jax.animation.starting import started
+        from ganimation_jax.animation.starting import started, warm_up
 
         with console.warnings_as_lines(), contextlib.ExitStack() as stack:
             try:
@@ -52,8 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 check_by(by, animator)
             except (ValueError, OSError) as error:
                 raise UsageError(error) from error
+            warm_up(animator)
             lines, failures = read(animator, inputs, by, args.faces)
             text = FORMS[form](lines, animator.action_units)
+            if args.plot and lines:
+                from ganimation_jax.animation import plotting
+
+                plotting.save(lines, animator.action_units, args.plot)
         if args.out:
             args.out.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(args.out, text)
@@ -61,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                   f"wrote {args.out}")  # fmt: skip
         else:
             print(text, end="")
+        if args.plot and lines:
+            print(f"wrote {args.plot}", file=sys.stdout if args.out else sys.stderr)
     except (UsageError, ImportError, OSError) as error:
         console.error(str(error))
         return 2
@@ -83,6 +94,12 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="photos, videos, folders of them, globs")
     add("-o", "--out", type=Path, metavar="OUT", help="a .csv, .json or .txt file")
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help=f"also draw the action units of a video over time ({', '.join(PLOTS)})",
+    )
     add("--format", choices=FORMATS, help="(default: by the ending of OUT, or a table)")
     add(
         "--by",
@@ -115,6 +132,20 @@ def form_of(out: Path | None, form: str | None) -> str:
     if form not in (None, named):
         raise UsageError(f"{out} is named as {named}, and --format says {form}")
     return str(named)
+
+
+def check_plot(path: Path, inputs: Sequence[Input]) -> None:
+    """Refuse a plot of what has no time, or in an unknown format.
+
+    Raises:
+      UsageError: it says what to do.
+    """
+    if path.suffix.lower() not in PLOTS:
+        raise UsageError(f"{path}: a plot is written as {', '.join(PLOTS)}")
+    if len(inputs) != 1 or not inputs[0].moves:
+        raise UsageError("--plot draws one video over time: give one video, not photos or several")
+    if path.resolve() == inputs[0].source.resolve():
+        raise UsageError(f"{path} is what is read: write to another file")
 
 
 def check_by(by: str, animator: "Animator") -> None:

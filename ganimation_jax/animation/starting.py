@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import absl.logging
@@ -26,8 +27,18 @@ def started(model: str, landmarker: Path | None) -> Iterator[Animator]:
         yield animator
 
 
-def warm_up(animator: Animator) -> None:
-    """Compile a model, or take what was compiled from the cache; say so if that takes long."""
-    text = f"preparing {animator.model.name}: the first run compiles it for this machine"
-    with console.explained(text):
-        animator.warm_up()
+def warm_up(animator: Animator, *, seeks: bool = True) -> None:
+    """Compile a model, or take what was compiled from the cache; say so if that takes long.
+
+    Args:
+      seeks: faces will be searched for: MediaPipe is opened while the model compiles.
+
+    Raises:
+      ImportError: MediaPipe is needed and not installed.
+    """
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        compiled = beside.submit(animator.warm_up)
+        if seeks:
+            _ = animator.landmarker
+        with console.explained(f"compiling {animator.model.name} for this machine (once)"):
+            compiled.result()

@@ -186,6 +186,23 @@ def resolve(aus: Aus, own: np.ndarray, units: Sequence[str], relative: bool = Fa
     return (own + whole if relative else whole).clip(0, 1).astype(np.float32)
 
 
+def on_half(half: str | None, targets: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Targets of one half of each face, while the other half keeps the face's own expression.
+
+    Args:
+      half: ``left`` or ``right``, in the picture; None: both halves.
+      targets: ``... n``.
+      own: the faces' own action units, which broadcast to ``targets``.
+
+    Returns:
+      ``... 2 n``, for the left and the right half; the targets themselves where both are meant.
+    """
+    if half is None:
+        return targets
+    kept = np.broadcast_to(own, targets.shape)
+    return np.stack([targets, kept] if half == "left" else [kept, targets], axis=-2)
+
+
 def check_array(aus: np.ndarray, shape: tuple[int, ...], lowest: float = 0.0) -> np.ndarray:
     """Check that intensities have this shape and are in [lowest, 1]; return them as float32.
 

@@ -156,9 +156,7 @@ def crop(image: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
     margin = 3 * shrink + 3  # support of the filters around a pixel
     left, top = np.floor(corners.min(axis=0) - margin).astype(int)
     right, bottom = np.ceil(corners.max(axis=0) + margin).astype(int)
-    rows, columns = np.arange(top, bottom), np.arange(left, right)
-    part = image[np.ix_(_mirrored(rows, image.shape[0]), _mirrored(columns, image.shape[1]))]
-
+    part = _part(image, slice(top, bottom), slice(left, right))
     picture = Image.fromarray(part)
     width, height = round(picture.width / shrink), round(picture.height / shrink)
     # Maps the finer crop to the reduced part, whose sides are rounded separately.
@@ -177,6 +175,16 @@ def crop(image: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
         )
         channels.append(np.asarray(cut.resize((size, size), Image.Resampling.LANCZOS)))
     return np.stack(channels, axis=-1).round().clip(0, 255).astype(np.uint8)
+
+
+def _part(image: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """A part of a picture, which may reach beyond its edges: there the picture is mirrored."""
+    height, width = image.shape[:2]
+    if rows.start >= 0 and columns.start >= 0 and rows.stop <= height and columns.stop <= width:
+        return image[rows, columns]
+    places = (np.arange(part.start, part.stop) for part in (rows, columns))
+    down, right = (_mirrored(p, length) for p, length in zip(places, (height, width), strict=True))
+    return image[down].take(right, axis=1)
 
 
 def _mirrored(places: np.ndarray, length: int) -> np.ndarray:

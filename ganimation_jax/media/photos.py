@@ -30,6 +30,7 @@ SRGB = Space("RGB", None)
 _ORDER = re.compile(r"(?<=;16)[BLN]$")
 _OTHER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 MOST_DPI = 100_000
+BAND = 512  # rows of a photo that are computed at once
 
 
 class Photo(NamedTuple):
@@ -48,17 +49,20 @@ class Photo(NamedTuple):
         Args:
           image: uint8 ``h w 3``, made of ``self.image``.
         """
-        changed = (image != self.image).any(axis=2)
-        if self.alpha is not None:
-            changed &= self.alpha > 0
-        before, after = (
-            colours.from_srgb(pixels[changed], self.space).astype(np.int32)
-            for pixels in (self.image, image)
-        )
-        highest = np.iinfo(self.color.dtype).max
-        color = self.color.copy()
-        moved = color[changed] + (after - before) * (highest // 255)
-        color[changed] = moved.clip(0, highest).astype(color.dtype)
+        color, highest = self.color.copy(), np.iinfo(self.color.dtype).max
+        for start in range(0, len(image), BAND):  # in bands, for memory
+            rows = slice(start, start + BAND)
+            changed = (image[rows] != self.image[rows]).any(axis=2)
+            if self.alpha is not None:
+                changed &= self.alpha[rows] > 0
+            if not changed.any():
+                continue
+            before, after = (
+                colours.from_srgb(pixels[rows][changed], self.space).astype(np.int32)
+                for pixels in (self.image, image)
+            )
+            moved = color[rows][changed] + (after - before) * (highest // 255)
+            color[rows][changed] = moved.clip(0, highest).astype(color.dtype)
         return self._replace(image=image, color=color)
 
     def in_srgb(self) -> "Photo":

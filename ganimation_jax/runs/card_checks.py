@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from ganimation_jax import methods
+from ganimation_jax.runs.plain import plain_convolutions
 from ganimation_jax.types import Batch, Model, Nets
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -68,10 +68,7 @@ def model_of(config: Mapping[str, Any], nets: Nets, source: str) -> Model:
             raise ValueError(f"{source}: config.{name} is {_short(value)}: no network is so large")
     try:
         model: Model = methods.load(config["method"]).model(ConfigDict(config))
-        image = jnp.zeros((1, model.image_size, model.image_size, 3))
-        conditions = jnp.zeros((1, len(model.conditions)))
-        batch = Batch(image, conditions, conditions, image)
-        wanted = jax.eval_shape(model.init, jax.random.key(0), batch)
+        wanted = _wanted(model)
     except WRONG as error:
         first = str(error).splitlines()[:1]
         raise ValueError(
@@ -103,6 +100,15 @@ def check_finite(nets: Nets, source: str) -> None:
             count = int(np.count_nonzero(~np.isfinite(values)))
             if count:
                 raise ValueError(f"{source}: {count} weights of {name} are not finite")
+
+
+def _wanted(model: Model) -> Nets:
+    """Shapes of the model's networks. Nothing is computed or compiled: commands wait for this."""
+    image = jax.ShapeDtypeStruct((1, model.image_size, model.image_size, 3), np.float32)
+    conditions = jax.ShapeDtypeStruct((1, len(model.conditions)), np.float32)
+    batch = Batch(image, conditions, conditions, image)
+    with plain_convolutions():
+        return jax.eval_shape(lambda batch: model.init(jax.random.key(0), batch), batch)
 
 
 def _shapes(params: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

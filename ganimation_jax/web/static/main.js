@@ -47,6 +47,7 @@ function choose(tab, focus = false) {
   if (focus) tab.focus();
   $("work").classList.toggle("alone", tab.id === "tab-drive");
   if (tab.id === "tab-compare") attempt(compare);
+  if (tab.id === "tab-drive") [$("driven").src, $("driven").alt] = [$("before").src, $("before").alt];
 }
 const current = () => tabs.find((tab) => tab.ariaSelected === "true").id;
 
