@@ -36,7 +36,7 @@ def result_html(result: "Explanation") -> str:
     }
     figures = "".join(
         '<figure style="margin:0 12px 12px 0;display:inline-block">'
-        f'<img alt="{name}" src="{_data_url(picture, SIDE)}">'
+        f'<img alt="{name}" style="outline:1px solid #8886" src="{_data_url(picture, SIDE)}">'
         f'<figcaption style="font-size:90%;opacity:.8">{name}</figcaption></figure>'
         for name, picture in pictures.items()
     )
