@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from ganimation_jax.animation.editing import Explanation
 from ganimation_jax.animation.finding import Face
 from ganimation_jax.animation.notebook import OWN, widget
 from ganimation_jax.animation.targets import PRESETS, resolve
+from ganimation_jax.types import Condition
 
 UNITS = ("AU04", "AU06", "AU12")
 OWN_AUS = np.array([0.5, 0.123, 0.0], np.float32)
@@ -55,6 +57,7 @@ class Brightening:
     """An animator whose edits add 100 times AU12 to a photo."""
 
     action_units = UNITS
+    model = SimpleNamespace(conditions=tuple(map(Condition, UNITS)))
 
     def find(self, photo):
         self.face = Face(photo[:8, :8], np.eye(2, 3), (0, 0, 8, 8), OWN_AUS)

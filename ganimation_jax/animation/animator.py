@@ -221,15 +221,11 @@ class Animator:
     ) -> Explanation:
         """An edit of the largest face with everything that the model computes for it."""
         image = pixels_of(photo)
-        found, targets = self._aim(image, aus, relative, "largest", aligned)
-        return explain_edit(self._model, image, found[0], targets[0])
+        (face,), (target,) = self._aim(image, aus, relative, "largest", aligned)
+        return explain_edit(self._model, image, face, target)
 
     def widget(self, photo: PhotoLike) -> "Widget":
-        """The photo above a slider for each action unit of its largest face, for Jupyter.
-
-        Raises:
-          ImportError: ipywidgets is not installed (extra ``notebook``).
-        """
+        """The photo above a slider for each action unit, for Jupyter (extra ``notebook``)."""
         from ganimation_jax.animation.notebook import widget
 
         return widget(self, pixels_of(photo))
@@ -324,8 +320,7 @@ class Animator:
         """``with_faces`` for one set of targets after the other, ``f k n`` or ``f k 2 n``."""
         image = pixels_of(image)
         halves = (2,) if np.ndim(targets) == 4 else ()
-        shape = len(targets), len(faces), *halves, len(self.action_units)
-        wanted = check_array(targets, shape)
+        wanted = check_array(targets, (len(targets), len(faces), *halves, len(self.action_units)))
         return edit_photos(self._model, (Aimed(image, faces, row) for row in wanted))
 
     def _aim(

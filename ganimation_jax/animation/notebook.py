@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from ganimation_jax.action_units import ANATOMY
-from ganimation_jax.animation.targets import PRESETS, expression
+from ganimation_jax.animation.labels import labels_of, named
+from ganimation_jax.animation.targets import PRESETS
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
@@ -44,7 +45,9 @@ def result_html(result: "Explanation") -> str:
 
 
 def widget(animator: "Animator", photo: np.ndarray) -> "Widget":
-    """A picture of the largest face's photo above a slider for each action unit.
+    """A picture of the photo above a slider for each action unit, and a choice of expressions.
+
+    A model of labels has no sliders for them: they are chosen by name.
 
     Args:
       photo: uint8 ``h w 3``; shown at 512 pixels at most.
@@ -62,6 +65,8 @@ def widget(animator: "Animator", photo: np.ndarray) -> "Widget":
     image = np.asarray(_within(photo, PREVIEW))
     (face,) = animator.find(image)
     own = {unit: float(x) for unit, x in zip(animator.action_units, face.aus, strict=True)}
+    conditions = animator.model.conditions
+    labels = labels_of(conditions)
     shown = widgets.Image(value=_jpeg(image), format="jpeg")
     sliders = {
         unit: widgets.FloatSlider(
@@ -69,8 +74,11 @@ def widget(animator: "Animator", photo: np.ndarray) -> "Widget":
             description_tooltip=NAMES.get(unit, unit), readout_format=".2f",
         )
         for unit, value in own.items()
+        if unit not in labels
     }  # fmt: skip
-    presets = widgets.Dropdown(options=[OWN, *PRESETS], description="expression")
+    names = [*labels, *(PRESETS if sliders else ())]
+    chosen: dict[str, float] = {}  # labels
+    presets = widgets.Dropdown(options=[OWN, *names], description="expression")
 
     def show(_: Any = None) -> None:
         # A slider that was not moved means the face's own intensity, not a rounded one.
@@ -79,15 +87,16 @@ def widget(animator: "Animator", photo: np.ndarray) -> "Widget":
             for unit, slider in sliders.items()
             if abs(slider.value - round(own[unit], 2)) > 1e-9
         }
-        targets = animator.targets([face], [moved])[0]
+        targets = animator.targets([face], [chosen | moved])[0]
         shown.value = _jpeg(animator.with_faces(image, [face], targets))
 
     def take(change: Any) -> None:
-        name = change["new"]
-        values = own if name == OWN else expression(name, animator.action_units)
+        values = {} if change["new"] == OWN else named(change["new"], conditions)
+        chosen.clear()
+        chosen.update({name: value for name, value in values.items() if name in labels})
         for unit, slider in sliders.items():
             slider.unobserve(show, "value")  # one edit for all of them
-            slider.value = round(values[unit], 2)
+            slider.value = round(values.get(unit, own[unit]), 2)
             slider.observe(show, "value")
         show()
 
