@@ -1,12 +1,13 @@
 """Faces in photos: against known transforms, real faces of LFW and generated portraits."""
 
 import csv
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import mediapipe_missing
+from helpers import ROOT, mediapipe_missing, needs_mediapipe
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS
@@ -368,3 +369,21 @@ def test_a_wrong_model_file_is_refused(tmp_path):
     (tmp_path / "face_landmarker.task").write_bytes(b"no model")
     with pytest.raises(ValueError, match="SHA-256"):
         Landmarker(tmp_path / "face_landmarker.task")
+
+
+@needs_mediapipe
+def test_finding_faces_does_not_wait_for_matplotlib():
+    """MediaPipe's drawing functions need it, and still find it when they are called."""
+    pytest.importorskip("matplotlib")
+    code = (
+        "import sys\n"
+        "from ganimation_jax.faces.landmarker import Landmarker\n"
+        "Landmarker().close()\n"
+        "assert not [name for name in sys.modules if name.startswith('matplotlib')]\n"
+        "from mediapipe.tasks.python.vision import drawing_utils\n"
+        "assert callable(drawing_utils.plt.figure)\n"
+        "import matplotlib.pyplot\n"
+        "assert matplotlib.pyplot.figure is drawing_utils.plt.figure\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -71,7 +71,7 @@ def widget(animator: "Animator", photo: np.ndarray) -> "Widget":
     sliders = {
         unit: widgets.FloatSlider(
             value=round(value, 2), min=0, max=1, step=0.01, description=unit,
-            description_tooltip=NAMES.get(unit, unit), readout_format=".2f",
+            tooltip=NAMES.get(unit, unit), readout_format=".2f",
         )
         for unit, value in own.items()
         if unit not in labels

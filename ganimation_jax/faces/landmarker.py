@@ -1,13 +1,14 @@
 """Find the faces in a picture with MediaPipe's face landmarker."""
 
 import contextlib
+import importlib
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -163,13 +164,40 @@ class Landmarker:
 
 def _import() -> tuple[ModuleType, ModuleType]:
     try:
-        import mediapipe
-        from mediapipe.tasks.python import vision
+        with _matplotlib_later():
+            import mediapipe
+            from mediapipe.tasks.python import vision
     except ModuleNotFoundError as error:
         raise ImportError(f"finding faces needs MediaPipe: {INSTALL}") from error
     except ImportError as error:  # OpenCV, a dependency, lacks a shared library
         raise ImportError(f"MediaPipe does not load ({error}): {LIBRARIES}") from error
     return mediapipe, vision
+
+
+class _Later(ModuleType):
+    """A module that is imported when something in it is needed."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what the import system asks for
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextlib.contextmanager
+def _matplotlib_later() -> Iterator[None]:
+    """Let MediaPipe's drawing functions import Matplotlib when they are called, not at once.
+
+    MediaPipe imports them with everything else, and Matplotlib takes two thirds of that time.
+    """
+    whole, pyplot = _Later("matplotlib"), _Later("matplotlib.pyplot")
+    vars(whole)["pyplot"] = pyplot
+    later = {} if "matplotlib" in sys.modules else {x.__name__: x for x in (whole, pyplot)}
+    sys.modules.update(later)
+    try:
+        yield
+    finally:
+        for name in later:
+            del sys.modules[name]
 
 
 def _pose(matrix: np.ndarray) -> Pose:
