@@ -11,7 +11,12 @@ from ml_collections import ConfigDict
 
 from ganimation_jax import conditions as known
 from ganimation_jax.conditions import EMOTIONS, Condition, Domain, Sampling, describe
-from ganimation_jax.data.derived import JoinedFaces, WithEmotions, nearest_emotions
+from ganimation_jax.data.derived import (
+    JoinedFaces,
+    WithEmotions,
+    nearest_emotions,
+    of_known_members,
+)
 from ganimation_jax.data.fingerprint import fingerprint
 from ganimation_jax.data.pipeline import (
     evaluation_batches,
@@ -454,3 +459,38 @@ def test_two_datasets_do_not_depend_on_workers():
     options = {"conditions": ("Smiling", "calm"), "permute": True}
     joined = JoinedFaces(Faces(), Emotional())
     assert_same(stream(3, joined, **options), stream(3, joined, workers=2, **options))
+
+
+def test_faces_of_other_kinds_are_left_out():
+    pair = (MIXED[2], MIXED[4])  # angry and sad: places 0, 2, 3, 5, ...
+    part = of_known_members(Faces(), pair)
+    assert [part[i]["image"][0, 0, 0] for i in range(len(part))] == [
+        i for i in range(COUNT) if i % 3 != 1
+    ]
+    assert part.conditions == MIXED
+    np.testing.assert_array_equal(part.label_table()[:, 2], 0)  # nobody is happy
+    np.testing.assert_allclose(part.aus_table()[:, 0] * 5, [i for i in range(COUNT) if i % 3 != 1])
+    (batch,) = evaluation_batches(
+        part, image_size=8, conditions=("angry", "sad"), batch_size=COUNT, examples=COUNT, seed=0
+    )
+    for name in ("have", "want"):
+        np.testing.assert_array_equal(batch[name].sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("conditions", [MIXED, MIXED[:2], MIXED[2:], MIXED[2:3]])
+def test_faces_are_left_out_only_where_some_of_several_kinds_are_unknown(conditions):
+    faces = Faces()
+    assert of_known_members(faces, conditions) is faces
+
+
+def test_pairs_of_those_that_are_left():
+    faces = SyntheticFaces(16, 16, expressions=8, labels=True)
+    pair = tuple(one for one in LABELS if one.name in ("neutral", "happy"))
+    part = of_known_members(faces, pair)
+    np.testing.assert_array_equal(part.pair_groups(), [0, 0, 1, 1])
+    worn = faces.label_table().max(axis=0)
+    unworn = [one for one, any_has in zip(LABELS, worn, strict=True) if not any_has]
+    unworn = tuple(one for one in unworn if one.group == "hair")
+    assert len(unworn) >= 3  # of five colours, on two persons
+    with pytest.raises(ValueError, match="no face of .* shows any of "):
+        of_known_members(faces, unworn)

@@ -1,10 +1,12 @@
-"""Sources of faces made from others: with emotions by their action units, or two as one."""
+"""Sources of faces made from others: with emotions by their action units, two as one, a part."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from ganimation_jax.action_units import EXPRESSIONS
 from ganimation_jax.conditions import EMOTION, EMOTIONS, Condition
-from ganimation_jax.data.examples import Element, Source
+from ganimation_jax.data.examples import Element, Source, full_table
 from ganimation_jax.data.pairs import ALONE
 
 FAINT = 1.0  # mean intensity, 0-5, of an emotion's units below which a face is neutral
@@ -168,3 +170,73 @@ class JoinedFaces:
     def _in_order(self, tables: list[np.ndarray]) -> np.ndarray:
         offsets = np.array([0, len(tables[0])])
         return np.concatenate(tables)[self._number + offsets[self.part]]
+
+
+def of_known_members(source: Source, conditions: Sequence[Condition]) -> Source:
+    """The faces that a model of these conditions can be asked about.
+
+    Where a model knows several members of a group and not all (neutral and happy, of eight
+    emotions), a face that shows another is none of its kinds: it is left out.
+
+    Args:
+      source: of faces; returned as it is where nothing is left out.
+      conditions: of the model.
+
+    Raises:
+      ValueError: no face is left.
+    """
+    foreign = [
+        place
+        for place, one in enumerate(source.conditions)
+        if one not in conditions and sum(one.group == own.group for own in conditions) > 1
+        if one.kind == "one_of"
+    ]
+    if not foreign:
+        return source
+    kept = full_table(source)[:, foreign].max(axis=1) < 0.5
+    if not kept.any():
+        asked = " ".join(one.name for one in conditions)
+        raise ValueError(f"no face of {source} shows any of {asked}")
+    return Selected(source, np.flatnonzero(kept))
+
+
+class Selected:
+    """Some faces of a source.
+
+    Args:
+      source: of all.
+      places: int ``n``, the faces to take, in order.
+    """
+
+    def __init__(self, source: Source, places: np.ndarray):
+        self._source, self._places = source, places
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Those of the source."""
+        return self._source.conditions
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Element:
+        return self._source[int(self._places[index])]
+
+    def __repr__(self) -> str:
+        return f"{len(self)} faces of {self._source}"
+
+    def aus_table(self) -> np.ndarray:
+        """The action units of these faces."""
+        return self._source.aus_table()[self._places]
+
+    def label_table(self) -> np.ndarray:
+        """The labels of these faces."""
+        return self._source.label_table()[self._places]
+
+    def pair_groups(self) -> np.ndarray | None:
+        """The source's groups; a face whose partners are not here is in none."""
+        if (groups := self._source.pair_groups()) is None:
+            return None
+        here = groups[self._places]
+        _, place, counts = np.unique(here, return_inverse=True, return_counts=True)
+        return np.where(counts[place] > 1, here, ALONE).astype(np.int32)

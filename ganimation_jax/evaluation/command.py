@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from ganimation_jax.data.derived import of_known_members
 from ganimation_jax.data.pipeline import build_source, held_out_batches
 from ganimation_jax.evaluation import held_out, judges, suite
 from ganimation_jax.evaluation.headlines import headlines
@@ -63,7 +64,7 @@ def evaluate(
     run = load_run(model or workdir)
     cfg = cfg.copy_and_resolve_references()
     cfg.image_size = run.image_size
-    faces = build_source(cfg, "test")
+    faces = of_known_members(build_source(cfg, "test"), run.model.conditions)
     nets = jax.device_put(run.used)
     edit = functools.partial(jax.jit(run.model.edit), nets)
     read = None if run.model.read is None else functools.partial(jax.jit(run.model.read), nets)

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ganimation_jax import methods
+from ganimation_jax.data.derived import of_known_members
 from ganimation_jax.data.examples import Source
 from ganimation_jax.data.fingerprint import fingerprint
 from ganimation_jax.data.pipeline import (
@@ -148,7 +149,7 @@ def setup(cfg: ConfigDict, workdir: Path, stack: contextlib.ExitStack) -> tuple[
         checkpoints=checkpoints,
         note={"config": config, "faces": trained_on},
         faces=faces,
-        held_out=held_out,
+        held_out=of_known_members(held_out, model.conditions),
         writer=writer,
         records=records,
         guard=guard,
