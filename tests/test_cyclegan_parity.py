@@ -1,5 +1,6 @@
 """CycleGAN against numbers of its published code; sizes and options are read from the arrays."""
 
+import contextlib
 import functools
 import re
 
@@ -141,11 +142,36 @@ def settings():
     return sorted({name.split("/")[0] for name in names if name.endswith("/losses")})
 
 
+@contextlib.contextmanager
+def in_float64(monkeypatch):
+    """Everything that the library computes in float32, by name, in float64."""
+    with jax.enable_x64(True), monkeypatch.context() as patch:
+        patch.setattr(jnp, "float32", jnp.float64)
+        yield
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(4))
-def test_training_iteration_by_iteration(start, number):
-    golden, generator, critic, nets = start
+def test_training_iteration_by_iteration(start, number, monkeypatch):
+    """With the log loss in float64, as the goldens were computed.
+
+    In float32 the generators of the log loss without an identity loss end 1.5e-2 and 3.5e-2 away.
+    In float64 five of eight random changes of the initial parameters by 1e-6 of their size do the
+    same, to all these digits, and changes by 1e-7 do not: a unit is so near zero that rounding
+    decides its sign.
+    """
     setting = settings()[number]
+    if setting.startswith("lsgan"):
+        check_training(start, setting, limit=1e-3)
+    else:
+        with in_float64(monkeypatch):
+            check_training(start, setting, limit=1e-5)
+
+
+def check_training(start, setting, limit):
+    golden, generator, critic, nets = start
+    generator, critic = (net.clone(dtype=jnp.float32) for net in (generator, critic))
+    nets = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), nets)
     kind, identity = setting.split("_idt")
     drawn = {
         name: (golden[f"{setting}/pool_{name}/p"], golden[f"{setting}/pool_{name}/index"])
@@ -159,7 +185,10 @@ def test_training_iteration_by_iteration(start, number):
     image_size = golden["images_A"].shape[-1]
     model = cyclegan.model_of(generator, critic, conditions(), image_size)
     pool_size = 3  # the README states it
-    memory = cyclegan.init_memory(pool_size, image_size)
+    memory = jax.tree.map(
+        lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x,
+        cyclegan.init_memory(pool_size, image_size),
+    )
     state = updates.fresh_state(model, by_name, jax.tree.map(jnp.asarray, nets), memory)
 
     def draw(key, size):  # each call in the traced step is the next pool
@@ -185,8 +214,8 @@ def test_training_iteration_by_iteration(start, number):
     calls, iteration = [], None
     names = golden["loss_names"].tolist()
     for i, losses in enumerate(golden[f"{setting}/losses"]):
-        a, b = (jnp.asarray(golden.image(f"images_{side}")[i])[None] for side in "AB")
-        zeros = jnp.zeros((*a.shape[:2], 2))
+        a, b = (jnp.asarray(golden.image(f"images_{side}")[i], jnp.float32)[None] for side in "AB")
+        zeros = jnp.zeros((*a.shape[:2], 2), jnp.float32)
         state, metrics = run(state, Batch(a, zeros, zeros, b), i)
         for term, theirs in TERMS.items():
             want = losses[names.index(theirs)]
@@ -202,8 +231,5 @@ def test_training_iteration_by_iteration(start, number):
             pattern = DEAD[net.split("_")[0]]
             dead = {path: np.s_[:] for path in flat if pattern.fullmatch(path)}
             error = relative_update(nets[net], state.nets[net], want, dead)
-            # Open: with the log loss the first update agrees to 1e-5, as do all losses, but after
-            # the third iteration the generators' changes were 1.5e-2 apart. Not explained yet.
-            limit = 1e-3 if kind == "lsgan" or i == 0 else 3e-2
             assert error < limit, (net, i, error)
     assert calls == ["fake_B", "fake_A"]
