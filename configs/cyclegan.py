@@ -11,7 +11,8 @@ Presets, as ``--config=configs/cyclegan.py:NAME``:
     published  PyTorch code: 6 residual blocks at 128x128, batch 1, 100 + 100 epochs (the default)
     large      the same at 256x256, with 9 residual blocks
     paper      the rate falls smoothly; the identity loss, which is for paintings alone, is off
-    smoke      drawn faces at 32x32, to check that everything works
+    smoke      drawn faces at 32x32, to check that everything works: 76 s of processor, of which
+               most is compiling; edits are noise
 
 Cost: two generators of 7.8 million parameters (11.4 with 9 blocks) and two critics of 2.8 million,
 for each pair of kinds. An epoch is as long as the larger set. docs/methods.md compares the methods.

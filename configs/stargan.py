@@ -8,7 +8,7 @@ Presets, as ``--config=configs/stargan.py:NAME``:
     paper      attributes of CelebA as in the paper: 10 epochs, and 10 to a rate of 0 (the default)
     published  the same by the authors' code: 200,000 critic updates at a nearly constant rate
     emotions   emotions of posed photos (RaFD): 100 epochs and 100 more
-    smoke      emotions of drawn faces at 32x32, to check that everything works
+    smoke      emotions of drawn faces at 32x32, to check that everything works; edits are noise
 
 Any labels of a dataset can be trained on, in any number: ``--config.conditions=Smiling,Young`` or
 ``--config.conditions=emotion``; the name of a group stands for all its members. For 256x256, as
