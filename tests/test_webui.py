@@ -184,7 +184,10 @@ def picture(page, name="#after"):
     data = page.evaluate(
         """async (name) => {
           const image = document.querySelector(name), canvas = document.createElement("canvas");
-          await image.decode();
+          for (let address; address !== image.src;) {  // a newer edit may replace it meanwhile
+            address = image.src;
+            await image.decode().catch(() => {});
+          }
           [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
           canvas.getContext("2d").drawImage(image, 0, 0);
           return canvas.toDataURL("image/png").split(",")[1];
@@ -196,7 +199,7 @@ def picture(page, name="#after"):
 
 def shows(page, want, within=3, name="#after"):
     """Wait until the page shows this picture, as JPEG does."""
-    for _ in range(100):
+    for _ in range(600):  # ten times what a quiet machine needs at most
         shown = picture(page, name)
         if shown.shape == want.shape and difference(shown, want) < within:
             return
@@ -242,7 +245,7 @@ def said(page, text, role="alert"):
 def test_it_opens_with_a_portrait_that_is_edited(browser, url, animator):
     with visit(browser, url) as page:
         assert page.locator("#after").get_attribute("data-edited") == "true"
-        assert "edited: sad" in page.locator("#after").get_attribute("alt")
+        assert "edited: angry" in page.locator("#after").get_attribute("alt")
         before, after = picture(page, "#before"), picture(page)
         portrait = np.asarray(Image.open(PORTRAIT).convert("RGB"))
         assert difference(before, portrait) < 3
@@ -599,7 +602,7 @@ def test_visitors_do_not_meet_and_leave_nothing(browser, page, url, animator, pa
         before = set(root_of(parent).iterdir())
         assert not [path for path in before if path.name.startswith("upload")]
         assert len(before) >= 1
-    for _ in range(100):
+    for _ in range(600):  # ten times what a quiet machine needs at most
         if len(set(root_of(parent).iterdir())) == len(before) - 1:
             return
         time.sleep(0.1)
