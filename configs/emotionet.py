@@ -8,6 +8,7 @@ Presets, as ``--config=configs/emotionet.py:NAME``:
     official     the authors' code, albertpumarola/GANimation
     replicate    donydchen/ganimation_replicate
     people       colour, from pairs of generated people (`ganimation prepare people`)
+    sharpen      from a run of people (init_from), with LPIPS and a critic of pairs
     wgan         the paper's losses, with clipped weights and RMSProp (Arjovsky et al. 2017)
     recommended  the paper, with a learning rate and n_critic that follow requests sooner
 
@@ -68,6 +69,21 @@ def recommended(cfg: ConfigDict) -> None:
     cfg.n_critic = 2
 
 
+def sharpen(cfg: ConfigDict) -> None:
+    """Train a model of ``people`` on until edits are as strong and sharp as true ones.
+
+    LPIPS (the extra ``evaluate`` has its weights) beside L1, and a critic that sees an edit beside
+    its source. Set init_from to the first run.
+    """
+    people(cfg)
+    cfg.lr = cfg.lr_critic = 2e-4
+    cfg.warmup_images = 200
+    cfg.perceptual.paired = 40.0
+    cfg.loss.aus = 3.0
+    cfg.loss.pair_critic = 0.5
+    cfg.pair_critic.width = 24
+
+
 def wgan(cfg: ConfigDict) -> None:
     """Clip the critic's weights in place of the penalty, as the first Wasserstein GAN."""
     cfg.loss.penalty = 0.0
@@ -105,6 +121,7 @@ PRESETS = {
     "replicate": replicate,
     "recommended": recommended,
     "people": people,
+    "sharpen": sharpen,
     "wgan": wgan,
 }
 

@@ -386,6 +386,22 @@ def test_the_default_can_be_trained_on_by_its_config():
     )
 
 
+def test_networks_that_are_only_trained_begin_at_random(caplog):
+    cfg = emotionet.get_config("sharpen")
+    init = updates.make_init(ganimation.model(cfg), ganimation.build_optimizers(cfg))
+    state = jax.jit(init)(jax.random.key(0))
+    loaded = load_run(pretrained.DEFAULT)
+    with caplog.at_level("INFO"):
+        warm_start.check_fits(loaded, state, cfg.action_units, pretrained.DEFAULT)
+    assert "has no pair_critic: it begins at random" in caplog.text
+    begun = warm_start.with_weights(state, loaded)
+    assert begun.nets["pair_critic"] is state.nets["pair_critic"]
+    assert begun.nets["generator"] is loaded.nets["generator"]
+    headless = loaded._replace(nets={"generator": loaded.nets["generator"]})
+    with pytest.raises(ValueError, match="another critic"):
+        warm_start.check_fits(headless, state, cfg.action_units, "there")
+
+
 def test_they_are_small_and_one_is_the_default():
     sizes = [path.stat().st_size for path in pretrained.FOLDER.iterdir() if path.is_file()]
     assert sum(sizes) < LARGEST

@@ -27,7 +27,12 @@ def main() -> None:
     card = card_of(run, args.about, args.report)
     card["config"]["generator"] = {**run.config["generator"], "gain": args.gain}
     card["config"]["init_from"] = ""
-    model_files.write(args.out, run.used, card)
+    # Networks that are only trained stay behind.
+    kept = {*run.model.edits_with, *run.model.averaged, *run.model.reads_with}
+    for name in card["config"].keys() & (run.nets.keys() - kept):
+        card["config"][name] = {**card["config"][name], "width": 0}
+    nets = {name: weights for name, weights in run.used.items() if name in kept}
+    model_files.write(args.out, nets, card)
 
 
 if __name__ == "__main__":
