@@ -58,18 +58,21 @@ def measure_input(source: Source, sizes: Sizes, workers: int, repeats: int) -> d
     first_s = time.perf_counter() - start
     for _ in range(READ_AHEAD * max(1, workers)):
         next(batches)
-    seconds = []
+    seconds, busy = [], time.process_time()
     for _ in range(repeats):
         start = time.perf_counter()
         for _ in range(max(1, workers)):  # processes take turns: count whole rounds
             next(batches)
         seconds.append((time.perf_counter() - start) / max(1, workers))
+    busy = time.process_time() - busy
     batches.close()
     times = Times(seconds)
     return {
         "readers": f"{workers} processes" if workers else "threads",
         "image_size": sizes.image_size,
         "images_per_s": sizes.images / times.median,
+        # Of all threads, so that it holds on a busy machine, too. Other processes' is not known.
+        **({} if workers else {"cpu_ms_per_image": 1e3 * busy / (repeats * sizes.images)}),
         "slowest_images_per_s": sizes.images / max(seconds),
         "first_s": first_s,
     }
