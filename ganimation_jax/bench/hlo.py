@@ -130,7 +130,7 @@ def _collective(shape: str, opcode: str, rest: str, devices: int) -> Collective 
         pairs = re.search(r"source_target_pairs=\{\{(\d+),(\d+)\}", rest)
         if not pairs:
             raise ValueError(f"no source and target: {rest[:200]}")
-        group = (int(pairs[1]), int(pairs[2]))
+        group: tuple[int, ...] = (int(pairs[1]), int(pairs[2]))
     else:
         group = _first_group(rest, devices)
     return Collective(kind, size * len(group) if kind == "reduce-scatter" else size, group)
