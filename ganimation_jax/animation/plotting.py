@@ -54,6 +54,8 @@ def figure(lines: Sequence[Line], units: Sequence[str]) -> "Figure":
             color, dash = STROKES[number % len(STROKES)]
             times, values = series(lines, unit, face)
             panel.plot(times, values, dash, color=color, linewidth=1.3, label=f"face {face}")
+        if not any(unit in line.aus for line in lines):
+            panel.text(0.5, 0.5, "not read", transform=panel.transAxes, ha="center", fontsize=9)
     for panel in panels[len(units) :]:
         panel.set_visible(False)
     # The lowest panel of each column; beside the hidden ones they are a row higher.
