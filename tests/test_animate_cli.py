@@ -396,6 +396,31 @@ def test_help_and_mistakes_do_not_wait_for_jax(tmp_path):
     assert (done.returncode, done.stderr) == (2, "error: none.png does not exist\n")
 
 
+@pytest.mark.slow
+def test_two_programs_are_compiled_and_nothing_else():
+    """Each operation outside them would be a program of its own, which takes 0.1 s or more."""
+    code = (
+        "import jax, logging, numpy as np\n"
+        "from ganimation_jax import Animator\n"
+        "names = []\n"
+        "class Names(logging.Handler):\n"
+        "    def emit(self, record):\n"
+        "        text = record.getMessage()\n"
+        "        if text.startswith('Compiling '): names.append(text.split()[1])\n"
+        "logging.getLogger('jax').addHandler(Names())\n"
+        "jax.config.update('jax_log_compiles', True)\n"
+        "animator = Animator.load('lfw-64')\n"
+        "animator.warm_up()\n"
+        "assert len(names) == 2, names\n"
+        "crop = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)\n"
+        "animator.edit(crop, {'AU12': 0.8}, aligned=True)\n"
+        "animator.edit(crop, 'happy', aligned=True)\n"
+        "assert len(names) == 2, names\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 # What goes where
 
 

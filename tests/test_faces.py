@@ -15,6 +15,7 @@ from ganimation_jax.faces import blendshapes
 from ganimation_jax.faces.alignment import (
     CANONICAL,
     RIGID,
+    _part,
     align,
     apply,
     crop,
@@ -387,3 +388,13 @@ def test_finding_faces_does_not_wait_for_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [((2, 5), (1, 6)), ((-3, 7), (2, 12)), ((-9, 15), (-4, 3))]
+)
+def test_a_part_beyond_the_edges_is_mirrored(rows, columns):
+    image = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    mirrored = np.pad(image, ((20, 20), (20, 20), (0, 0)), mode="symmetric")
+    want = mirrored[20 + rows[0] : 20 + rows[1], 20 + columns[0] : 20 + columns[1]]
+    np.testing.assert_array_equal(_part(image, slice(*rows), slice(*columns)), want)

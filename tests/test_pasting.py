@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from ganimation_jax.animation import pasting
 from ganimation_jax.animation.pasting import FEATHER, paste, spread
 from ganimation_jax.faces.alignment import similarity
 
@@ -258,3 +259,18 @@ def test_motion_of_nothing_changes_nothing(photo, place):
     still = np.zeros((SIZE, SIZE, 2), np.float32)
     nothing = np.zeros((SIZE, SIZE, 3)), transform_of(place), still
     np.testing.assert_array_equal(paste(photo, *nothing), photo)
+
+
+def test_large_photos_are_pasted_in_tiles_that_do_not_show(monkeypatch):
+    rng = np.random.default_rng(3)
+    photo = rng.integers(0, 256, (150, 190, 3), np.uint8)
+    transform = np.array([[0.2, 0.05, -4.0], [-0.05, 0.2, 3.0]])  # about 5 pixels a crop pixel
+    change = rng.normal(0, 20, (32, 32, 3)).astype(np.float32)
+    motion = rng.normal(0, 1.5, (32, 32, 2)).astype(np.float32)
+    monkeypatch.setattr(pasting, "TILE", 10_000)
+    whole = pasting.paste(photo, change, transform, motion).astype(int)
+    monkeypatch.setattr(pasting, "TILE", 17)
+    tiled = pasting.paste(photo, change, transform, motion)
+    assert np.abs(whole - photo).mean() > 10
+    assert np.abs(tiled - whole).max() <= 1  # half a level, rounded apart
+    assert (tiled != whole).mean() < 1e-3

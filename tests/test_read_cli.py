@@ -11,6 +11,7 @@ from ganimation_jax.animation import plotting, read_cli
 from ganimation_jax.animation.animator import Animator, Reading
 from ganimation_jax.animation.finding import NoFaceError
 from ganimation_jax.animation.readings import Line, as_table
+from ganimation_jax.types import Condition
 
 UNITS = ("AU06", "AU12")
 
@@ -22,6 +23,7 @@ class Reader:
 
     class model:
         name, read_aus = "reader", staticmethod(lambda _: None)
+        conditions = tuple(map(Condition, UNITS))
 
     def __enter__(self):
         return self

@@ -146,7 +146,7 @@ def main():
             page.locator("#after[data-edited=true]").wait_for()
             # The pictures of the expressions come after the edit.
             page.wait_for_function(
-                "document.querySelector('#expressions button').firstElementChild"
+                "() => document.querySelector('#expressions button').firstElementChild"
                 ".style.backgroundImage"
             )
             page.wait_for_timeout(1000)

@@ -30,14 +30,10 @@ def figure(lines: Sequence[Line], units: Sequence[str]) -> "Figure":
       units: which panels.
 
     Raises:
-      ImportError: matplotlib is not installed.
+      ImportError: matplotlib is not installed (extra ``figures``).
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "--plot needs matplotlib: pip install 'ganimation-jax[figures]'"
-        ) from error
+    from matplotlib.figure import Figure
+
     rows = math.ceil(len(units) / COLUMNS)
     made = Figure(figsize=(11, 0.9 + 1.15 * rows), dpi=120, layout="constrained")
     panels = made.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,6 +147,8 @@ def check_plot(path: Path, inputs: Sequence[Input]) -> None:
         raise UsageError("--plot draws one video over time: give one video, not photos or several")
     if path.resolve() == inputs[0].source.resolve():
         raise UsageError(f"{path} is what is read: write to another file")
+    if find_spec("matplotlib") is None:  # said now, not after a long video has been read
+        raise UsageError("--plot needs matplotlib: pip install 'ganimation-jax[figures]'")
 
 
 def check_by(by: str, animator: "Animator") -> None:
