@@ -1,7 +1,10 @@
 """Eight virtual CPU devices, one compilation cache, checked types, tiny networks to share."""
 
+import atexit
 import fcntl
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -15,6 +18,12 @@ os.environ |= {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
     "WANDB_MODE": "disabled",
 }
+# What instruments read in earlier runs must not hide a fault. Weights stay where they are.
+if "GANIMATION_JAX_CACHE" not in os.environ:
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ["GANIMATION_JAX_CACHE"] = str(caches / "ganimation_jax" / "weights")
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="ganimation-tests-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 from jaxtyping import install_import_hook
 
