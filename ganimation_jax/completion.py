@@ -68,7 +68,8 @@ def _answer_with(parser: argparse.ArgumentParser, *_: object) -> NoReturn:
 
     for action in parser._actions:
         if values := _values(action.dest):
-            action.completer = argcomplete.ChoicesCompleter(values)  # type: ignore[attr-defined]
+            completer = argcomplete.ChoicesCompleter(dict.fromkeys(values, ""))
+            action.completer = completer  # type: ignore[attr-defined]
     argcomplete.autocomplete(parser)
     raise AssertionError("argcomplete leaves the process")
 

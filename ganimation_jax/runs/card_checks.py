@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
+from jax import Array
 from ml_collections import ConfigDict
 
 from ganimation_jax import methods
@@ -106,9 +107,12 @@ def _wanted(model: Model) -> Nets:
     """Shapes of the model's networks. Nothing is computed or compiled: commands wait for this."""
     image = jax.ShapeDtypeStruct((1, model.image_size, model.image_size, 3), np.float32)
     conditions = jax.ShapeDtypeStruct((1, len(model.conditions)), np.float32)
-    batch = Batch(image, conditions, conditions, image)
+
+    def init(image: Array, conditions: Array) -> Nets:
+        return model.init(jax.random.key(0), Batch(image, conditions, conditions, image))
+
     with plain_convolutions():
-        return jax.eval_shape(lambda batch: model.init(jax.random.key(0), batch), batch)
+        return jax.eval_shape(init, image, conditions)
 
 
 def _shapes(params: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
