@@ -18,7 +18,8 @@ need ``enhancement.region=face``; gender and age ``enhancement.form=global``.
 The papers publish no code and few numbers: what is decided here is listed in docs/methods.md.
 The networks that losses compare are frozen and need the extra ``evaluate``.
 Cost and results at the published sizes are not known: only the smoke presets have been run to
-their end. Losses, gradients and updates are tested against recorded arrays (tests/test_diat_parity.py).
+their end. Losses, gradients and updates are tested against recorded arrays
+(tests/test_diat_parity.py).
 """
 
 from ml_collections import ConfigDict
