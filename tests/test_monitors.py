@@ -222,7 +222,7 @@ def test_attention_that_is_punished_disappears_and_comes_back(laboratory):
     assert "attention_near_1" not in names(alerts)
     state, alerts = laboratory.train(watch, state=state, start=STEPS, rates=(1e-2, 1e-3))
     assert "attention_near_0" in names(alerts, began=False)
-    ended = next(alert for alert in alerts if not alert.began)
+    ended = {alert.name: alert for alert in alerts if not alert.began}["attention_near_0"]
     assert ended.message.startswith("RECOVERED attention_near_0: generator/attention_mean: 0.")
 
 

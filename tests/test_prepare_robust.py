@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -102,8 +103,7 @@ def test_an_item_that_kills_its_process_costs_itself_only(tmp_path, capsys, work
     found = list(parallel_map(squared_unless_deadly, items, workers, 4, True, rescue))
     assert found == [number**2 if number != 13 else "lost" for number in range(40)]
     said = capsys.readouterr().err
-    assert "died while reading" in said
-    assert "<7>" in said
+    assert re.search("died while reading .*<13>", said)  # and others that were being read
     assert "skipping <13>" in said
     assert "skipping <7>" not in said
 

@@ -55,7 +55,7 @@ class Animator:
       ...     smile_before, smile_after = (animator.read(x)["AU12"] for x in (photo, sad))
       >>> sad.shape, sad.dtype
       ((256, 256, 3), dtype('uint8'))
-      >>> smile_after < smile_before - 0.3
+      >>> smile_after < smile_before - 0.1
       True
 
     Raises:
