@@ -55,7 +55,11 @@ class Painter:
     action_units, image_size = UNITS, SIZE
 
     def __init__(self, blind=(), critic=True):
-        self.model = SimpleNamespace(name="painter", read_aus=critic or None)
+        self.model = SimpleNamespace(
+            name="painter",
+            read_aus=critic or None,
+            conditions=tuple(Condition(unit) for unit in ACTION_UNITS),
+        )
         self.looks = []  # (width, tiles) of every look for faces
         self.blind = set(blind)  # looks at which nothing is seen
 

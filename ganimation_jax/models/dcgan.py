@@ -9,6 +9,7 @@ Batch norms keep running statistics in the variable collection ``statistics``, b
 Sides are 4 times a power of two; published: 64.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -214,7 +215,9 @@ class Encoder(nn.Module):
         for i in range(4):
             layer = down(self.width * 2**i, initial="pytorch", name=f"down{i}")
             x = after(f"down{i}", layer(x))
-        x = after("hidden", dense(self.hidden, x.size // len(x), "hidden", self.dtype)(_flat(x)))
+        x = after(
+            "hidden", dense(self.hidden, math.prod(x.shape[1:]), "hidden", self.dtype)(_flat(x))
+        )
         return dense(self.outputs, self.hidden, "codes", self.dtype)(x).astype(jnp.float32)
 
 
