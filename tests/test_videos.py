@@ -12,6 +12,7 @@ from films import mean_difference, sound_of, write_film
 from helpers import needs_mediapipe, portrait
 from PIL import Image, ImageSequence
 
+from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation import tracking
 from ganimation_jax.animation.animator import Animator, Face, NoFaceError
 from ganimation_jax.animation.clips import drive, edit_video, expressions
