@@ -51,7 +51,7 @@ def read_levels(
       edit: compiled function of image, want, have that returns an Edit.
       judges: judges with n columns each.
       levels: at least two intensities in [0, 1].
-      batch_size: number of edits per batch; only one shape is compiled.
+      batch_size: the most edits in a batch; only one shape is compiled.
 
     Raises:
       ValueError: there are no faces, or fewer than two levels.
@@ -60,13 +60,14 @@ def read_levels(
         raise ValueError(f"{len(image)} faces and levels {tuple(levels)}: need one and two")
     shape = (*aus.shape, len(levels))
     intensity = [np.full(shape, np.nan) for _ in judges]
+    size = min(batch_size, len(image))  # no padding of a few faces
     progress = Progress("edits of one condition each", int(np.prod(shape)))
     for unit in range(aus.shape[1]):
         for place, level in enumerate(levels):
             target = aus.copy()
             target[:, unit] = level
             edited = in_batches(
-                lambda x, want, have: edit(x, want, have).image, image, target, aus, size=batch_size
+                lambda x, want, have: edit(x, want, have).image, image, target, aus, size=size
             )
             for judge, table in zip(judges, intensity, strict=True):
                 table[:, unit, place] = judge.read(edited)[:, unit]
