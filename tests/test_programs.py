@@ -1,11 +1,15 @@
 """Compiled programs, read: what accelerators would run, without one."""
 
+import os
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import ROOT
 
 from configs import emotionet
 from ganimation_jax import backend
@@ -182,6 +186,26 @@ def test_a_gpu_has_its_own_statements():
     assert layers.on_cpu()
 
 
+def test_programs_for_absent_devices_are_not_cached(tmp_path):
+    # JAX could not read them again. Other programs are cached as before.
+    command = """
+import os, sys, jax
+from ganimation_jax.bench import targets
+lowered = [jax.jit(lambda x, i=i: x * i + 1).lower(1.0) for i in range(3)]
+for compile in (jax.stages.Lowered.compile, targets.compiled, jax.stages.Lowered.compile):
+    compile(lowered.pop())
+    print(sum(name.endswith("-cache") for name in os.listdir(sys.argv[1])))
+"""
+    env = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    words = [sys.executable, "-c", command, str(tmp_path)]
+    child = subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert child.stdout.split() == ["1", "1", "2"]
+
+
 def gpu():
     try:
         return targets.devices("gpu", 1)[0]
@@ -210,7 +234,7 @@ def test_xla_knows_all_three_passes_for_an_h100(layer, image, kernel):
     with backend.traced_for("gpu"):
         y = jax.eval_shape(layer, x, k)
         jitted = jax.jit(passes, in_shardings=place, out_shardings=place)
-        found = kernels.read(jitted.lower(x, k, y).compile().as_text())
+        found = kernels.read(targets.compiled(jitted.lower(x, k, y)).as_text())
     products = [one for one in found if one.kind in ("convolution", "product")]
     assert {one.dtype for one in products} == {"bf16"}
     assert not [one.detail for one in products if "dilate" in one.detail]

@@ -84,7 +84,8 @@ def compile_apart(program: Program, timeout: float | None = None) -> dict[str, A
 def describe(program: Program) -> dict[str, Any]:
     """Compile ``program`` here, and count its collectives."""
     start = time.perf_counter()
-    compiled = lower(program).compile()
+    lowered = lower(program)
+    compiled = lowered.compile() if program.compiler == "cpu" else targets.compiled(lowered)
     seconds = time.perf_counter() - start
     found = hlo.collectives(compiled.as_text(), program.devices)
     state = workload.state_shapes(program.sizes)

@@ -72,7 +72,7 @@ def compile_for_gpu(what: Sizes | ConfigDict) -> str:
             if isinstance(what, Sizes)
             else method_step.lower(method_step.with_conditions(what), mesh)
         )
-    text = lowered.compile().as_text()
+    text = targets.compiled(lowered).as_text()
     assert text is not None  # some backends of jax have none
     return text
 

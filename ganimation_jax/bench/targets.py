@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 from jax.experimental import topologies
+from jax.experimental.compilation_cache import compilation_cache
 
 NODE = 8  # GPUs
 # NVIDIA H100 SXM, for the GPU compiler (its GpuTargetConfigProto): nothing asks the card.
@@ -91,3 +92,18 @@ def devices(compiler: str, count: int, config: str = H100) -> list[jax.Device]:
         remedy = INSTALL[compiler].format(jax.__version__)
         raise ModuleNotFoundError(f"no compiler for {compiler} here ({error}): {remedy}") from error
     return list(found.devices)
+
+
+def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compile for devices that are not there, without JAX's persistent cache.
+
+    The cache would keep the program, but it cannot be read without its device.
+    """
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # JAX asks only once whether there is a cache
+    try:
+        return lowered.compile()
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
