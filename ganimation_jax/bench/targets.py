@@ -1,6 +1,6 @@
 """Accelerators that programs can be compiled for without having one."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax.experimental import topologies
@@ -99,11 +99,12 @@ def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
 
     The cache would keep the program, but it cannot be read without its device.
     """
-    before = jax.config.jax_enable_compilation_cache
-    jax.config.update("jax_enable_compilation_cache", False)
+    config: Any = jax.config  # has the setting, which its type does not say
+    before = config.jax_enable_compilation_cache
+    config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()  # JAX asks only once whether there is a cache
     try:
         return lowered.compile()
     finally:
-        jax.config.update("jax_enable_compilation_cache", before)
+        config.update("jax_enable_compilation_cache", before)
         compilation_cache.reset_cache()
