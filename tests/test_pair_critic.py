@@ -8,7 +8,7 @@ from helpers import UNITS
 
 from configs import emotionet
 from ganimation_jax.methods import ganimation
-from ganimation_jax.methods.ganimation_losses import against_pairs, edit, objectives
+from ganimation_jax.methods.ganimation_losses import edit, objectives
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
 from ganimation_jax.models.pair_critic import PairCritic
@@ -79,8 +79,10 @@ def test_its_signal_keeps_its_size_through_the_layers():
 def test_both_sides_compare_an_edit_with_the_true_one():
     generator = GENERATOR.init(jax.random.key(2), PAIRS.image, PAIRS.want, PAIRS.have)["params"]
     weights = ganimation.LossWeights(paired=10.0)
-    pairs = objectives(GENERATOR, Critic(UNITS, width=4), weights).pairs
-    against = against_pairs(GENERATOR, CRITIC, pairs, weight=0.5, penalty=2.0)
+    critic = Critic(UNITS, width=4)
+    pairs = objectives(GENERATOR, critic, weights).pairs
+    weights = weights._replace(pair_critic=0.5, pair_penalty=2.0)
+    against = objectives(GENERATOR, critic, weights, pair_critic=CRITIC)
     nets = {"generator": generator, "pair_critic": PARAMS}
     edited = edit(GENERATOR, nets, PAIRS.image, PAIRS.want, PAIRS.have).image
     given = Given(nets, PAIRS, edited, jax.random.key(3), (), ())
@@ -91,14 +93,14 @@ def test_both_sides_compare_an_edit_with_the_true_one():
         return np.asarray(patches, np.float64).mean(axis=(1, 2))
 
     made, true = score(edited), score(PAIRS.other)
-    loss, aux = against.generator({"generator": generator}, given)
+    loss, aux = against.pairs({"generator": generator}, given)
     adversarial = 0.5 * np.log1p(np.exp(true - made)).mean()
     np.testing.assert_allclose(
         loss, pairs({"generator": generator}, given)[0] + adversarial, rtol=1e-5
     )
     np.testing.assert_allclose(aux.metrics["generator/pair_critic"], adversarial, rtol=1e-5)
 
-    loss, aux = against.critic({"pair_critic": PARAMS}, given)
+    loss, aux = against.judging({"pair_critic": PARAMS}, given)
     expected = np.log1p(np.exp(made - true)).mean()
     np.testing.assert_allclose(aux.metrics["pair_critic/relativistic"], expected, rtol=1e-5)
     # The penalty from the plain gradient, of true and of made edits.
@@ -120,12 +122,13 @@ def people(**changes):
     cfg.action_units = cfg.action_units[:UNITS]
     cfg.generator.update(width=4, residual_blocks=1)
     cfg.critic.width = 4
-    cfg.update_from_flattened_dict({"pair_critic.width": 4, "pair_critic.depth": 2} | changes)
+    trained = {"pair_critic.width": 4, "pair_critic.depth": 2, "loss.pair_critic": 0.5}
+    cfg.update_from_flattened_dict(trained | changes)
     return cfg
 
 
 def test_a_step_trains_all_three_networks():
-    cfg = people(**{"loss.pair_critic": 0.5})
+    cfg = people()
     ganimation.check(cfg)
     model = ganimation.model(cfg)
     training = ganimation.training(cfg, DataFacts(examples=8, variance=0.1))
@@ -146,6 +149,8 @@ def test_a_step_trains_all_three_networks():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"loss.pair_critic": 0.0}, "pair_critic.width is 4 and loss.pair_critic 0.0: .* both"),
+        ({"pair_critic.width": 0}, "pair_critic.width is 0 and loss.pair_critic 0.5: .* both"),
         ({"data.paired": 0.5}, "data.paired 0.5: .* every example must be a pair"),
         (
             {"pair_critic.depth": 3},

@@ -192,9 +192,7 @@ class Sequence:
         """Those of the preset, but for where the mixing shares come from."""
         loss = self.cfg.loss.to_dict()
         assert loss.pop("clip") == 0
-        assert loss.pop("pair_critic") == 0
         loss.pop("clip_when")
-        loss.pop("pair_penalty")
         weights = LossWeights(*(loss.pop(name) for name in LossWeights._fields))
         pair = self.generator, self.critic
         aims = ganimation.objectives(*pair, weights, **loss, draw_shares=draw_shares)

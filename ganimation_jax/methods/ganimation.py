@@ -14,7 +14,6 @@ from ganimation_jax.methods.ganimation_losses import (
     LossWeights,
     Objectives,
     Perceptual,
-    against_pairs,
     edit,
     judge,
     objectives,
@@ -55,6 +54,7 @@ MODEL_FIELDS = (
     "pair_critic.width",
     "pair_critic.depth",
 )
+PAIR_CRITIC = ("pair_critic", "width"), ("loss", "pair_critic")  # both 0: there is none
 # Parts of the critic that its score does not depend on: their size does not make it steeper.
 NOT_CLIPPED = ("aus",)
 CONSOLE = ("critic/loss", "critic/penalty", "critic/aus", "generator/loss", "generator/aus")
@@ -139,14 +139,20 @@ def step(
 def training(cfg: ConfigDict, facts: DataFacts) -> Training:
     """GANimation as it is trained (configs/emotionet.py documents the fields)."""
     loss = cfg.loss.to_dict()
-    # Options of the critic's optimiser, and of another critic.
-    for name in ("clip", "clip_when", "pair_critic", "pair_penalty"):
+    for name in ("clip", "clip_when"):  # options of the critic's optimiser
         loss.pop(name, None)
     # Configs of runs from before some of these weights existed have the paper's.
     weights = LossWeights(**{k: loss.pop(k) for k in LossWeights._fields if k in loss})
     augment = augmentation.build(cfg.augment)
     load_frozen, terms = features(cfg)
-    aims = objectives(*networks(cfg), weights, **loss, augment=augment, perceptual=terms)
+    aims = objectives(
+        *networks(cfg),
+        weights,
+        **loss,
+        augment=augment,
+        perceptual=terms,
+        pair_critic=pair_critic(cfg),
+    )
     by_name = build_optimizers(cfg, facts.examples)
     unroll, first = layers.on_cpu(), cfg.get("pairs_first", 0.0)
     due = start_of(cfg).due
@@ -179,24 +185,13 @@ def pairs_step(
     cfg: ConfigDict, aims: Objectives, by_name: dict[str, Optimizer], unroll: bool
 ) -> StepFn:
     """An iteration on pairs alone: the generator, and the critic, which learns to read faces."""
-    reading = Update("critic", aims.reading)
-    if (critic := pair_critic(cfg)) is None:
-        updates = [Update("generator", aims.pairs), reading]
-        return supervised(by_name, updates, ema_decay=cfg.ema_decay, unroll=unroll)
-    against = against_pairs(
-        networks(cfg)[0],
-        critic,
-        aims.pairs,
-        weight=cfg.loss.pair_critic,
-        penalty=cfg.loss.pair_penalty,
-    )
+    generator, reading = Update("generator", aims.pairs), Update("critic", aims.reading)
+    averaging = {"ema_decay": cfg.ema_decay, "unroll": unroll}
+    if pair_critic(cfg) is None:
+        return supervised(by_name, [generator, reading], **averaging)
+    judging = Update("pair_critic", aims.judging)
     return alternating(
-        by_name,
-        fakes=aims.fakes,
-        critic=[Update("pair_critic", against.critic), reading],
-        generator=[Update("generator", against.generator)],
-        ema_decay=cfg.ema_decay,
-        unroll=unroll,
+        by_name, fakes=aims.fakes, critic=[judging, reading], generator=[generator], **averaging
     )
 
 
@@ -287,7 +282,13 @@ def check(cfg: ConfigDict) -> None:
             )
         if cfg.n_critic != 1:
             raise ValueError(f"pairs_first is {first} and n_critic {cfg.n_critic}; it must be 1")
-    if pair_critic(cfg) is not None:
+    width, word = (cfg.get(name, {}).get(key, 0) for name, key in PAIR_CRITIC)
+    if (width > 0) != (word > 0) or min(width, word) < 0:
+        raise ValueError(
+            f"pair_critic.width is {width} and loss.pair_critic {word}: a critic of pairs needs "
+            "both above 0, and without one both are 0"
+        )
+    if width:
         steps = 2 ** (cfg.pair_critic.depth + 2)
         if cfg.pair_critic.depth < 1 or cfg.image_size % steps:
             raise ValueError(

@@ -40,6 +40,8 @@ class LossWeights(NamedTuple):
     adversarial: float = 1.0
     paired: float = 0.0  # difference from the true edit, where a batch knows it
     motion: float = 0.0  # variation of the motion between neighbouring pixels
+    pair_critic: float = 0.0  # what the critic of pairs says of an edit
+    pair_penalty: float = 0.0  # zero-centred penalties of that critic, on true and made edits
 
 
 PAPER_WEIGHTS = LossWeights()
@@ -56,13 +58,6 @@ class Perceptual(NamedTuple):
 ONLY_PIXELS = Perceptual(lambda frozen, a, b: jnp.zeros(len(a)))
 
 
-class AgainstPairs(NamedTuple):
-    """Training the generator against a critic that sees each edit beside its source."""
-
-    critic: LossFn  # of the pair critic
-    generator: LossFn  # ``Objectives.pairs`` and what that critic says
-
-
 class Objectives(NamedTuple):
     """The losses of both networks, and the edits that the critic is trained against."""
 
@@ -71,6 +66,7 @@ class Objectives(NamedTuple):
     generator: LossFn
     pairs: LossFn  # of the generator, from true edits alone
     reading: LossFn  # of the critic, from the action units of real faces alone
+    judging: LossFn  # of the critic of pairs, if there is one
 
 
 def uniform_shares(key: Array, size: int) -> Array:
@@ -100,6 +96,7 @@ def objectives(
     draw_shares: Callable[[Array, int], Array] = uniform_shares,
     augment: Augment | None = None,
     perceptual: Perceptual = ONLY_PIXELS,
+    pair_critic: PairCritic | None = None,
 ) -> Objectives:
     """The losses (paper, section 4.2).
 
@@ -113,6 +110,8 @@ def objectives(
       draw_shares: key, batch size -> the penalty's mixing shares.
       augment: of all that the critic is trained on or judges; None: it sees images as they are.
       perceptual: distances between features, added to those between pixels.
+      pair_critic: what compares edits with true ones, where all examples are pairs; relativistic,
+        as R3GAN trains (see ``losses.relativistic``). Its name among the nets is "pair_critic".
     """
 
     def fakes(nets: Nets, batch: Batch, key: Array) -> Array:
@@ -216,6 +215,11 @@ def objectives(
         batch = given.batch
         there = edit(generator, moving, batch.image, batch.want, batch.have)
         terms = pair_terms(there, batch, given.frozen)
+        if _counts(weights.pair_critic):
+            params = given.nets["pair_critic"]
+            made, true = pair_scores(params, batch, there.image, cast(Array, batch.other))
+            fooled = losses.relativistic(made, true).mean()
+            terms["generator/pair_critic"] = weights.pair_critic * fooled
         kept = cast(Array, there.attention).mean()
         return _total(terms), Aux(terms | {"generator/attention_mean": kept})
 
@@ -225,8 +229,31 @@ def objectives(
         loss = weights.aus * losses.au_error(read, given.batch.have).mean()
         return loss, Aux({"critic/aus": loss})
 
+    def pair_scores(params: Params, batch: Batch, *edits: Array) -> tuple[Array, ...]:
+        """Mean patch scores ``b`` of edits of the batch's images."""
+        critic, difference = cast(PairCritic, pair_critic), batch.want - batch.have
+        scores = (critic.apply({"params": params}, batch.image, x, difference) for x in edits)
+        return tuple(cast(Array, score).mean(axis=(1, 2)) for score in scores)
+
+    def judging_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
+        batch, params = given.batch, moving["pair_critic"]
+        truth = cast(Array, batch.other)
+        true, made = pair_scores(params, batch, truth, given.fakes)
+        penalties, norms = zip(
+            *(
+                losses.zero_centred_penalty(lambda p, x: pair_scores(p, batch, x)[0], params, edits)
+                for edits in (truth, given.fakes)
+            ),
+            strict=True,
+        )
+        terms = {
+            "pair_critic/relativistic": losses.relativistic(true, made).mean(),
+            "pair_critic/penalty": weights.pair_penalty * _added(penalties).mean(),
+        }
+        return _total(terms), Aux(terms | {"pair_critic/gradient_norm": jnp.stack(norms).mean()})
+
     critic_losses = (realism_loss, penalty_loss) if separate_penalty else (whole_loss,)
-    return Objectives(fakes, critic_losses, generator_loss, pairs_loss, reading_loss)
+    return Objectives(fakes, critic_losses, generator_loss, pairs_loss, reading_loss, judging_loss)
 
 
 def _counts(weight: float) -> bool:
@@ -240,52 +267,3 @@ def _total(terms: Metrics) -> Array:
 
 def _added(values: Iterable[Array]) -> Array:
     return functools.reduce(operator.add, values)
-
-
-def against_pairs(
-    generator: Generator, critic: PairCritic, pairs: LossFn, *, weight: float, penalty: float
-) -> AgainstPairs:
-    """The losses of a relativistic critic of pairs, as R3GAN trains (see ``losses.relativistic``).
-
-    Every example must be a pair: the true edit is what the critic compares an edit with.
-
-    Args:
-      generator, critic: the networks; the critic's name among the nets is "pair_critic".
-      pairs: the generator's loss from true edits.
-      weight: of the critic's word in the generator's loss.
-      penalty: weight of the zero-centred penalties on true and made edits.
-    """
-
-    def score(params: Params, batch: Batch, edited: Array) -> Array:
-        """Mean patch score ``b`` of edits of the batch's images."""
-        difference = batch.want - batch.have
-        scores = critic.apply({"params": params}, batch.image, edited, difference)
-        return cast(Array, scores).mean(axis=(1, 2))
-
-    def critic_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
-        batch, params = given.batch, moving["pair_critic"]
-        truth = cast(Array, batch.other)
-        apart = losses.relativistic(score(params, batch, truth), score(params, batch, given.fakes))
-        squares, norms = zip(
-            *(
-                losses.zero_centred_penalty(lambda p, x: score(p, batch, x), params, images)
-                for images in (truth, given.fakes)
-            ),
-            strict=True,
-        )
-        terms = {
-            "pair_critic/relativistic": apart.mean(),
-            "pair_critic/penalty": penalty * (squares[0] + squares[1]).mean(),
-        }
-        return _total(terms), Aux(terms | {"pair_critic/gradient_norm": jnp.stack(norms).mean()})
-
-    def generator_loss(moving: Nets, given: Given) -> tuple[Array, Aux]:
-        batch, params = given.batch, given.nets["pair_critic"]
-        loss, aux = pairs(moving, given)
-        # The same edit as in `pairs`: XLA computes it once.
-        edited = edit(generator, moving, batch.image, batch.want, batch.have).image
-        truth = score(params, batch, cast(Array, batch.other))
-        adversarial = weight * losses.relativistic(score(params, batch, edited), truth).mean()
-        return loss + adversarial, Aux(aux.metrics | {"generator/pair_critic": adversarial})
-
-    return AgainstPairs(critic_loss, generator_loss)
