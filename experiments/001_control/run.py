@@ -10,7 +10,6 @@ generators has met; MediaPipe. Needs the extras `annotate`, `evaluate` and `figu
 """
 
 import argparse
-import csv
 import functools
 import json
 import logging
@@ -22,6 +21,7 @@ import matplotlib
 import numpy as np
 
 from configs import lfw_openface
+from experiments.rows import read_rows, write_rows
 from ganimation_jax.data.pipeline import build_source, held_out_batches
 from ganimation_jax.evaluation import attention_mask, held_out, identity_distance, judges, quality
 from ganimation_jax.evaluation.agreement import correlation
@@ -101,20 +101,6 @@ def measure(args, cfg, workdir, panel, embed):
         "psnr": found["reconstruction/psnr"],
         "attention": found["attention/mean"],
     }
-
-
-def read_rows(path):
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(path, rows):
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def curve(workdir):

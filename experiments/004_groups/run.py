@@ -12,7 +12,6 @@ Needs the extras `annotate`, `evaluate` and `figures`.
 """
 
 import argparse
-import csv
 import functools
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from experiments.rows import write_rows
 from ganimation_jax import Animator
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.data.dataset import FaceDataset
@@ -134,10 +134,7 @@ def main():
                     scores = measure(animator, face, targets, readers, embed)
                     rows[-1] |= {name: f"{value:.4f}" for name, value in scores.items()}
                 print(group, len(faces), flush=True)
-    with (args.out / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(args.out / "results.csv", rows)
     plot(args.out / "results.png", rows)
     print(table(rows))
 

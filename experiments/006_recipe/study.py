@@ -10,7 +10,6 @@ the extras `annotate` and `evaluate`.
 
 import argparse
 import contextlib
-import csv
 import logging
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from configs import emotionet
+from experiments.rows import read_rows, write_rows
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.pipeline import build_source
 from ganimation_jax.reports.picture_grid import grid
@@ -56,22 +56,6 @@ def config(args, variant, seed):
     cfg.every.update(log=800, evaluate=10**9, sample=10**9, checkpoint=10**9)
     cfg.wandb.mode, cfg.health.on = "disabled", False
     return cfg
-
-
-def read_rows(path):
-    """The rows of a CSV file; none if it does not exist."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(path, rows):
-    """Write rows with the same columns."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def table(rows):

@@ -8,7 +8,6 @@ trained on them alone, without a generator. Prints a table, and writes ``critic.
 """
 
 import argparse
-import csv
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 import optax
 from scipy.optimize import linear_sum_assignment
 
+from experiments.rows import write_rows
 from ganimation_jax.models.dcgan import DenseCritic
 from ganimation_jax.steps import losses, updates
 from ganimation_jax.steps.clipping import clip_weights
@@ -127,10 +127,7 @@ def main():
             seconds = f"{time.process_time() - start:.1f}"
             values = {key: f"{value:.5g}" for key, value in found.items()}
             rows.append({"variant": name, "seed": seed} | values | {"cpu_seconds": seconds})
-    with (args.out / "critic.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(args.out / "critic.csv", rows)
     columns = ("slope", "steepest", "estimate", "truth", "share")
     print("| | " + " | ".join(columns) + " |\n" + "|---" * (1 + len(columns)) + "|")
     for name in VARIANTS:

@@ -8,7 +8,6 @@ seeds of a variant share its compiled step.
 """
 
 import argparse
-import csv
 import json
 import logging
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import synthetic
+from experiments.rows import read_rows, write_rows
 from ganimation_jax.training import loop
 
 CLIP = {"loss.penalty": 0.0, "loss.clip": 0.01, "optimizer": "rmsprop"}
@@ -66,20 +66,6 @@ def measure(workdir):
         "pixels": scores["edit_response/pixels"],
         "psnr": scores["truth/psnr"],
     }
-
-
-def read_rows(path):
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(path, rows):
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def table(rows):

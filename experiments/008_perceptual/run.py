@@ -8,7 +8,6 @@ extra `evaluate`.
 """
 
 import argparse
-import csv
 import functools
 import logging
 import time
@@ -19,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import synthetic
+from experiments.rows import read_rows, write_rows
 from ganimation_jax.data.pipeline import build_source, held_out_batches
 from ganimation_jax.evaluation import held_out, quality, truth
 from ganimation_jax.evaluation.agreement import correlation
@@ -120,20 +120,6 @@ def table(rows):
             cells.append(f"{np.mean(values):.{digits}f}{spread if len(values) > 1 else ''}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def read_rows(path):
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(path, rows):
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def main():

@@ -11,7 +11,6 @@ seeds and pairs of a method share its compiled steps. Needs the extra ``evaluate
 """
 
 import argparse
-import csv
 import functools
 import itertools
 import logging
@@ -26,6 +25,7 @@ import optax
 from PIL import Image
 
 from configs import cyclegan, diat, icgan, stargan, synthetic
+from experiments.rows import read_rows, write_rows
 from ganimation_jax.action_units import EXPRESSIONS, OPENFACE_MAXIMUM
 from ganimation_jax.conditions import EMOTIONS
 from ganimation_jax.data.pipeline import build_source
@@ -226,20 +226,6 @@ def references(seed, judge, describe):
 
 
 # The table and the figure
-
-
-def read_rows(path):
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(path, rows):
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def table(rows, emotion=""):
