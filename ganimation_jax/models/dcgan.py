@@ -270,7 +270,7 @@ def _hidden(x: Array, width: int) -> Array:
 
 
 def _flat(x: Array) -> Array:
-    return x.reshape(len(x), -1)
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 def _halvings(side: int) -> int:
