@@ -6,6 +6,7 @@ that ``ganimation --help`` is quick.
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -54,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand.
 
     Returns:
-      The subcommand's exit code; 2 if there is no such subcommand.
+      The subcommand's exit code; 2 if there is no such subcommand; 141, as of a shell's own
+      commands, if nobody reads what it prints.
     """
     if argv is None and completion.ASKED in os.environ:
         completion.answer(COMMANDS)
@@ -75,7 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command in ("train", "eval"):
         rest = [f"--mode={command}", *rest]
     try:
-        return module.main(rest) or 0
+        code = module.main(rest) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # as of `ganimation read PHOTOS | head`
+        # Python flushes standard output once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (AssertionError, RuntimeError):
         if "JAX_PLATFORMS" not in os.environ:
             raise

@@ -76,3 +76,12 @@ def test_there_is_a_script_for_each_shell(name, capsys):
 
     assert main([name]) == 0
     assert "ganimation" in capsys.readouterr().out
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    words = (sys.executable, "-m", "ganimation_jax", "completion", "bash")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run(words, cwd=ROOT, stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -6,6 +6,7 @@ from configs import celeba, cyclegan, diat, emotionet, icgan, lfw_openface, star
 from ganimation_jax import methods
 from ganimation_jax.conditions import EMOTIONS
 from ganimation_jax.data.pipeline import build_source, resolve_conditions
+from ganimation_jax.interop.stablehlo import load_exported, save_exported
 from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.reports.samples import wanted
 from ganimation_jax.steps import updates
@@ -17,6 +18,7 @@ CONFIGS = {
     "emotionet:official": emotionet.get_config("official"),
     "emotionet:replicate": emotionet.get_config("replicate"),
     "emotionet:people": emotionet.get_config("people"),
+    "emotionet:sharpen": emotionet.get_config("sharpen"),
     "celeba": celeba.get_config(),
     "lfw_openface:cpu": lfw_openface.get_config("cpu"),
     "synthetic": synthetic.get_config(),
@@ -212,3 +214,17 @@ def test_sample_targets_use_the_units_there_are():
     np.testing.assert_allclose(targets["angry"], [[0, 0.8]])
     assert "surprised" not in targets
     np.testing.assert_allclose(wanted((Condition("AU45"),), have[:, :1])["all"], [[0.8]])
+
+
+@pytest.mark.parametrize("name", [name for name in NEIGHBOURS if "smoke" in name])
+def test_every_method_is_exported_for_any_number_of_faces(name, tmp_path, plain_convolutions):
+    cfg = NEIGHBOURS[name]
+    model = methods.load(cfg.method).model(resolve_conditions(cfg, Labelled()))
+    side = model.image_size
+    image = np.zeros((1, side, side, 3), np.float32)
+    vector = np.zeros((1, len(model.conditions)), np.float32)
+    batch = Batch(image, vector, vector, image)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+    nets = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    save_exported(tmp_path / "model.ganimation", model, nets, {})
+    assert load_exported(tmp_path / "model.ganimation")
