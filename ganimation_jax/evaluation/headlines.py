@@ -18,6 +18,9 @@ class Headline(NamedTuple):
     reading: str
 
 
+SHOWN_AS = {OWN: "The model itself", "mediapipe": "MediaPipe", "openface": "OpenFace"}
+
+
 class _Rule(NamedTuple):
     where: str  # kind of a section, or group of a score
     name: str  # of the score; "" for all
@@ -40,7 +43,7 @@ def headlines(result: Result) -> Iterator[Headline]:
 
 
 def _headline(rule: _Rule, score: Score, section: Section) -> Headline:
-    judge = "The model itself" if section.judge == OWN else section.judge
+    judge = SHOWN_AS.get(section.judge, section.judge)
     title = rule.title.format(judge=judge, name=score.name)
     beside = baselines(score, section.scores)
     values = {name: baseline.value for name, baseline in beside.items()}
@@ -105,7 +108,7 @@ def _overlaps(iou: float, baselines: Mapping[str, float]) -> str:
 
 def _keeps(share: float, baselines: Mapping[str, float]) -> str:
     if share > 0.97:
-        return "Nearly all of the source is kept: the edit does next to nothing."
+        return "Nearly all of the source is kept: little is painted. Pixels may be moved."
     if share < 0.1:
         return "Nearly everything is painted anew: the mask does not localise."
     return "Share of the source that the mask keeps."
