@@ -3,6 +3,7 @@
 import ctypes
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import jax
@@ -121,3 +122,31 @@ def portrait(side=700, angle=0):
     with Image.open(SHEETS / "SFHQ_sample_1x2.jpg") as sheet:
         face = sheet.crop((0, 0, sheet.height - 119, sheet.height)).resize((side, side))
     return face.convert("RGB").rotate(angle, Image.Resampling.BICUBIC, fillcolor="grey")
+
+
+# Reads the first pixel: red is AU12, green AU04, blue below 128 is no face. As OpenFace's
+# FaceLandmarkImg does, it writes a row a face and, without one, no file.
+OPENFACE = """#!{python}
+import pathlib, sys
+from PIL import Image
+arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert sys.argv[-1] == "-aus"
+out = pathlib.Path(arguments["-out_dir"])
+out.mkdir(parents=True)
+for path in pathlib.Path(arguments["-fdir"]).glob("*.png"):
+    red, green, blue = Image.open(path).getpixel((0, 0))
+    if blue >= 128:
+        (out / (path.stem + ".csv")).write_text(
+            "face, confidence, AU04_r, AU12_r, AU12_c\\n"
+            "0, 0.3, 5.00, 5.00, 1\\n"
+            f"1, 0.98, {{green / 51:.2f}}, {{red / 51:.2f}}, 1\\n"
+        )
+"""
+
+
+def openface_double(folder, text=OPENFACE, name="FaceLandmarkImg"):
+    """A program in place of OpenFace's: its path."""
+    path = folder / name
+    path.write_text(text.format(python=sys.executable))
+    path.chmod(0o755)
+    return path

@@ -1,47 +1,21 @@
 import csv
 import re
-import sys
 
 import jax
 import numpy as np
 import pytest
-from helpers import ROOT, mediapipe_missing
+from helpers import ROOT, mediapipe_missing, openface_double
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.evaluation import judges
 from ganimation_jax.evaluation.agreement import correlation
+from ganimation_jax.faces import openface_program
 
 RNG = np.random.default_rng(0)
 UNITS = ("AU12", "AU04")
 FACES = ROOT.parent / "shared" / "data" / "lfw_openface"
 IMAGES = RNG.uniform(-1, 1, (5, 8, 8, 3)).astype(np.float32)
-
-# Reads the first pixel: red is AU12, green AU04, blue below 128 is no face. As OpenFace's
-# FaceLandmarkImg does, it writes a row a face and, without one, no file.
-OPENFACE = """#!{python}
-import pathlib, sys
-from PIL import Image
-arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-assert sys.argv[-1] == "-aus"
-out = pathlib.Path(arguments["-out_dir"])
-out.mkdir(parents=True)
-for path in pathlib.Path(arguments["-fdir"]).glob("*.png"):
-    red, green, blue = Image.open(path).getpixel((0, 0))
-    if blue >= 128:
-        (out / (path.stem + ".csv")).write_text(
-            "face, confidence, AU04_r, AU12_r, AU12_c\\n"
-            "0, 0.3, 5.00, 5.00, 1\\n"
-            f"1, 0.98, {{green / 51:.2f}}, {{red / 51:.2f}}, 1\\n"
-        )
-"""
-
-
-def program(folder, text, name="FaceLandmarkImg"):
-    path = folder / name
-    path.write_text(text.format(python=sys.executable))
-    path.chmod(0o755)
-    return path
 
 
 def coloured(*colours):
@@ -79,11 +53,11 @@ def test_images_are_written_as_openface_can_take_them(tmp_path):
 
 
 def test_openface_is_run_and_its_files_are_read(tmp_path):
-    judge = judges.openface_binary(program(tmp_path, OPENFACE), UNITS)
+    judge = judges.openface_binary(openface_double(tmp_path), UNITS)
     read = judge.read(coloured((255, 0, 255), (0, 0, 0), (102, 51, 200)))
     np.testing.assert_allclose(read, [(1, 0), (np.nan, np.nan), (0.4, 0.2)], atol=0.003)
     assert judge.name == "openface"
-    unserved = judges.openface_binary(program(tmp_path, OPENFACE), ("AU12", "AU45"))
+    unserved = judges.openface_binary(openface_double(tmp_path), ("AU12", "AU45"))
     read = unserved.read(coloured((255, 0, 255)))
     assert read[0, 0] == 1
     assert np.isnan(read[0, 1])
@@ -92,10 +66,10 @@ def test_openface_is_run_and_its_files_are_read(tmp_path):
 def test_openface_that_cannot_be_run_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no OpenFace at .*absent"):
         judges.openface_binary(tmp_path / "absent", UNITS)
-    videos = program(tmp_path, OPENFACE, "FeatureExtraction")
+    videos = openface_double(tmp_path, name="FeatureExtraction")
     with pytest.raises(ValueError, match="give FaceLandmarkImg"):
         judges.openface_binary(videos, UNITS)
-    path = program(tmp_path, OPENFACE)
+    path = openface_double(tmp_path)
     path.chmod(0o644)
     with pytest.raises(ValueError, match="not executable"):
         judges.openface_binary(path, UNITS)
@@ -111,15 +85,15 @@ def test_openface_that_cannot_be_run_is_named(tmp_path):
     ],
 )
 def test_openface_that_fails_is_quoted(tmp_path, text, message):
-    judge = judges.openface_binary(program(tmp_path, text), UNITS)
+    judge = judges.openface_binary(openface_double(tmp_path, text), UNITS)
     with pytest.raises(RuntimeError, match=message):
         judge.read(coloured((255, 0, 255)))
 
 
 def test_openface_that_hangs_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(judges, "OPENFACE_SECONDS", (0.2, 0.05))
-    judge = judges.openface_binary(program(tmp_path, "#!/bin/sh\nexec sleep 60\n"), UNITS)
-    with pytest.raises(judges.OpenFaceError, match="did not end within 0 s"):
+    monkeypatch.setattr(openface_program, "SECONDS", (0.2, 0.05))
+    judge = judges.openface_binary(openface_double(tmp_path, "#!/bin/sh\nexec sleep 60\n"), UNITS)
+    with pytest.raises(openface_program.OpenFaceError, match="did not end within 0 s"):
         judge.read(coloured((255, 0, 255)))
 
 

@@ -3,10 +3,12 @@
 import hashlib
 import importlib.util
 import io
+import os
+import signal
 
 import numpy as np
 import pytest
-from helpers import mediapipe_missing
+from helpers import OPENFACE, mediapipe_missing, openface_double
 from helpers import portrait as helpers_portrait
 from PIL import Image
 from scipy.ndimage import gaussian_filter
@@ -17,12 +19,13 @@ from ganimation_jax.data.table import FaceTable
 from ganimation_jax.faces.alignment import apply, crop, transform_of
 from ganimation_jax.faces.landmarker import Landmarker
 from ganimation_jax.files.unusable import UnusableFile
-from ganimation_jax.prepare import people_drawing, people_reading
+from ganimation_jax.prepare import people, people_drawing, people_reading
 from ganimation_jax.prepare.__main__ import main
 from ganimation_jax.prepare.people_directions import Seen, fit
 from ganimation_jax.prepare.people_drawing import PeoplePlan, Tools, draw_person
 from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.readout import Fit, Readout
+from ganimation_jax.prepare.shards import read_shards, write_shard
 from ganimation_jax.prepare.work import Record
 from ganimation_jax.synthetic import clean_pairs
 from ganimation_jax.synthetic.directions import SHIPPED, Directions, solve
@@ -273,6 +276,57 @@ def test_action_units_from_a_csv_file(tmp_path):
         path.write_text(text)
         with pytest.raises(UsageError, match=message):
             people_reading.read_csv(path)
+
+
+def test_action_units_by_openface(tmp_path):
+    """In groups of 16 people, once each; where it finds no face or fails, that is reported."""
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    drawings = [tmp_path / f"{person}.jsonl" for person in range(18)]
+    for person, path in enumerate(drawings):
+        lines = [Skip("drawing", "distorted", "")]
+        for name, blue in ((f"{person}_0", 255), (f"{person}_1", 0)):
+            Image.new("RGB", (64, 64), (5 * person, 51, blue)).save(crops / f"{name}.jpg", "PNG")
+            matrix = [[1, 0, 0], [0, 1, 0]]
+            lines.append(Record(name, str(person), "", "", {}, None, matrix, 64, None, 0, "", ""))
+        write_shard(path, lines)
+    program = openface_double(tmp_path)
+
+    def read():
+        found = people_reading.read_by_openface(drawings, program, tmp_path, workers=1)
+        return [list(read_shards([path])) for path in found]
+
+    for person, (drawn_before, seen, unseen) in enumerate(read()):
+        assert drawn_before == Skip("drawing", "distorted", "")
+        assert seen.aus.keys() == {"AU04", "AU12"}
+        assert seen.aus == pytest.approx({"AU04": 1, "AU12": 5 * person / 51}, abs=0.006)
+        assert unseen == Skip(f"{person}_1", "OpenFace found no face in the crop", "")
+
+    # What has been read is not read again; another program reads all, and its failure is quoted.
+    once = read()
+    openface_double(tmp_path, OPENFACE + "raise SystemExit('no model')\n")
+    with pytest.raises(UsageError, match="ended with 1; it said: no model"):
+        read()
+    openface_double(tmp_path)
+    assert read() == once
+
+
+@pytest.mark.slow
+def test_a_person_that_kills_the_process_is_skipped(tmp_path, monkeypatch, capfd):
+    """Drawn with the others, then alone: everybody else is finished."""
+    (tmp_path / "crops").mkdir()
+    monkeypatch.setattr(people, "draw_person", dies_at_person_1)
+    plan = PeoplePlan(0, 1, SIZE, SHIPPED, None)
+    paths = people.draw_people(3, plan, tmp_path / "crops", tmp_path, workers=2)
+    names = [line.file for line in read_shards(paths)]
+    assert names == ["0", "p00001", "2"]
+    assert "kills the process" in capfd.readouterr().err
+
+
+def dies_at_person_1(person, plan, crops):
+    if person == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [Skip(str(person), "drawn", "")]
 
 
 needs_generator = pytest.mark.skipif(

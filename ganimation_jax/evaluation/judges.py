@@ -7,8 +7,6 @@ training sets; MediaPipe is independent of them.
 import contextlib
 import os
 import queue
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -16,15 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
+from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.evaluation.readings import remembering
-from ganimation_jax.faces import blendshapes
+from ganimation_jax.faces import blendshapes, openface_program
 from ganimation_jax.faces.landmarker import BORDER, FACE_LANDMARKER, Landmarker
-from ganimation_jax.faces.openface_rows import Rows, measure, read_rows
 from ganimation_jax.features.batches import in_batches
-from ganimation_jax.files.unusable import UnusableFile
 
 # The area under the ROC curve of a judge's intensities against human FACS coding, on about 250
 # colour photos (Compound Facial Expressions of Emotion): OpenFace's and MediaPipe's. .5 is chance.
@@ -46,17 +41,9 @@ HUMAN_AGREEMENT = {
 }
 GOOD, CHANCE = 0.75, 0.55  # areas: at least GOOD is well judged, at most CHANCE not at all
 OWN = "own"  # the name of the model's own reader
-OPENFACE_SIDE = 256  # pixels; smaller crops are enlarged because its detector misses small faces
-OPENFACE_CONFIDENCE = 0.7  # landmarks are unreliable below it; `prepare` uses the same limit
-OPENFACE_SECONDS = (120.0, 10.0)  # time limits: to start, and per picture
-NO_FACE = ("no face in CSV", "OpenFace found no face", "low confidence")
 # Landmarkers per core: each waits for MediaPipe's own threads most of the time, so that more than
 # one keeps a core busy.
 PER_CORE = 2
-
-
-class OpenFaceError(RuntimeError):
-    """OpenFace failed, took too long or wrote nothing."""
 
 
 class Judge(NamedTuple):
@@ -166,8 +153,7 @@ def openface_binary(program: Path, action_units: Sequence[str]) -> Judge:
     """Run OpenFace itself.
 
     Args:
-      program: OpenFace's ``FaceLandmarkImg``, for single pictures. ``FeatureExtraction`` would
-        treat all faces as one person's video and calibrate them to each other.
+      program: OpenFace's ``FaceLandmarkImg``.
       action_units: names of the columns.
 
     Returns:
@@ -175,24 +161,12 @@ def openface_binary(program: Path, action_units: Sequence[str]) -> Judge:
       fails, hangs or writes nothing.
 
     Raises:
-      FileNotFoundError: the program does not exist.
-      ValueError: it cannot be executed, or is ``FeatureExtraction``.
+      FileNotFoundError, ValueError: see ``openface_program.checked_program``.
     """
-    program = program.resolve()
-    if not program.is_file():
-        raise FileNotFoundError(f"no OpenFace at {program}: give its FaceLandmarkImg")
-    if "FeatureExtraction" in program.name:
-        raise ValueError(f"{program} reads videos: give FaceLandmarkImg, which is beside it")
-    if not os.access(program, os.X_OK):
-        raise ValueError(f"{program} is not executable: chmod +x it")
+    program = openface_program.checked_program(program)
 
     def read(images: np.ndarray) -> np.ndarray:
-        with tempfile.TemporaryDirectory(prefix="openface-") as scratch:
-            pictures, out = Path(scratch) / "pictures", Path(scratch) / "out"
-            write_images(pictures, images)
-            start, each = OPENFACE_SECONDS
-            _run(program, pictures, out, start + each * len(images))
-            return _read_csvs(out, len(images), action_units)
+        return openface_program.read_pictures(program, _bytes(images), action_units)
 
     # Not kept on disk, because nothing says which version of OpenFace this is.
     return Judge("openface", remembering(read, "openface"), graded(0, action_units))
@@ -211,74 +185,16 @@ def openface_csvs(folder: Path, action_units: Sequence[str]) -> Judge:
         raise FileNotFoundError(f"no folder {folder} with OpenFace's CSV files")
     return Judge(
         "openface",
-        lambda images: _read_csvs(folder, len(images), action_units),
+        lambda images: openface_program.read_csvs(folder, len(images), action_units),
         graded(0, action_units),
     )
 
 
 def write_images(folder: Path, images: np.ndarray) -> None:
     """Write float images ``b h w 3`` as ``00000.png``, ..., at least 256 pixels a side."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, image in enumerate(_bytes(images)):
-        picture = Image.fromarray(image)
-        if picture.width < OPENFACE_SIDE:
-            picture = picture.resize((OPENFACE_SIDE,) * 2, Image.Resampling.BICUBIC)
-        picture.save(folder / f"{i:05}.png")
+    openface_program.write_pictures(folder, _bytes(images))
 
 
 def _bytes(images: np.ndarray) -> np.ndarray:
     """Convert [-1, 1] to uint8 [0, 255]."""
     return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
-def _run(program: Path, pictures: Path, out: Path, seconds: float) -> None:
-    try:
-        done = subprocess.run(
-            [program, "-fdir", pictures, "-out_dir", out, "-aus"],
-            cwd=program.parent,  # OpenFace looks for its models here
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=seconds,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise OpenFaceError(f"{program} did not end within {seconds:.0f} s") from error
-    except OSError as error:  # such as a program built for another machine
-        raise OpenFaceError(f"{program} cannot be run: {error}") from error
-    if done.returncode == 0 and any(out.glob("*.csv")):
-        return
-    what = f"ended with {done.returncode}" if done.returncode else "wrote no CSV file"
-    said = (done.stderr.strip() or done.stdout.strip())[-2000:]
-    raise OpenFaceError(f"{program} {what}; it said: {said or 'nothing'}")
-
-
-def _read_csvs(folder: Path, count: int, action_units: Sequence[str]) -> np.ndarray:
-    """Return float32 ``count n``, one row per picture; NaN without a file or a face."""
-    numbers = [int(path.stem) for path in folder.glob("*.csv") if path.stem.isdigit()]
-    if not numbers or max(numbers) >= count:
-        found = f"up to {max(numbers):05}.csv" if numbers else "none of them"
-        raise ValueError(
-            f"{folder} should hold OpenFace's 00000.csv to {count - 1:05}.csv, it has {found}"
-        )
-    rows = np.full((count, len(action_units)), np.nan, np.float32)
-    for number in numbers:
-        rows[number] = _read_csv(folder / f"{number:05}.csv", action_units)
-    return rows
-
-
-def _read_csv(path: Path, action_units: Sequence[str]) -> np.ndarray:
-    """Return OpenFace's readings of the face with the highest confidence."""
-    nothing = np.full(len(action_units), np.nan)
-    try:
-        faces = [measure(row, path, min_confidence=0) for row in read_rows(Rows(path))]
-    except UnusableFile as error:
-        if error.reason in NO_FACE:
-            return nothing
-        raise ValueError(f"{error.file}: {error.reason}, {error.detail}") from error
-    surest = max(faces, key=lambda face: face.confidence)
-    if surest.confidence < OPENFACE_CONFIDENCE:
-        return nothing
-    intensities = [surest.aus.get(code, np.nan) for code in action_units]
-    return np.array(intensities) / OPENFACE_MAXIMUM

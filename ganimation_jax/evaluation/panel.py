@@ -14,6 +14,7 @@ from ganimation_jax.evaluation.held_out import Subject
 from ganimation_jax.evaluation.judges import OWN, Judge
 from ganimation_jax.evaluation.results import Response, Section
 from ganimation_jax.evaluation.scores import Scores
+from ganimation_jax.faces.openface_program import OpenFaceError
 from ganimation_jax.features.layers import TooSmall
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def measured(section: Section, scores: Callable[[], Scores]) -> Section:
     """The section with its scores, or with the reason why they cannot be measured."""
     try:
         return section._replace(scores=list(scores()))
-    except (ImportError, FileNotFoundError, TooSmall, judges.OpenFaceError) as error:
+    except (ImportError, FileNotFoundError, TooSmall, OpenFaceError) as error:
         log.warning("%s: not measured: %s", section.title, error)
         return section._replace(missing=str(error))
 

@@ -9,9 +9,10 @@ the true edit of the other. Pictures that show another person, a distorted face 
 visible seam are skipped and listed in DATA/skipped.csv.
 
 MediaPipe (the extra ``annotate``) reads the action units, through a readout fitted by
-``fit-readout`` if --readout names one. The pictures depend on --seed alone, not on the
-number of processes. Rerun the same command to resume, or with a larger --people to add
-people.
+``fit-readout`` if --readout names one. With --openface, OpenFace reads them. The
+pictures depend on --seed alone, not on the number of processes. Rerun the same command
+to resume, or with a larger --people to add people. Reading in another way draws nothing
+again.
 
 For research only: the generator's weights descend from StyleGAN2 (non-commercial) and
 the pictures it was trained on, FFHQ (CC BY-NC-SA).
@@ -25,18 +26,24 @@ from pathlib import Path
 
 from ganimation_jax.data.dataset import pack
 from ganimation_jax.data.table import FaceTable
+from ganimation_jax.faces.openface_program import checked_program
 from ganimation_jax.files.assets import locate
 from ganimation_jax.prepare.card import About, write_card
 from ganimation_jax.prepare.dataset_report import write_report
 from ganimation_jax.prepare.finders import Search, mediapipe_search
 from ganimation_jax.prepare.merge import merge, summary
 from ganimation_jax.prepare.options import add_common, add_model, number, probability
-from ganimation_jax.prepare.parallel import parallel_map, progress
+from ganimation_jax.prepare.parallel import Rescue, parallel_map, progress
 from ganimation_jax.prepare.people_drawing import PeoplePlan, draw_person
-from ganimation_jax.prepare.people_reading import read_by_readout, read_csv, read_from_table
+from ganimation_jax.prepare.people_reading import (
+    read_by_openface,
+    read_by_readout,
+    read_csv,
+    read_from_table,
+)
 from ganimation_jax.prepare.people_sheet import write_sheet
 from ganimation_jax.prepare.photos import about_mediapipe
-from ganimation_jax.prepare.problems import UsageError
+from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.shards import complete, read_shards, write_shard
 from ganimation_jax.prepare.splits import SplitRule
 from ganimation_jax.prepare.stages import alone, make_folders
@@ -93,17 +100,24 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         metavar="X",
         help="fraction of the people to hold out (%(default)s)",
     )
-    add(
+    readers = parser.add_mutually_exclusive_group()
+    readers.add_argument(
         "--readout",
         type=Path,
         metavar="FILE",
         help="file written by fit-readout, to read action units with",
     )
-    add(
+    readers.add_argument(
+        "--openface",
+        type=Path,
+        metavar="PROGRAM",
+        help="OpenFace's FaceLandmarkImg, to read action units with",
+    )
+    readers.add_argument(
         "--aus",
         type=Path,
         metavar="CSV",
-        help="action units of the crops, columns id and AU01_r ...: from OpenFace run on OUT/crops",
+        help="action units of the crops, columns id (the crop's name) and AU01_r ...",
     )
     add_model(parser)
     add_common(parser)
@@ -112,9 +126,8 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw people and make a dataset of them; returns the exit code."""
-    if args.aus and args.readout:
-        raise UsageError("--aus and --readout both say how to read action units: give one")
     table = read_csv(args.aus) if args.aus else None
+    program = openface(args.openface) if args.openface else None
     search = mediapipe_search(args.size, model=args.model, readout=args.readout)
     plan = plan_of(args, search)
     crops, folder = args.out / "crops", args.out / "shards"
@@ -123,12 +136,26 @@ def run(args: argparse.Namespace) -> int:
         paths = draw_people(args.people, plan, crops, folder, args.workers)
         if args.readout:
             paths = read_by_readout(paths, args.readout, search.model, args.out, args.workers)
+        if program is not None:
+            paths = read_by_openface(paths, program, args.out, args.workers)
         if table is not None:
             paths = read_from_table(paths, table, args.out)
         about = about_mediapipe(search, ORIGIN, LICENCE)
-        if args.aus:
-            about = About(args.aus.name, ORIGIN, LICENCE)
+        if program is not None or table is not None:
+            about = About(args.aus.name if args.aus else "OpenFace", ORIGIN, LICENCE)
         return finish(args, paths, search, about)
+
+
+def openface(path: Path) -> Path:
+    """The program that ``--openface`` names.
+
+    Raises:
+      UsageError: it cannot be used.
+    """
+    try:
+        return checked_program(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise UsageError(str(error)) from error
 
 
 def plan_of(args: argparse.Namespace, search: Search) -> PeoplePlan:
@@ -157,10 +184,19 @@ def draw_people(
     if len(todo) < count:
         print(f"{count - len(todo)} of {count} people were drawn before")
     work = functools.partial(draw_person, plan=plan, crops=crops)
-    drawn = parallel_map(work, todo, workers, chunk=1, apart=True)
+    rescue = Rescue(_name, _not_drawn)
+    drawn = parallel_map(work, todo, workers, chunk=1, apart=True, rescue=rescue)
     for person, lines in zip(todo, progress(drawn, len(todo), "people"), strict=True):
         write_shard(paths[person], lines)
     return paths
+
+
+def _name(person: int) -> str:
+    return f"p{person:05d}"
+
+
+def _not_drawn(person: int) -> list[Record | Skip]:
+    return [Skip(_name(person), "kills the process", "a process died twice while drawing")]
 
 
 def finish(args: argparse.Namespace, paths: Sequence[Path], search: Search, about: About) -> int:

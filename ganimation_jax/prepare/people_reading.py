@@ -1,4 +1,4 @@
-"""Read the action units of drawn people anew: by a readout, or from a CSV file.
+"""Read the action units of drawn people anew: by a readout, by OpenFace, or from a CSV file.
 
 Drawing takes hours and reading minutes, so that the two are apart: people who are drawn
 already are not drawn again when they are read another way.
@@ -7,6 +7,7 @@ already are not drawn again when they are read another way.
 import csv
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,14 +15,16 @@ import numpy as np
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS, OPENFACE_MAXIMUM
+from ganimation_jax.faces import openface_program
 from ganimation_jax.prepare.finders import landmarker_of_process
-from ganimation_jax.prepare.parallel import parallel_map, progress
+from ganimation_jax.prepare.parallel import Rescue, parallel_map, progress
 from ganimation_jax.prepare.problems import Skip, UsageError
 from ganimation_jax.prepare.readout import Readout
 from ganimation_jax.prepare.shards import read_shards, write_shard
 from ganimation_jax.prepare.splits import read_text
 from ganimation_jax.prepare.work import Record
 
+TOGETHER = 16  # people whose crops one run of OpenFace reads
 Table = Mapping[str, dict[str, float]]  # id -> action unit -> intensity, 0-5
 
 
@@ -43,8 +46,39 @@ def read_by_readout(
     work = functools.partial(
         _read_person, readout=readout, model=model, crops=out / "crops", folder=folder
     )
-    done = parallel_map(work, paths, workers, chunk=1, apart=True)
+
+    def lost(path: Path) -> Path:
+        return _relabel(path, folder, lambda name: None, "reading the crop kills the process")
+
+    rescue = Rescue(lambda path: path.stem, lost)
+    done = parallel_map(work, paths, workers, chunk=1, apart=True, rescue=rescue)
     return list(progress(done, len(paths), "reading"))
+
+
+def read_by_openface(paths: Sequence[Path], program: Path, out: Path, workers: int) -> list[Path]:
+    """Files like ``paths``, one a person, with the action units that OpenFace reads.
+
+    Args:
+      paths: what was drawn.
+      program: from ``openface_program.checked_program``.
+      out: the dataset's folder, with the crops.
+      workers: processes, each of which runs OpenFace.
+
+    Raises:
+      UsageError: OpenFace failed; has its output.
+    """
+    digest = hashlib.sha256(program.read_bytes()).hexdigest()[:12]
+    folder = out / f"readings-openface-{digest}"
+    folder.mkdir(exist_ok=True)
+    targets = [folder / path.name for path in paths]
+    todo = [path for path, target in zip(paths, targets, strict=True) if not target.exists()]
+    # Several people at a time, because starting OpenFace takes seconds.
+    groups = [todo[i : i + TOGETHER] for i in range(0, len(todo), TOGETHER)]
+    work = functools.partial(_read_people, program=program, crops=out / "crops", folder=folder)
+    done = parallel_map(work, groups, workers, chunk=1, apart=True)
+    for _ in progress(done, len(groups), f"groups of {TOGETHER} people read by OpenFace"):
+        pass
+    return targets
 
 
 def read_from_table(paths: Sequence[Path], table: Table, out: Path) -> list[Path]:
@@ -97,6 +131,26 @@ def _read_person(
 
     target = folder / path.name
     return target if target.exists() else _relabel(path, folder, read, "no face in the crop")
+
+
+def _read_people(paths: Sequence[Path], *, program: Path, crops: Path, folder: Path) -> None:
+    names = [line.id for path in paths for line in read_shards([path]) if isinstance(line, Record)]
+    readings: dict[str, dict[str, float]] = {}
+    if names:
+        images = []
+        for name in names:
+            with Image.open(crops / f"{name}.jpg") as crop:
+                images.append(np.asarray(crop))
+        try:
+            read = openface_program.read_pictures(program, images, ACTION_UNITS)
+        except (openface_program.OpenFaceError, ValueError) as error:
+            raise UsageError(str(error)) from error
+        for name, row in zip(names, read.astype(float) * OPENFACE_MAXIMUM, strict=True):
+            found = zip(ACTION_UNITS, row.tolist(), strict=True)
+            if units := {code: value for code, value in found if not math.isnan(value)}:
+                readings[name] = units
+    for path in paths:
+        _relabel(path, folder, readings.get, "OpenFace found no face in the crop")
 
 
 def _relabel(
