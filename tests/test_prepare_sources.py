@@ -13,6 +13,7 @@ from PIL import Image
 from prepare_folders import draw, intensities, look, read_rows, records, write_csv
 
 from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.data.dataset import FaceDataset
 from ganimation_jax.faces.openface_points import CANONICAL, POINTS
 from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import read_picture
@@ -396,6 +397,26 @@ def test_a_file_for_a_video(tmp_path):
         grey = np.asarray(look(tmp_path / f"out/crops/{record['id']}.jpg")).mean()
         assert abs(grey - (20 + 4 * number)) < 6
     assert skipped(tmp_path) == [("talk.mp4", "annotation without picture")]
+
+
+def test_frames_of_one_second_are_pairs(tmp_path, capsys):
+    """At 10 frames a second frames 0 and 9 are, 9 and 10 are not; a picture has no partner."""
+    write_video(tmp_path / "imgs/talk.mp4", 12, rate=10)
+    columns, _ = face_at(0, 1.5, 40, 10)
+    rows = [{"frame": i + 1, "confidence": 0.9, "success": 1} | columns for i in (0, 5, 9, 10)]
+    write_rows(tmp_path / "csv/talk.csv", rows)
+    assert openface(tmp_path, "--align", "--pairs", "--test-fraction", 0) == 0
+    dataset = FaceDataset(tmp_path / "out", "train")
+    groups = dict(zip((one["source"] for one in dataset), dataset.pair_groups(), strict=True))
+    assert groups["talk.mp4#0"] == groups["talk.mp4#5"] == groups["talk.mp4#9"]
+    assert groups["talk.mp4#10"] != groups["talk.mp4#9"]
+
+    assert openface(tmp_path, "--align", "--pairs", "--faces", "all") == 2
+    assert "--pairs needs --faces largest" in capsys.readouterr().err
+    draw(tmp_path / "photos/imgs/a.jpg", seed=0)
+    write_csv(tmp_path / "photos/csv/a.csv", 0)
+    assert openface(tmp_path / "photos", "--pairs") == 2
+    assert "--pairs needs videos" in capsys.readouterr().err
 
 
 # CelebA and EmotioNet

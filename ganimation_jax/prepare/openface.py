@@ -42,6 +42,7 @@ from ganimation_jax.prepare.sequences import Tree, match_sequences, tree_of
 from ganimation_jax.prepare.sources import OURS, Item, of_kind, photo_id, walk
 from ganimation_jax.prepare.splits import face_id, split_rule
 from ganimation_jax.prepare.stages import prepare, with_metadata
+from ganimation_jax.prepare.video_pairs import add_pairs, seconds_of
 from ganimation_jax.prepare.work import Plan
 
 
@@ -87,6 +88,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     add_output(parser, duplicates="keep")
     add_splits(parser)
     add_labels(parser)
+    add_pairs(parser)
     add_shards(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -113,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     labels, rule = with_metadata(args, Labels(), rule, group_of(items))
     plan = Plan(search, args.min_confidence, args.min_side, args.max_turn, args.blur)
     about = About("OpenFace", args.origin or str(args.images.name), args.licence)
-    return prepare(args, items, skips, plan, rule, about, labels)
+    return prepare(args, items, skips, plan, rule, about, labels, seconds_of(args, items))
 
 
 def search_by(align: str | None, size: int, every_face: bool) -> Search:

@@ -35,6 +35,7 @@ from ganimation_jax.prepare.readout import Readout
 from ganimation_jax.prepare.sources import photo_id, photo_items
 from ganimation_jax.prepare.splits import split_rule
 from ganimation_jax.prepare.stages import prepare, with_metadata
+from ganimation_jax.prepare.video_pairs import add_pairs, seconds_of
 from ganimation_jax.prepare.work import Plan
 
 
@@ -71,6 +72,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     add_output(parser, duplicates="drop")
     add_splits(parser)
     add_labels(parser)
+    add_pairs(parser)
     add_shards(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -97,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         every=args.every,
     )
     about = about_mediapipe(search, args.origin or args.images.name, args.licence)
-    return prepare(args, items, skips, plan, rule, about, labels)
+    return prepare(args, items, skips, plan, rule, about, labels, seconds_of(args, items))
 
 
 def listed_id(line: str) -> str:

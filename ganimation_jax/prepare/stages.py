@@ -19,6 +19,7 @@ import numpy as np
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.dataset import damaged_files, pack
+from ganimation_jax.data.records import Face
 from ganimation_jax.data.table import FaceTable
 from ganimation_jax.files import lock
 from ganimation_jax.prepare.card import About, write_card
@@ -43,6 +44,7 @@ def prepare(
     rule: SplitRule,
     about: About,
     labels: Labels = NO_LABELS,
+    group_of: Callable[[Face], str] | None = None,
 ) -> int:
     """Make the dataset in ``args.out``, or only the share ``args.shard`` of its shards.
 
@@ -54,6 +56,7 @@ def prepare(
       rule: assigns items to splits. Items that its lists do not cover are skipped.
       about: description for the dataset card.
       labels: of the items. If there are any, items without are skipped.
+      group_of: names the group in which a face forms pairs, see ``data.dataset.pack``.
 
     Returns:
       The exit code.
@@ -87,7 +90,7 @@ def prepare(
         labelled = any(item.label for item in chosen)
         if labelled and (warning := divided_already(merged.survey)):
             print(warning, file=sys.stderr)
-        _pack(args.out, plan.search, about, labelled)
+        _pack(args.out, plan.search, about, labelled, group_of)
         write_card(args.out / "README.md", merged, about, plan)
         write_report(args.out / "report.html", crops, merged, about)
         print(f"look at {args.out / 'report.html'}")
@@ -151,7 +154,13 @@ def _covered(
     return chosen, skips
 
 
-def _pack(out: Path, search: Search, about: About, labelled: bool) -> None:
+def _pack(
+    out: Path,
+    search: Search,
+    about: About,
+    labelled: bool,
+    group_of: Callable[[Face], str] | None,
+) -> None:
     table = FaceTable(out)
     units = table.action_units
     absent = [code for code in ACTION_UNITS if code not in units] if units else []
@@ -170,6 +179,7 @@ def _pack(out: Path, search: Search, about: About, labelled: bool) -> None:
         image_size=search.size,
         annotator=about.annotator,
         labels=table.labels,
+        group_of=group_of,
         progress=lambda faces, count, split: progress(faces, count, f"packing {split}"),
     )
     print(f"dataset ready in {out}" if packed else f"already complete: nothing to do in {out}")
