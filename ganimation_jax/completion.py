@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from ganimation_jax import config_words
 from ganimation_jax.action_units import ACTION_UNITS
+from ganimation_jax.version import PROGRAM
 
 SHELLS = ("bash", "zsh", "fish")
 ASKED = "_ARGCOMPLETE"  # the variable by which shells ask
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("shell", choices=SHELLS)
-    print(argcomplete.shellcode(["ganimation"], shell=made.parse_args(argv).shell))
+    print(argcomplete.shellcode([PROGRAM], shell=made.parse_args(argv).shell))
     return 0
 
 
@@ -45,7 +46,7 @@ def answer(commands: Mapping[str, tuple[str, str]]) -> NoReturn:
     words = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split(" ")
     command = words[1] if len(words) > 2 else ""
     if command not in commands:
-        top = argparse.ArgumentParser(prog="ganimation")
+        top = argparse.ArgumentParser(prog=PROGRAM)
         top.add_argument("--version", action="store_true")
         choices = top.add_subparsers()
         for name, (_, text) in commands.items():

@@ -18,6 +18,7 @@ from ml_collections import config_flags
 from ganimation_jax import config_words
 from ganimation_jax.files.caches import writable_cache_folder
 from ganimation_jax.parallel.large_pages import restart_with_large_pages
+from ganimation_jax.version import PROGRAM
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "settings", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; made if absent")
@@ -98,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as error:
         _refuse(str(error))
     sys.argv[1:] = words  # where ml_collections looks for the fields that are overridden
-    app.run(run, argv=["ganimation", *words], flags_parser=_parse)
+    app.run(run, argv=[PROGRAM, *words], flags_parser=_parse)
 
 
 def run(argv: list[str]) -> None:

@@ -1,3 +1,4 @@
-"""The version, alone in a file so that the build reads it without importing anything."""
+"""The command's name and the version: the build reads this file without importing anything."""
 
+PROGRAM = "ganimation"
 __version__ = "0.1.0"

@@ -76,14 +76,20 @@ def random_like(network, *inputs):
     return jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), shapes)
 
 
+def import_small(critic=True, **options):
+    """Config and state of a small run, imported from state dicts as the published code has them."""
+    from ganimation_jax.interop.torch_export import state_dicts
+    from ganimation_jax.interop.torch_import import import_published
+
+    nets = {"generator": small_generator()[1]} | ({"critic": small_critic()[1]} if critic else {})
+    return import_published("ganimation", state_dicts("ganimation", nets), **options)
+
+
 def noise_run(folder):
     """A run whose generator and critic are noise: an edit is sure to change the picture."""
-    from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
-    from ganimation_jax.interop.torch_import import import_run, write_run
+    from ganimation_jax.interop.torch_import import write_run
 
-    generator = generator_to_state_dict(small_generator()[1])
-    config, state = import_run(generator, critic_to_state_dict(small_critic()[1]))
-    write_run(folder, config, state)
+    write_run(folder, *import_small())
     return folder
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from helpers import GOLDENS
 
-from ganimation_jax.interop.torch_names import from_torch
+from ganimation_jax.interop.torch_arrays import from_torch
 
 FOLDER = GOLDENS / "neighbours"
 UNUSED = re.compile(r"running_|num_batches")

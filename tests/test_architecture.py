@@ -8,6 +8,8 @@ import sys
 import pytest
 from helpers import ROOT
 
+from ganimation_jax.methods import METHODS
+
 PACKAGE = ROOT / "ganimation_jax"
 # A room, and the rooms below it that it may import. SHARED may be imported by every room.
 SHARED = {"types", "conditions", "action_units", "version", "backend"}
@@ -59,7 +61,7 @@ ALLOWED = {
     "prepare": {"files", "media", "faces", "features", "synthetic", "data", "reports"},
     "animation": {"files", "media", "faces", "methods", "runs", "reports", "interop"},
     "web": {"files", "media", "faces", "runs", "reports", "animation"},
-    "interop": {"files", "methods", "models", "steps", "parallel", "runs"},
+    "interop": {"config_words", "files", "methods", "models", "steps", "runs"},
     "sweep": {"files", "logs"},
     "bench": {
         "config_words",
@@ -114,14 +116,12 @@ def test_dependencies_point_one_way(path):
         assert parts[0] not in ("configs", "tests", "experiments")
 
 
-# Rooms that state methods, and files about one method: its benchmark, its published weights.
+# Rooms that state methods, and the benchmark of the published method's step.
 KNOWING = {"methods", "models", "steps"}
-ABOUT_ONE = {
-    "bench/workload.py",
-    "bench/exact.py",
-    "interop/torch_import.py",
-    "interop/torch_export.py",
-}
+ABOUT_ONE = {"bench/workload.py", "bench/exact.py"}
+# Other methods' names anywhere. The first one's is also the program's, ``version.PROGRAM``: it
+# must not stand anywhere else as a text by itself.
+OTHER_METHODS = re.compile(rf"\b({'|'.join([*METHODS[1:], 'wgan'])})\b", re.IGNORECASE)
 METHOD_WORDS = re.compile(
     r"methods(\.| import )(?!load\b|METHODS\b|published\b)\w+"  # a method by name
     r"|[\"'](critic|generator)/"  # a metric of one method's losses
@@ -135,7 +135,14 @@ def test_only_methods_know_methods(path):
     if room_of(path) in KNOWING or path.relative_to(PACKAGE).as_posix() in ABOUT_ONE:
         return
     lines = path.read_text().splitlines()
-    assert not [line for line in lines if METHOD_WORDS.search(line)]
+    assert not [one for one in lines if METHOD_WORDS.search(one) or OTHER_METHODS.search(one)]
+    if room_of(path) != "version":
+        words = [node for node in ast.walk(ast.parse(path.read_text())) if is_text(node)]
+        assert not [node.lineno for node in words if node.value == METHODS[0]]
+
+
+def is_text(node):
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def test_optional_packages_are_imported_in_one_file_each():

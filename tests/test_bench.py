@@ -15,7 +15,7 @@ from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.bench import record, workload
 from ganimation_jax.bench.__main__ import main, parse
 from ganimation_jax.bench.workload import Sizes
-from ganimation_jax.interop.torch_export import critic_to_state_dict, generator_to_state_dict
+from ganimation_jax.interop.torch_export import state_dicts
 from ganimation_jax.methods import ganimation
 from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.steps import updates
@@ -177,11 +177,10 @@ def test_both_statements_of_an_iteration_are_the_same_function(
 
     options = torch_ganimation.PUBLISHED._replace(hoist=hoist)
     trainer = torch_ganimation.Trainer(SIZE, TINY.width, TINY.residual_blocks, options=options)
-    for network, arrays in (
-        (trainer.generator, generator_to_state_dict(nets["generator"])),
-        (trainer.critic, critic_to_state_dict(nets["critic"])),
-    ):
-        network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+    for name, arrays in state_dicts("ganimation", nets).items():
+        getattr(trainer, name).load_state_dict(
+            {name: torch.tensor(array) for name, array in arrays.items()}
+        )
     got = trainer.iteration(
         torch.tensor(np.moveaxis(batch.image, -1, -3)),
         torch.tensor(batch.have),

@@ -56,7 +56,7 @@ def networks_of(states):
     for net, state in states.items():
         network = generator if net.startswith("generator") else critic
         shapes = jax.eval_shape(network.init, jax.random.key(0), image)["params"]
-        found[net] = params_of(state, cyclegan_torch.names(net, shapes))
+        found[net] = params_of(state, cyclegan_torch.names({net: shapes})[net])
     return generator, critic, found
 
 
@@ -226,7 +226,7 @@ def check_training(start, setting, limit):
             recorded = golden.state_dict(f"{setting}/step{i + 1}/{theirs}")
             if not recorded:
                 continue
-            want = params_of(recorded, cyclegan_torch.names(net, nets[net]))
+            want = params_of(recorded, cyclegan_torch.names({net: nets[net]})[net])
             flat = {f"{layer}/{part}" for layer, parts in want.items() for part in parts}
             pattern = DEAD[net.split("_")[0]]
             dead = {path: np.s_[:] for path in flat if pattern.fullmatch(path)}

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 from helpers import GOLDENS
+from ml_collections import ConfigDict
+from neighbour_goldens import params_of
 
 from configs import emotionet
-from ganimation_jax.interop.torch_import import critic_from_state_dict, generator_from_state_dict
-from ganimation_jax.interop.torch_names import critic_names, generator_names
+from ganimation_jax.interop.torch_import import import_published
 from ganimation_jax.methods import ganimation
 from ganimation_jax.methods.ganimation import LossWeights
+from ganimation_jax.methods.ganimation_torch import critic_names, generator_names, names
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
 from ganimation_jax.steps import losses, updates
@@ -57,10 +59,10 @@ class Golden:
 
     def networks(self, prefix=""):
         """((generator, its parameters), (critic, its parameters))."""
-        return (
-            generator_from_state_dict(self.under(f"{prefix}generator/")),
-            critic_from_state_dict(self.under(f"{prefix}critic/")),
-        )
+        states = {net: self.under(f"{prefix}{net}/") for net in ("generator", "critic")}
+        config, state = import_published("ganimation", states)
+        pair = ganimation.networks(ConfigDict({"dtype": "float32"} | config))
+        return tuple(zip(pair, (state.nets[net] for net in states), strict=True))
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -94,12 +96,13 @@ def test_critic(networks):
 
 
 def test_sizes_are_read_from_the_arrays(networks):
-    golden, (generator, _), (critic, _) = networks
+    golden, (generator, _), (critic, params) = networks
+    depth = sum(name.startswith("down") for name in params)
     for network, prefix, name, value in [
         (generator, "generator", "width", generator.width),
         (generator, "generator", "blocks", generator.residual_blocks),
         (critic, "critic", "width", critic.width),
-        (critic, "critic", "depth", critic.depth),
+        (critic, "critic", "depth", depth),
     ]:
         if f"{prefix}_{name}" in golden:
             assert value == golden[f"{prefix}_{name}"], (type(network).__name__, name)
@@ -107,7 +110,7 @@ def test_sizes_are_read_from_the_arrays(networks):
 
 
 def test_gradient_penalty(networks):
-    golden, _, (critic, params) = networks
+    golden, (_, generator_params), (critic, params) = networks
     if "penalty" not in golden:
         pytest.skip("no penalty was recorded with these networks")
 
@@ -121,8 +124,8 @@ def test_gradient_penalty(networks):
     (value, norm), grads = jax.jit(jax.value_and_grad(penalty, has_aux=True))(params)
     np.testing.assert_allclose(norm, golden["grad_norm"], rtol=1e-4)
     np.testing.assert_allclose(value, golden["penalty"], rtol=1e-4)
-    _, expected = critic_from_state_dict(golden.under("penalty_grad/"))
-    expected = flatten_dict(expected, sep="/")
+    table = names({"generator": generator_params, "critic": params})["critic"]
+    expected = flatten_dict(params_of(golden.under("penalty_grad/"), table), sep="/")
     for name, grad in flatten_dict(grads, sep="/").items():
         assert relative_l2(grad, expected[name]) < 1e-4, name
 
@@ -135,12 +138,12 @@ def test_published_shapes(network):
     image = jnp.zeros((1, cfg.image_size, cfg.image_size, 3))
     if network == "generator":
         model, inputs = Generator(**cfg.generator), (image, jnp.zeros((1, units)))
-        names = generator_names("official", cfg.generator.residual_blocks)
+        table = generator_names("official", cfg.generator.residual_blocks)
     else:
         model, inputs = Critic(units, **cfg.critic), (image,)
     shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)["params"]
     if network == "critic":
-        names = critic_names("official", sum(name.startswith("down") for name in shapes))
+        table = critic_names("official", sum(name.startswith("down") for name in shapes))
     assert parameter_count(shapes) == golden[f"{network}_params"]
 
     def torch_shape(path, shape):
@@ -151,7 +154,7 @@ def test_published_shapes(network):
         return (*((inputs, outputs) if transposed else (outputs, inputs)), height, width)
 
     got = {
-        f"{names[path]} {torch_shape(path, leaf.shape)}"
+        f"{table[path]} {torch_shape(path, leaf.shape)}"
         for path, leaf in flatten_dict(shapes, sep="/").items()
     }
     assert got == set(golden[f"{network}_names"].tolist())
@@ -229,15 +232,13 @@ class Sequence:
 
     def check_updates(self, nets, i):
         """Change of every array since the start, against that of iteration ``i``."""
-        readers = {
-            "critic": (critic_from_state_dict, 1e-3),
-            "generator": (generator_from_state_dict, 2e-2),
-        }
+        limits = {"critic": 1e-3, "generator": 2e-2}
         if not self.trains_generator(i):
-            del readers["generator"]  # recorded only where it was trained
-        for net, (read, limit) in readers.items():
+            del limits["generator"]  # recorded only where it was trained
+        for net, limit in limits.items():
             start = flatten_dict(self.init[net], sep="/")
-            want = flatten_dict(read(self.golden.under(f"step{i}/{net}/"))[1], sep="/")
+            recorded = params_of(self.golden.under(f"step{i}/{net}/"), names(self.init)[net])
+            want = flatten_dict(recorded, sep="/")
             for name, array in flatten_dict(nets[net], sep="/").items():
                 change, expected_change = np.array(array) - start[name], want[name] - start[name]
                 if (net, name) == ("generator", "stem/kernel"):

@@ -69,7 +69,7 @@ class Recorded:
             jax.random.key(0),
             Batch(jnp.asarray(image[0]), *[jnp.zeros((len(image[0]), len(self.conditions)))] * 2),
         )
-        self.tables = {net: stargan_torch.names(net, shapes[net]) for net in shapes}
+        self.tables = stargan_torch.names(shapes)
         self.start = {"generator": self.net("init", "G"), "critic": self.net("init", "D")}
         self.weights = stargan_losses.LossWeights(
             config["lambda_gp"], config["lambda_cls"], config["lambda_rec"]

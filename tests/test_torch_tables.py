@@ -1,16 +1,22 @@
 """PyTorch weights of StarGAN and CycleGAN, in and out: names and arrays of the published code."""
 
+import json
+import shlex
+
 import numpy as np
 import pytest
+from absl.flags import FlagValues
+from ml_collections import config_flags
 from neighbour_goldens import FOLDER, Golden
 
+from ganimation_jax import config_words
 from ganimation_jax.conditions import EMOTIONS
-from ganimation_jax.interop import torch_tables
-from ganimation_jax.interop.torch_export import write_torch
+from ganimation_jax.interop.torch_export import state_dicts, write_torch
 from ganimation_jax.interop.torch_files import read_state_dict, write_state_dict
-from ganimation_jax.interop.torch_import import main
+from ganimation_jax.interop.torch_import import fine_tune_command, import_published, main
 from ganimation_jax.methods import stargan_torch
-from ganimation_jax.runs.load import Run, load_run
+from ganimation_jax.runs.load import load_run
+from ganimation_jax.training.preflight import check_continues, json_config
 
 pytestmark = pytest.mark.skipif(
     not (FOLDER / "stargan_celeba.npz").exists(),
@@ -35,11 +41,10 @@ def published(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_weights_return_bit_for_bit(method):
     states = published(method)
-    config, state = torch_tables.import_published(
+    _, state = import_published(
         method, states, 32 if method == "cyclegan" else None, CONDITIONS[method]
     )
-    run = Run(0, config, None, state.nets, state.ema)
-    back = torch_tables.state_dicts(run, state.nets)
+    back = state_dicts(method, state.nets)
     assert set(back) == set(states)
     for net, arrays in states.items():
         assert set(back[net]) == set(arrays)
@@ -49,7 +54,7 @@ def test_weights_return_bit_for_bit(method):
 
 def test_sizes_and_labels_follow_from_the_arrays():
     golden = Golden("stargan_celeba")
-    config, _ = torch_tables.import_published("stargan", published("stargan"))
+    config, _ = import_published("stargan", published("stargan"))
     options = golden.config()
     assert config["image_size"] == golden["images"].shape[-1]
     assert config["generator"]["width"] == options["g_conv_dim"]
@@ -69,10 +74,10 @@ def test_sizes_and_labels_follow_from_the_arrays():
 def test_other_networks_are_refused(change, message):
     states = {k: v for k, v in (published("stargan") | change).items() if v is not None}
     with pytest.raises(ValueError, match=message):
-        torch_tables.import_published("stargan", states)
+        import_published("stargan", states)
 
 
-@pytest.mark.parametrize("fault", ["missing", "left over", "has shape"])
+@pytest.mark.parametrize("fault", ["missing", "left over", "conv1.weight .score/kernel is"])
 def test_other_arrays_are_refused_by_name(fault):
     states = published("stargan")
     if fault == "missing":
@@ -82,14 +87,14 @@ def test_other_arrays_are_refused_by_name(fault):
     else:
         states["critic"]["conv1.weight"] = np.zeros((1, 3, 3, 3), np.float32)
     with pytest.raises(ValueError, match=fault):
-        torch_tables.import_published("stargan", states)
+        import_published("stargan", states)
 
 
 def test_conditions_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="2 conditions are named, but the networks have 5"):
-        torch_tables.import_published("stargan", published("stargan"), None, ("a", "b"))
-    with pytest.raises(ValueError, match="name the conditions"):
-        torch_tables.import_published("cyclegan", published("cyclegan"), 32)
+        import_published("stargan", published("stargan"), None, ("a", "b"))
+    with pytest.raises(ValueError, match="do not say which 2 conditions"):
+        import_published("cyclegan", published("cyclegan"), 32)
 
 
 @pytest.fixture
@@ -116,3 +121,24 @@ def test_files_by_the_commands(tmp_path, capsys):
     for net, file in (("generator_ab", tmp_path / "G_A.pth"), ("critic_a", others["critic_a"])):
         for name, array in read_state_dict(file).items():
             np.testing.assert_array_equal(array, states[net][name])
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
+@pytest.mark.parametrize("method", METHODS)
+def test_the_command_that_trains_on_describes_the_imported_run(method, tmp_path):
+    """The config that the printed words make has the networks of the run at step 0."""
+    config, _ = import_published(
+        method, published(method), 32 if method == "cyclegan" else None, CONDITIONS[method]
+    )
+    words = shlex.split(fine_tune_command(config, tmp_path))
+    flags = [word for word in words[3:] if word.startswith("--config")]
+    values, argv = FlagValues(), ["main", *config_words.prepare(flags)]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    values(argv)
+    cfg = values.config
+    with cfg.ignore_type():
+        cfg.conditions = tuple(cfg.conditions.split(","))
+    check_continues(
+        {"step": 0, "config": json.loads(json.dumps(config))}, json_config(cfg), tmp_path
+    )
+    assert cfg.data.dir == "DIR"

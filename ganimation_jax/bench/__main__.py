@@ -23,6 +23,7 @@ from ganimation_jax.bench import (
 )
 from ganimation_jax.bench.record import Record, line, machine
 from ganimation_jax.bench.workload import Sizes
+from ganimation_jax.version import PROGRAM
 
 # Compilation comes first, because its child processes need the GPU memory that this one will take.
 PARTS = ("compile", "step", "inference", "exact", "input")
@@ -43,7 +44,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--config",
         metavar="CONFIG[:PRESET]",
-        help="step, program: take method, sizes and batch of this config, such as stargan:smoke",
+        help="step, program: take method, sizes and batch of this config",
     )
     add(
         "--device",
@@ -128,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     sizes = Sizes(**{field: getattr(args, field) for field in Sizes._fields})
     words = sys.argv[1:] if argv is None else argv
-    record = Record(args.json, ["ganimation", "bench", *words])
+    record = Record(args.json, [PROGRAM, "bench", *words])
     try:
         for table, row in measurements(args, sizes):
             record.add(table, row)

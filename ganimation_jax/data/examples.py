@@ -91,7 +91,7 @@ class Randomness(NamedTuple):
     """What is random about an example besides its faces."""
 
     noise: float  # targets move by U(-noise, noise)
-    clip: bool  # keep targets in [0, 1]; the published GANimation code does not
+    clip: bool  # keep targets in [0, 1]; the published code does not
     flip: bool  # mirror half of the images (conditions do not tell left from right)
 
     def target(self, conditions: np.ndarray, rng: np.random.Generator) -> np.ndarray:

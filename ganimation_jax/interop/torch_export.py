@@ -1,9 +1,4 @@
-"""Weights of a run as the published PyTorch implementations store them.
-
-Methods with a table of names of their own are written by ``torch_tables``. The layout of GANimation
-follows from the generator: the official code has affine norms, ``ganimation_replicate`` has
-convolutions with biases.
-"""
+"""Weights of a run as the published PyTorch implementations store them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,53 +7,39 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import Float32
 
-from ganimation_jax import methods
 from ganimation_jax.interop import torch_tables
+from ganimation_jax.interop.torch_arrays import to_torch
 from ganimation_jax.interop.torch_files import write_state_dict
-from ganimation_jax.interop.torch_names import Layout, critic_names, generator_names, to_torch
 from ganimation_jax.runs.load import Run
-from ganimation_jax.types import Nets, Params
+from ganimation_jax.types import Nets
 
 
-def layout_of(generator_params: Params) -> Layout:
-    """The published layout that has these arrays.
+def state_dicts(method: str, nets: Nets) -> dict[str, dict[str, Float32[np.ndarray, "..."]]]:
+    """Networks under PyTorch's names and in its array layouts, float32.
 
-    Raises:
-      ValueError: neither has them; the message names the two settings in question.
-    """
-    norm_affine, conv_bias = "stem_norm" in generator_params, "bias" in generator_params["stem"]
-    if norm_affine == conv_bias:
-        raise ValueError(
-            f"no published layout has norm_affine={norm_affine} and conv_bias={conv_bias}: "
-            "official has True and False, replicate False and True"
-        )
-    return "official" if norm_affine else "replicate"
+    The exact inverse of ``torch_import.import_published``.
 
+    Args:
+      method: its name.
+      nets: the method's networks, as trained last or averaged. Those that the published code does
+        not have are left out.
 
-def generator_to_state_dict(params: Params) -> dict[str, Float32[np.ndarray, "..."]]:
-    """A generator's parameters under PyTorch's names and in its array layouts, float32.
-
-    The exact inverse of ``torch_import.generator_from_state_dict``.
+    Returns:
+      The state dict of each network, by its name.
 
     Raises:
-      ValueError: no published layout has these arrays.
+      ValueError: the method has no published weights, or networks that the published code could
+        not hold: the message lists the arrays in question.
     """
-    blocks = sum(name.endswith("_conv0") for name in params)
-    return _rename(params, generator_names(layout_of(params), blocks))
-
-
-def critic_to_state_dict(
-    params: Params, layout: Layout = "official"
-) -> dict[str, Float32[np.ndarray, "..."]]:
-    """As ``generator_to_state_dict``, for a critic. The two layouts differ only in names."""
-    return _rename(params, critic_names(layout, sum(name.startswith("down") for name in params)))
-
-
-def _rename(params: Params, names: dict[str, str]) -> dict[str, Float32[np.ndarray, "..."]]:
-    flat = flatten_dict(params, sep="/")
-    if set(flat) != set(names):
-        raise ValueError(f"no published network has these arrays: {sorted(set(flat) ^ set(names))}")
-    return {name: to_torch(path, np.asarray(flat[path])) for path, name in names.items()}
+    table = torch_tables.table_of(method)
+    published = {net: nets[net] for net in table.NETWORKS if net in nets}
+    dicts = {}
+    for net, names in table.names(published).items():
+        flat = flatten_dict(published[net], sep="/")
+        if odd := sorted(set(flat) ^ set(names)):
+            raise ValueError(f"{net} is not the published network, because of: {', '.join(odd)}")
+        dicts[net] = {name: to_torch(path, np.asarray(flat[path])) for path, name in names.items()}
+    return dicts
 
 
 def write_torch(run: Run, nets: Nets, path: Path, others: Mapping[str, Path]) -> None:
@@ -75,18 +56,32 @@ def write_torch(run: Run, nets: Nets, path: Path, others: Mapping[str, Path]) ->
       ValueError: no published layout has these networks, or there is no such network.
       OSError: a file cannot be written.
     """
-    if methods.published(run.config["method"]):
-        dicts = torch_tables.state_dicts(run, nets)
-        files = torch_tables.files_of(run, path, others)
-        arrays = {file: dicts[net] for net, file in files.items()}
-    elif run.config["method"] == "ganimation":
-        if unknown := sorted(set(others) - {"critic"}):
-            raise ValueError(f"no further network is named {', '.join(unknown)}; there is critic")
-        arrays = {path: generator_to_state_dict(nets["generator"])}
-        if file := others.get("critic"):
-            layout = layout_of(nets["generator"])
-            arrays[file] = critic_to_state_dict(run.nets["critic"], layout)
-    else:
-        raise ValueError(f"--format torch: no published code stores a {run.config['method']}")
-    for file, state in arrays.items():
-        write_state_dict(file, state)
+    method = run.config["method"]
+    files = torch_tables.files_of(method, path, others)
+    if missing := sorted(set(files) - set(nets)):
+        raise ValueError(f"the model was shared without its {', '.join(missing)}")
+    dicts = state_dicts(method, nets)
+    _check_published(run, nets, dicts)
+    for net, file in files.items():
+        write_state_dict(file, dicts[net])
+
+
+def _check_published(
+    run: Run, nets: Nets, dicts: Mapping[str, Mapping[str, Float32[np.ndarray, "..."]]]
+) -> None:
+    """Refuse networks that an import would not make again, such as kernels of other sizes."""
+    method = run.config["method"]
+    table = torch_tables.table_of(method)
+    try:
+        found = table.config(dicts)
+    except ValueError as error:
+        raise ValueError(f"the published code has no such networks: {error}") from error
+    fields = found | {
+        "method": method,
+        "image_size": run.image_size,
+        table.CONDITIONS: run.config[table.CONDITIONS],
+    }
+    shapes = torch_tables.shapes_of(torch_tables.model_of(fields))
+    names = table.names({net: nets[net] for net in dicts})
+    for net in dicts:
+        torch_tables.check_arrays(net, nets[net], shapes[net], names[net])

@@ -1,28 +1,58 @@
 """Names of the arrays in CycleGAN's published PyTorch weights (pytorch-CycleGAN-and-pix2pix)."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ganimation_jax.types import Params
+from ganimation_jax.methods.torch_names import count, kernel
+from ganimation_jax.types import Nets, Params
 
 # The code names a critic after the generator that it trains: its D_A judges edits of G_A, which are
 # images of the second domain.
 NETWORKS = ("generator_ab", "generator_ba", "critic_b", "critic_a")  # G_A, G_B, D_A, D_B
+CONDITIONS = "conditions"
+CONFIG = "cyclegan"
 
 
-def names(network: str, params: Params) -> dict[str, str]:
-    """Our path of each parameter -> its name.
+def names(nets: Nets) -> dict[str, dict[str, str]]:
+    """Our path of each parameter -> its name, for each network.
 
     Args:
-      network: a name in ``NETWORKS``.
-      params: its parameters, or shapes.
+      nets: parameters, or shapes, by a name in ``NETWORKS``.
 
     Raises:
       ValueError: norms are affine, which those of the PyTorch code are not.
     """
+    return {net: _names(net, params) for net, params in nets.items()}
+
+
+def config(states: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+    """The fields of a config that networks with these arrays have.
+
+    Args:
+      states: state dict of each network, by its name in ``NETWORKS``.
+
+    Raises:
+      ValueError: an array by which the sizes are known is missing.
+    """
+    generator = states["generator_ab"]
+    width = len(kernel(generator, "model.1.weight", "CycleGAN's generator"))
+    blocks = count(generator, r"model\.\d+\.conv_block\.1\.weight")
+    found: dict[str, Any] = {
+        "conditions": range(1, 3),  # one label with and without, or two members of a group
+        "generator": {"width": width, "residual_blocks": blocks, "norm_affine": False},
+        "critic": {"width": width, "depth": 3},
+    }
+    if critic := states.get("critic_b", states.get("critic_a")):
+        pixel = "net.0.weight" in critic
+        first = kernel(critic, "net.0.weight" if pixel else "model.0.weight", "CycleGAN's critic")
+        depth = 0 if pixel else count(critic, r".*\.weight") - 2
+        found["critic"] = {"width": len(first), "depth": depth}
+    return found
+
+
+def _names(network: str, params: Params) -> dict[str, str]:
     if any(name.endswith("norm") for name in params):
         raise ValueError(
             f"{network} has affine instance norms (generator.norm_affine), as the Torch 7 code "
@@ -48,36 +78,3 @@ def names(network: str, params: Params) -> dict[str, str]:
         for layer, place in places.items()
         for ours, theirs in (("kernel", "weight"), ("bias", "bias"))
     }
-
-
-def config(states: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
-    """The fields of a config that networks with these arrays have.
-
-    Args:
-      states: state dict of each network, by its name in ``NETWORKS``.
-
-    Raises:
-      ValueError: an array by which the sizes are known is missing.
-    """
-    generator = states["generator_ab"]
-    stem = _kernel(generator, "model.1.weight", "generator")
-    blocks = sum(bool(re.fullmatch(r"model\.\d+\.conv_block\.1\.weight", n)) for n in generator)
-    found: dict[str, Any] = {
-        "conditions": 2,
-        "generator": {"width": stem.shape[0], "residual_blocks": blocks, "norm_affine": False},
-        "critic": {"width": stem.shape[0], "depth": 3},
-    }
-    if critic := states.get("critic_b", states.get("critic_a")):
-        pixel = "net.0.weight" in critic
-        first = _kernel(critic, "net.0.weight" if pixel else "model.0.weight", "critic")
-        kernels = sum(name.endswith(".weight") for name in critic)
-        found["critic"] = {"width": first.shape[0], "depth": 0 if pixel else kernels - 2}
-    return found
-
-
-def _kernel(state: Mapping[str, np.ndarray], name: str, network: str) -> np.ndarray:
-    if name not in state or state[name].ndim != 4:
-        raise ValueError(
-            f"not CycleGAN's {network}: no kernel {name} among {', '.join(sorted(state)[:6])} ..."
-        )
-    return state[name]
