@@ -1,13 +1,14 @@
 import jax
 import numpy as np
 import pytest
-from helpers import BATCH, N_CRITIC, assert_trees_close
+from helpers import BATCH, N_CRITIC, SIZE, UNITS, assert_trees_close
 
+from configs import emotionet
 from ganimation_jax.bench import hlo
 from ganimation_jax.methods import ganimation
 from ganimation_jax.parallel import sharding
-from ganimation_jax.steps import gathering
-from ganimation_jax.types import Batch, parameter_count
+from ganimation_jax.steps import gathering, updates
+from ganimation_jax.types import Batch, DataFacts, parameter_count
 
 KEY = jax.random.key(7)
 
@@ -18,11 +19,11 @@ def small_is_large(monkeypatch):
     monkeypatch.setattr(sharding, "LARGE", 256)
 
 
-def run_on(mesh, objectives, optimizers, initial_state, batch, steps=2):
+def run_on(mesh, step, initial_state, batch, steps=2):
     """The state after ``steps``, as the trainer compiles and places it."""
     placement = sharding.state_sharding(mesh, initial_state)
     replicated = sharding.replicated(mesh)
-    step = gathering.make_whole_step(ganimation.step(objectives, optimizers), sharding.gather(mesh))
+    step = gathering.make_whole_step(step, sharding.gather(mesh))
     compiled = (
         jax.jit(
             step,
@@ -74,7 +75,9 @@ def test_eight_devices_equal_one(
 ):
     mesh = sharding.make_mesh(fsdp)
     assert mesh.size == 8
-    state, metrics, exchanges = run_on(mesh, objectives, optimizers, initial_state, batch)
+    state, metrics, exchanges = run_on(
+        mesh, ganimation.step(objectives, optimizers), initial_state, batch
+    )
     assert_only_parameters_are_gathered(exchanges, initial_state, fsdp)
     kernel = state.nets["critic"]["down2"]["kernel"]
     moment = state.opt["critic"][0].nu["critic"]["down2"]["kernel"]
@@ -134,3 +137,29 @@ def test_devices_exchange_sums_and_no_images(objectives, optimizers, initial_sta
     assert "all-reduce" in text
     for exchange in ("all-gather", "all-to-all", "collective-permute"):
         assert exchange not in text, exchange
+
+
+@pytest.mark.slow
+def test_eight_devices_equal_one_on_pairs(small_is_large):
+    """Half of the examples are pairs; all of them are on half of the devices."""
+    cfg = emotionet.get_config("people")
+    cfg.image_size, cfg.batch_size = SIZE, BATCH
+    cfg.generator.update(width=4, residual_blocks=1)
+    cfg.critic.update(width=4, depth=2)
+    cfg.data.paired, cfg.augment.few_units = 0.5, 0.0
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (2, 1, BATCH, SIZE, SIZE, 3), np.uint8)
+    have, want = rng.random((2, 1, BATCH, UNITS), np.float32)
+    batch = Batch(images[0], have, want, images[1], np.arange(BATCH)[None] < BATCH // 2)
+    training = ganimation.training(cfg, DataFacts(examples=BATCH, variance=0.1))
+    (phase,) = training.phases
+    init = updates.make_init(ganimation.model(cfg), training.optimizers)
+    initial_state = jax.device_get(jax.jit(init)(KEY))
+
+    want_state, want_metrics = jax.jit(phase.step)(initial_state, batch, KEY)
+    state, metrics, _ = run_on(sharding.make_mesh(4), phase.step, initial_state, batch, steps=1)
+    assert_trees_close(metrics, want_metrics, rtol=1e-4, atol=1e-5)
+    for name, moments in state.opt.items():
+        wanted = want_state.opt[name]
+        for got, want in zip(*map(jax.tree.leaves, (moments, wanted)), strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-3 * max(1e-3, np.abs(want).max()))
