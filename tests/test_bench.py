@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 from helpers import BATCH, N_CRITIC, ROOT, SIZE, UNITS
 
+from configs import emotionet
 from ganimation_jax.action_units import ACTION_UNITS
-from ganimation_jax.bench import record, workload
+from ganimation_jax.bench import method_step, record, workload
 from ganimation_jax.bench.__main__ import main, parse
 from ganimation_jax.bench.workload import Sizes
 from ganimation_jax.interop.torch_export import state_dicts
 from ganimation_jax.methods import ganimation
 from ganimation_jax.models import cpu_convolutions, layers
+from ganimation_jax.parallel import sharding
 from ganimation_jax.steps import updates
+from ganimation_jax.types import Batch
 
 PEERS = ROOT / "experiments" / "bench_vs_torch"
 TINY = Sizes(SIZE, 4, BATCH, N_CRITIC, residual_blocks=1)
@@ -203,19 +206,98 @@ def test_both_statements_of_an_iteration_are_the_same_function(
         np.testing.assert_allclose(value, want[name], rtol=1e-4, err_msg=name)
 
 
+def people_in_torch(params, patch):
+    """The generator's parameters under PyTorch's names, in its layouts and order of channels."""
+    import torch
+
+    # Channels of a block of pixels: (row, column, channel) here, (channel, row, column) there.
+    def order(count):
+        return np.arange(count * patch**2).reshape(patch**2, count).T.ravel()
+
+    found = {}
+    for name in ("stem", "down0", "down1", "up0", "up1"):
+        found[name.replace("down", "down.").replace("up", "up.")] = (name, f"{name}_%s")
+    for block in range(2):
+        for i in range(2):
+            flax_name = f"residual{block}_conv{i}"
+            found[f"residual.{block}.{i}"] = (flax_name, f"residual{block}_%s{i}")
+    arrays = {}
+    for name, (conv, others) in found.items():
+        kernel = params[conv]["kernel"]
+        if name == "stem":
+            kernel = kernel[:, :, order(3)]
+        arrays[f"{name}.conv.weight"] = kernel.transpose(3, 2, 0, 1)
+        norm, dense = params[others % "norm"], params[others % "film"]["dense"]
+        arrays |= {f"{name}.norm.weight": norm["scale"], f"{name}.norm.bias": norm["bias"]}
+        arrays |= {f"{name}.film.weight": dense["kernel"].T, f"{name}.film.bias": dense["bias"]}
+    heads = [params[head][..., order(n)] for head, n in zip(HEADS, (3, 1, 2), strict=True)]
+    arrays["heads.weight"] = np.concatenate(heads, axis=-1).transpose(3, 2, 0, 1)
+    return {name: torch.tensor(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+
+HEADS = ("color", "attention", "motion")
+
+
 @pytest.mark.slow
-def test_peers_take_turns(torch_ganimation, tmp_path):
+def test_both_statements_of_the_recipe_people_are_the_same_function(torch_ganimation, batch):
+    import torch
+    import torch_people
+
+    cfg = emotionet.get_config("people")
+    cfg.image_size, cfg.batch_size = SIZE, BATCH
+    cfg.generator.update(width=4, residual_blocks=2)
+    cfg.critic.update(width=4, depth=2)
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    model, training = method_step.build(cfg, mesh)
+    state = updates.make_init(model, training.optimizers)(jax.random.key(0))
+    nets = {name: strong(jax.device_get(params)) for name, params in state.nets.items()}
+    state = updates.fresh_state(model, training.optimizers, nets)
+    other = np.roll(batch.image[:1], 1, axis=1)
+    one = Batch(batch.image[:1], batch.have[:1], batch.want[:1], other, np.ones((1, BATCH), bool))
+    (phase,) = training.phases
+    new, want = jax.jit(phase.step)(state, one, jax.random.key(0))
+
+    trainer = torch_people.Trainer(cfg)
+    trainer.generator.load_state_dict(people_in_torch(nets["generator"], cfg.generator.patch))
+    critic = nets["critic"]
+    kernels = {"conv1.weight": critic["score"]["kernel"], "conv2.weight": critic["aus"]}
+    kernels |= {f"main.{2 * i}.weight": critic[f"down{i}"]["kernel"] for i in range(2)}
+    arrays = {name: kernel.transpose(3, 2, 0, 1) for name, kernel in kernels.items()}
+    arrays |= {f"main.{2 * i}.bias": critic[f"down{i}"]["bias"] for i in range(2)}
+    trainer.critic.load_state_dict({name: torch.tensor(x) for name, x in arrays.items()})
+    pictures = (torch.tensor(np.moveaxis(x[0], -1, -3)) for x in (one.image, other))
+    image, truth = pictures
+    got = trainer.iteration(image, torch.tensor(one.have[0]), torch.tensor(one.want[0]), truth)
+    for name, value in got.items():
+        np.testing.assert_allclose(value, want[name], rtol=1e-4, err_msg=name)
+    # Both clip the gradient and take Adam's first step. Where a gradient is only rounding, that
+    # may be of either sign.
+    moved = people_in_torch(jax.device_get(new.nets["generator"]), cfg.generator.patch)
+    apart = [
+        float((value - moved[name]).abs().gt(1e-5).float().mean())
+        for name, value in trainer.generator.state_dict().items()
+    ]
+    assert max(apart) < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "recipe", [[], ["--recipe=people", "--parts=step"]], ids=["paper", "people"]
+)
+def test_peers_take_turns(torch_ganimation, tmp_path, recipe):
     path = tmp_path / "compare.json"
     few = ["--peers=torch,jax", "--repeats=2", f"--json={path}"]
     run = subprocess.run(
-        [sys.executable, str(PEERS / "run.py"), *FLAGS, *few], capture_output=True, text=True
+        [sys.executable, str(PEERS / "run.py"), *FLAGS, *few, *recipe],
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr
     content = json.loads(path.read_text())
     assert content["problems"] == {}
     rows = content["results"]["compare"]
     assert [(row["part"], row["peer"]) for row in rows] == [
-        (part, peer) for part in ("step", "edit") for peer in ("torch", "jax")
+        (part, peer) for part in ("step", "edit")[: 1 if recipe else 2] for peer in ("torch", "jax")
     ]
     for row in rows:
         assert row["samples"] == 2

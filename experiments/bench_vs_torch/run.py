@@ -1,6 +1,7 @@
 """PyTorch against JAX: the same training iteration, shapes and machine, taking turns.
 
     python experiments/bench_vs_torch/run.py --batch 4 --n-critic 5 --json results/cpu.json
+    python experiments/bench_vs_torch/run.py --recipe people --peers torch,jax --parts step
 
 Every peer is a process of its own that compiles, warms up and then waits, so memory, threads and
 allocators do not interact and only one works at a time. This process lets them alternate, one
@@ -37,6 +38,55 @@ JAX = {"jax": "float32", "jax-bfloat16": "bfloat16"}
 ONNX = "onnxruntime"  # the generator alone
 PEERS = (*TORCH, *JAX, ONNX)
 PARTS = ("step", "edit")  # a training iteration; the generator's forward pass on one batch
+RECIPES = ("paper", "people")  # presets of configs/emotionet.py
+
+
+def people_config(sizes: Sizes) -> Any:
+    """The preset `people` at these sizes; its networks have their own width."""
+    from configs import emotionet
+
+    cfg = emotionet.get_config("people")
+    cfg.image_size, cfg.batch_size = sizes.image_size, sizes.batch
+    return cfg
+
+
+def torch_people_peer(sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Callable[[], int]]:
+    """As ``torch_peer``, of the recipe `people`."""
+    import torch
+    import torch_people
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trainer = torch_people.Trainer(people_config(sizes), device)
+    shape = (2, sizes.batch, 3, sizes.image_size, sizes.image_size)
+    image, other = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    have, want = torch.rand(2, sizes.batch, UNITS, device=device)
+
+    def step() -> None:
+        trainer.iteration(image, have, want, other)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    def memory() -> int:
+        return torch.cuda.max_memory_allocated() if device == "cuda" else peak_rss()
+
+    return {"step": step}, memory
+
+
+def jax_people_peer(sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Callable[[], int]]:
+    """As ``jax_peer``, of the recipe `people`."""
+    import jax
+
+    from ganimation_jax.bench import method_step
+    from ganimation_jax.parallel import sharding
+
+    mesh, cfg = sharding.make_mesh(devices=jax.devices()[:1]), people_config(sizes)
+    advance = method_step.stepper(cfg, mesh, method_step.lower(cfg, mesh).compile())
+
+    def memory() -> int:
+        stats = jax.devices()[0].memory_stats()
+        return stats["peak_bytes_in_use"] if stats else peak_rss()
+
+    return {"step": lambda: jax.block_until_ready(advance())}, memory
 
 
 def torch_peer(name: str, sizes: Sizes) -> tuple[dict[str, Callable[[], Any]], Callable[[], int]]:
@@ -132,7 +182,7 @@ def peak_rss() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def serve(name: str, sizes: Sizes, wanted: list[str]) -> None:
+def serve(name: str, recipe: str, sizes: Sizes, wanted: list[str]) -> None:
     """A peer's process: for every part named on stdin, do it and answer with a line of JSON."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever else prints
@@ -146,10 +196,12 @@ def serve(name: str, sizes: Sizes, wanted: list[str]) -> None:
         parts, memory = onnx_peer(sizes)
     elif name in TORCH:
         package = "torch"
-        parts, memory = torch_peer(name, sizes)
+        people = recipe == "people"
+        parts, memory = torch_people_peer(sizes) if people else torch_peer(name, sizes)
     else:
         package = "jax"
-        parts, memory = jax_peer(name, sizes, wanted)
+        people = recipe == "people"
+        parts, memory = jax_people_peer(sizes) if people else jax_peer(name, sizes, wanted)
     parts = {part: parts[part] for part in wanted if part in parts}
     for run in parts.values():
         run()
@@ -165,12 +217,13 @@ def serve(name: str, sizes: Sizes, wanted: list[str]) -> None:
 class Peer:
     """A peer's process, from outside."""
 
-    def __init__(self, name: str, sizes: Sizes, parts: list[str]):
+    def __init__(self, name: str, recipe: str, sizes: Sizes, parts: list[str]):
         self.name = name
         self.parts: list[str] = []  # what it can do of these
         self.seconds: dict[str, list[float]] = {part: [] for part in PARTS}
         self.memory = 0
-        command = [sys.executable, __file__, "--serve", name, json.dumps(sizes._asdict()), *parts]
+        command = [sys.executable, __file__, "--serve", name, recipe]
+        command += [json.dumps(sizes._asdict()), *parts]
         # Threads of PyTorch's OpenMP spin while they wait: with anything else on the machine an
         # iteration then takes ten times as long.
         env = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
@@ -231,6 +284,12 @@ def main() -> int:
     sizes = Sizes()
     parser.add_argument("--peers", default=",".join((*TORCH, *JAX)), help=f"of {', '.join(PEERS)}")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        default="paper",
+        help="people: of the preset, whose width, blocks and updates are fixed",
+    )
     parser.add_argument("--image-size", type=int, default=sizes.image_size)
     parser.add_argument("--width", type=int, default=sizes.width)
     parser.add_argument("--residual-blocks", type=int, default=sizes.residual_blocks)
@@ -251,6 +310,10 @@ def main() -> int:
     parts = args.parts.split(",")
     if not set(parts) <= set(PARTS):
         parser.error(f"--parts {args.parts}: there are {', '.join(PARTS)}")
+    if args.recipe == "people":
+        if not (set(names) <= {"torch", "jax"} and parts == ["step"]):
+            parser.error("--recipe people has the peers torch and jax and the part step")
+        args.n_critic = 1
     sizes = Sizes(args.image_size, args.width, args.batch, args.n_critic, "", args.residual_blocks)
     start = time.monotonic()
     deadline, ready_by = start + 60 * args.minutes, start + 0.7 * 60 * args.minutes
@@ -258,7 +321,7 @@ def main() -> int:
     result = record.Record(args.json, ["python", *sys.argv])
     peers, problems = [], {}
     for name in names:  # one after the other: compilers tune by the clock
-        peer = Peer(name, sizes, parts)
+        peer = Peer(name, args.recipe, sizes, parts)
         try:
             ready = peer.answer(ready_by - time.monotonic())
             peer.parts = ready.pop("parts")
@@ -289,6 +352,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], Sizes(**json.loads(sys.argv[3])), sys.argv[4:])
+        serve(sys.argv[2], sys.argv[3], Sizes(**json.loads(sys.argv[4])), sys.argv[5:])
     else:
         sys.exit(main())

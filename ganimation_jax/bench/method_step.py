@@ -1,7 +1,7 @@
 """The training step of any method, as a config describes it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from ganimation_jax.conditions import Condition, resolve
 from ganimation_jax.parallel import sharding
 from ganimation_jax.steps import gathering, updates
 from ganimation_jax.synthetic.labels import LABELS
-from ganimation_jax.types import Batch, DataFacts, Model, Training, parameter_count
+from ganimation_jax.types import Batch, DataFacts, Metrics, Model, Training, parameter_count
 
 Row = dict[str, Any]
 EXAMPLES = 10_000  # in the data set that a learning rate's schedule assumes
@@ -38,26 +38,15 @@ def run(cfg: ConfigDict, repeats: int) -> Iterator[tuple[str, Row]]:
     cfg = with_conditions(cfg)
     mesh = sharding.make_mesh(cfg.mesh.fsdp)
     model, training = build(cfg, mesh)
-    init = updates.make_init(model, training.optimizers, training.init_memory)
-    shardings = sharding.state_sharding(mesh, jax.eval_shape(init, jax.random.key(0)))
-    batch = sharding.place_batch(mesh, random_batch(cfg, model, training), leading=1)
-    key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
-    frozen = jax.device_put(training.load_frozen(), sharding.replicated(mesh))
     images = training.sampling.batches * cfg.batch_size
+    init = updates.make_init(model, training.optimizers, training.init_memory)
+    parameters = parameter_count(jax.eval_shape(init, jax.random.key(0)).nets)
     for phase in training.phases:
         lowered = lower(cfg, mesh, phase.name)
-        state = jax.jit(init, out_shardings=shardings)(jax.random.key(0, impl="rbg"))
-        arguments = Batch(**batch), key, frozen
         start = time.perf_counter()
         compiled = lowered.compile()
         compile_s = time.perf_counter() - start
-
-        def advance(compiled: Any = compiled, arguments: Any = arguments) -> Any:
-            nonlocal state
-            state, metrics = compiled(state, *arguments)
-            return metrics
-
-        times = timing.measure({"step": advance}, repeats)["step"]
+        times = timing.measure({"step": stepper(cfg, mesh, compiled)}, repeats)["step"]
         yield (
             "method_step",
             {
@@ -67,13 +56,38 @@ def run(cfg: ConfigDict, repeats: int) -> Iterator[tuple[str, Row]]:
                 "batch": cfg.batch_size,
                 "batches": training.sampling.batches,
                 "dtype": cfg.dtype,
-                "parameters": parameter_count(state.nets),
+                "parameters": parameters,
                 **times.row(),
                 "images_per_s": images / times.median,
                 "program_mib": program_mib(compiled),
                 "compile_s": compile_s,
             },
         )
+
+
+def stepper(cfg: ConfigDict, mesh: Mesh, step: Callable[..., Any]) -> Callable[[], Metrics]:
+    """A function that performs one more step at each call, on a fixed random batch.
+
+    Args:
+      cfg: of a run, its conditions spelled out.
+      mesh: of the devices.
+      step: of ``lower``, compiled.
+    """
+    model, training = build(cfg, mesh)
+    init = updates.make_init(model, training.optimizers, training.init_memory)
+    shardings = sharding.state_sharding(mesh, jax.eval_shape(init, jax.random.key(0)))
+    replicated = sharding.replicated(mesh)
+    batch = Batch(**sharding.place_batch(mesh, random_batch(cfg, model, training), leading=1))
+    key = jax.device_put(jax.random.key(0), replicated)
+    frozen = jax.device_put(training.load_frozen(), replicated)
+    state = jax.jit(init, out_shardings=shardings)(jax.random.key(0, impl="rbg"))
+
+    def advance() -> Metrics:
+        nonlocal state
+        state, metrics = step(state, batch, key, frozen)
+        return metrics
+
+    return advance
 
 
 def build(cfg: ConfigDict, mesh: Mesh) -> tuple[Model, Training]:
