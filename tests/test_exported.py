@@ -19,7 +19,7 @@ from ganimation_jax.interop.onnx_files import save_onnx
 from ganimation_jax.interop.stablehlo import load_exported
 from ganimation_jax.interop.torch_import import write_run
 from ganimation_jax.methods import ganimation
-from ganimation_jax.models import layers
+from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
 from ganimation_jax.runs.load import load_run
@@ -72,7 +72,15 @@ def inputs_for(side=16, units=17):
 
 
 def edits_of(run, nets, given):
-    return jax.jit(run.model.edit)(nets, given["image"], given["aus"], 0 * given["aus"])
+    """The library's edits by the plain convolutions that exported programs state.
+
+    The CPU's own (Winograd's) round otherwise: with these weights of noise, colours by either are
+    up to 1.4e-5 from a float64 network's, and up to 1.2e-5 apart. By the same ones they are equal.
+    """
+    with layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed):
+        return jax.jit(lambda *inputs: run.model.edit(nets, *inputs))(
+            given["image"], given["aus"], 0 * given["aus"]
+        )
 
 
 def test_the_artifact_equals_the_model_where_the_model_cannot_be_imported(small_run, tmp_path):
@@ -103,7 +111,7 @@ def test_the_artifact_says_what_it_is_and_checks_what_it_is_given(small_run, tmp
     given = inputs_for()
     run = load_run(small_run)
     want = edits_of(run, run.nets, given)
-    np.testing.assert_allclose(exported(*given.values()).image, want.image, atol=2e-5)
+    np.testing.assert_allclose(exported(*given.values()).image, want.image, atol=1e-5)
     for image, aus in [
         (given["image"][:, :8], given["aus"]),
         (given["image"], given["aus"][:, :5]),
