@@ -37,6 +37,7 @@ import numpy as np
 import pytest
 from absl import flags
 from helpers import BATCH, N_CRITIC, SIZE, UNITS
+from helpers import tiny_config as tiny_networks
 from tiny_runs import tiny_config
 
 from ganimation_jax.action_units import ACTION_UNITS
@@ -114,3 +115,26 @@ def trained_run(tmp_path_factory) -> Path:
 def train_step(objectives, optimizers):
     """Compiled once for one device."""
     return jax.jit(ganimation.step(objectives, optimizers))
+
+
+@pytest.fixture(scope="session")
+def average_run(tmp_path_factory, initial_state) -> Path:
+    """A run whose moving average differs from the generator itself."""
+    from ganimation_jax.interop.torch_import import write_run
+
+    folder = tmp_path_factory.mktemp("average") / "run"
+    state = initial_state.replace(ema=jax.tree.map(lambda x: x * 1.5, initial_state.ema))
+    write_run(folder, tiny_networks(dir="/home/somebody/faces", grey=True), state)
+    return folder
+
+
+@pytest.fixture
+def packed(average_run, tmp_path) -> Path:
+    """The same as a file to share, written by the command."""
+    from ganimation_jax.interop import export
+
+    (tmp_path / "about.json").write_text('{"licence": "research only", "data": "nobody"}')
+    out = tmp_path / "tiny.safetensors"
+    flags = ["--format", "safetensors", "--about", str(tmp_path / "about.json")]
+    assert export.main(["--workdir", str(average_run), "--out", str(out), *flags]) == 0
+    return out

@@ -13,7 +13,9 @@ from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.faces.landmarker import FACE_LANDMARKER
+from ganimation_jax.files import assets
 from ganimation_jax.files.assets import locate
+from ganimation_jax.logs.alerts import Alert
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
 
@@ -156,3 +158,33 @@ def openface_double(folder, text=OPENFACE, name="FaceLandmarkImg"):
     path.write_text(text.format(python=sys.executable))
     path.chmod(0o755)
     return path
+
+
+WANDB = {"mode": "disabled", "project": "", "group": "", "name": ""}
+ALERT = Alert(20, "attention_near_1", True, 0.995, 0.99, "ATTENTION_NEAR_1: nothing shows")
+
+
+def turn(degrees, scale=1.0, shift=(0.0, 0.0)):
+    """Clockwise in a picture, whose y points down."""
+    c, s = scale * np.cos(np.radians(degrees)), scale * np.sin(np.radians(degrees))
+    return np.array([(c, -s, shift[0]), (s, c, shift[1])])
+
+
+def ramp(side=400):
+    """Red counts columns and green rows: a pixel says where it was."""
+    y, x = np.mgrid[:side, :side] + 0.5
+    return np.stack([x / 2, y / 2, np.full_like(x, 9)], axis=-1).round().astype(np.uint8)
+
+
+def available(asset):
+    try:
+        assets.locate(asset)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def needs(module):
+    """Skips where the weights are not; never downloads."""
+    found = available(module.ASSET._replace(url=""))
+    return pytest.mark.skipif(not found, reason=f"no weights: {module.ASSET.get}")

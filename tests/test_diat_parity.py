@@ -5,117 +5,39 @@ The arrays come from the folder named by GANIMATION_GOLDENS, or shared/goldens; 
 but the critic and the denoiser. All sizes are read from them.
 """
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import GOLDENS
+from diat_goldens import (
+    FOLDER,
+    NO_KEY,
+    Golden,
+    assert_close,
+    check_term,
+    check_update,
+    critic_of,
+    fresh,
+)
 
-from ganimation_jax.features.layers import convolve, make_layer, max_pool
 from ganimation_jax.features.perceptual import content_error, pick
-from ganimation_jax.methods import diat2018_losses as y2018
 from ganimation_jax.methods import diat_losses as y2016
-from ganimation_jax.models.diat import Critic, Denoiser, edited_share
+from ganimation_jax.models.diat import Denoiser
 from ganimation_jax.models.layers import Conv
 from ganimation_jax.steps.optimizers import early_adam
 from ganimation_jax.steps.updates import Given, Update, alternating, supervised
-from ganimation_jax.types import Batch, Optimizer, State
+from ganimation_jax.types import Batch, Optimizer
 
-FOLDER = GOLDENS / "neighbours"
 pytestmark = pytest.mark.skipif(
     not (FOLDER / "diat2016_independent.npz").exists(),
     reason=f"no golden arrays in {FOLDER}: set GANIMATION_GOLDENS",
 )
-NO_KEY = jax.random.key(0)
-
-
-class Golden:
-    """One file, in this library's layouts."""
-
-    def __init__(self, name):
-        self.arrays = np.load(FOLDER / f"{name}.npz")
-
-    def __getitem__(self, name):
-        return self.arrays[name]
-
-    def image(self, name):  # ... c h w -> ... h w c
-        return jnp.asarray(np.moveaxis(self.arrays[name], -3, -1))
-
-    def layer(self, name):
-        kernel = self.arrays[f"{name}.weight"].transpose(2, 3, 1, 0)
-        return {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(self.arrays[f"{name}.bias"])}
-
-    def count(self, prefix):
-        return sum(
-            name.startswith(f"{prefix}/blocks.") and name.endswith("bias") for name in self.arrays
-        )
-
-    def critic(self, prefix):
-        """The critic's parameters; of the last layer c h w -> h w c."""
-        found = {f"down{i}": self.layer(f"{prefix}/blocks.{i}") for i in range(self.count(prefix))}
-        channels = len(found[f"down{len(found) - 1}"]["bias"])
-        side = self["x"].shape[-1] // 2 ** len(found)
-        kernel = self[f"{prefix}/last.weight"].reshape(channels, side, side).transpose(1, 2, 0)
-        bias = jnp.asarray(self[f"{prefix}/last.bias"])
-        return found | {"score": {"kernel": jnp.asarray(kernel.reshape(-1, 1)), "bias": bias}}
-
-    def denoiser(self, prefix):
-        return {name: self.layer(f"{prefix}/{name}") for name in ("first", "second")}
-
-    def features(self):
-        """The stand-in for a face network: images -> its maps, the first stage first."""
-        layers = [
-            make_layer(**self.layer(f"init/features/blocks.{i}"))
-            for i in range(self.count("init/features"))
-        ]
-
-        def maps(params, x):
-            found = []
-            for i, layer in enumerate(params):
-                x = max_pool(x, 2, 2) if i else x
-                x = nn.relu(convolve(layer, x, padding=1))
-                found.append(x)
-            return tuple(found)
-
-        return layers, maps
 
 
 @pytest.fixture(scope="module")
 def golden():
     return Golden("diat2016_independent")
-
-
-@pytest.fixture(scope="module")
-def golden18():
-    return Golden("diat2018_independent")
-
-
-def critic_of(golden):
-    params = golden.critic("init/critic")
-    widths = tuple(len(params[f"down{i}"]["bias"]) for i in range(len(params) - 1))
-    return Critic(widths), params
-
-
-def assert_close(got, want, share=1e-3):
-    """Relative L2 of a whole array."""
-    got, want = np.asarray(got), np.asarray(want)
-    error, size = np.linalg.norm(got - want), np.linalg.norm(want)
-    assert error <= share * size, f"{error / size:.2g}"
-
-
-def check_term(golden, name, term, to, gradient="grad"):
-    """Value for each image, and the gradient of the batch's mean."""
-
-    def both(x):
-        value = term(x)
-        return value.mean(), value
-
-    (_, value), grad = jax.jit(jax.value_and_grad(both, has_aux=True))(to)
-    np.testing.assert_allclose(value, golden[f"{name}/value"], rtol=1e-4)
-    assert_close(grad, golden.image(f"{name}/{gradient}"))
 
 
 class Toy(nn.Module):
@@ -225,25 +147,6 @@ def test_enhancement_terms(golden, parts):
     check_term(golden, "enhance_global", lambda e: y2016.squared_distance(e, x), enhanced)
 
 
-def fresh(nets, optimizers):
-    opt = {
-        name: one.transform.init({net: nets[net] for net in one.trains})
-        for name, one in optimizers.items()
-    }
-    return State(step=jnp.zeros((), jnp.int32), nets=nets, opt=opt, ema={})
-
-
-def check_update(before, after, wanted):
-    """The change of every array."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(after):
-        start, want = (
-            functools.reduce(lambda tree, key: tree[key.key], path, tree)
-            for tree in (before, wanted)
-        )
-        if np.abs(np.asarray(want) - start).max() > 0:
-            assert_close(leaf - np.asarray(start), want - np.asarray(start))
-
-
 def test_one_step_of_critic_and_transform(golden, parts):
     aims = parts.aims[True]
     x, guide = golden.image("x"), golden.image("guide")
@@ -311,81 +214,3 @@ def test_two_steps_of_the_denoiser(golden, parts):
             np.testing.assert_allclose(metrics[f"denoiser/{name}"], want, rtol=1e-4)
         wanted = golden.denoiser(f"step{i + 1}/denoiser")
         check_update(before, state.nets["denoiser"], wanted)
-
-
-# 2018
-
-
-def combined(golden):
-    """The terms as functions of the transformed image and the soft mask."""
-    x = golden.image("x")
-    critic, params = critic_of(golden)
-    looks = y2016.critic_looks(critic, y2016.LEVELS)
-    given = Given({"critic": params}, Batch(x, x, x), (), NO_KEY, (), ())
-
-    def adversarial(transformed, soft):
-        made, _ = y2018.combine(x, transformed, soft)
-        return -y2016.apply(critic, params, made)[0]
-
-    def perceptual_adaptive(transformed, soft):
-        made, _ = y2018.combine(x, transformed, soft)
-        return content_error(looks(given, made), looks(given, x), (1.0, 1.0))
-
-    def ratio(transformed, soft):
-        _, share = y2018.combine(x, transformed, soft)
-        return y2018.ratio_error(share, float(golden["expected_ratio"]))
-
-    return adversarial, perceptual_adaptive, ratio
-
-
-def test_mask_and_result(golden18):
-    share = edited_share(golden18.image("soft_mask"))
-    np.testing.assert_allclose(share, golden18.image("mask"), atol=1e-6)
-    made, _ = y2018.combine(
-        golden18.image("x"), golden18.image("transformed"), golden18.image("soft_mask")
-    )
-    np.testing.assert_allclose(made, golden18.image("result"), atol=1e-6)
-
-
-def test_masked_terms(golden18):
-    transformed, soft = golden18.image("transformed"), golden18.image("soft_mask")
-    for term in combined(golden18):
-        name = term.__name__
-        to_mask = functools.partial(term, transformed)
-        check_term(golden18, name, to_mask, soft, "grad_soft_mask")
-        if f"{name}/grad_transformed" in golden18.arrays:
-            check_term(
-                golden18, name, lambda t, f=term: f(t, soft), transformed, "grad_transformed"
-            )
-
-
-def test_one_step_of_the_masked_critic(golden18):
-    critic, params = critic_of(golden18)
-    unused = nn.Dense(1)
-    networks = y2018.Networks(unused, unused, critic, unused)
-    shares = jnp.asarray(golden18["alpha"].ravel())
-    aims = y2018.objectives(
-        networks, y2018.Weights(), lambda params, image: (), draw_shares=lambda key, size: shares
-    )
-    optimizers = {"critic": Optimizer(("critic",), early_adam(lambda count: 1e-4, 0.5, 0.999))}
-    step = jax.jit(supervised(optimizers, [Update("critic", critic_on_recorded(aims, golden18))]))
-    x, guide = golden18.image("x"), golden18.image("guide")
-    condition = jnp.ones((1, len(x), 1))
-    batches = Batch(x[None], condition, condition, guide[None])
-    state, metrics = step(fresh({"critic": params}, optimizers), batches, NO_KEY)
-    found = metrics["critic/real"] + metrics["critic/edited"], metrics["critic/penalty"] / 10
-    # The difference is small beside the scores themselves, of which float32 has seven digits.
-    np.testing.assert_allclose(found, golden18["critic_losses"], rtol=1e-4, atol=1e-7)
-    check_update(params, state.nets["critic"], golden18.critic("step1/critic"))
-    given = Given({}, Batch(x, x, x, guide), golden18.image("result"), NO_KEY, (), ())
-    grads = jax.jit(jax.grad(lambda net: aims.critic({"critic": net}, given)[0]))(params)
-    check_update(jax.tree.map(jnp.zeros_like, grads), grads, golden18.critic("grad1/critic"))
-
-
-def critic_on_recorded(aims, golden):
-    """The critic's loss, with the recorded result in place of a network's."""
-
-    def loss(moving, given):
-        return aims.critic(moving, given._replace(fakes=golden.image("result")))
-
-    return loss

@@ -2,12 +2,7 @@
 
 import io
 import os
-import pickle
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +17,12 @@ from prepare_folders import (
     read_rows,
     reasons,
     records,
-    split_of,
     write_csv,
 )
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.data.dataset import FaceDataset
 from ganimation_jax.prepare.__main__ import main
-from ganimation_jax.prepare.aus_pickle import read_aus_pickle
-from ganimation_jax.prepare.problems import UsageError
-from ganimation_jax.prepare.splits import SplitRule
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "official_sample"
 
@@ -190,28 +181,6 @@ def test_every_bad_input_is_reported_and_the_rest_is_used(tmp_path, capsys):
     assert "4  intensity outside 0-5" in out
 
 
-@pytest.mark.parametrize(
-    ("stage", "kilobytes", "size", "workers"),
-    [("crops", 1, 256, 1), ("crops", 1, 256, 2), ("packing", 55, 32, 1)],
-)
-def test_full_disk_stops_the_run_and_leaves_nothing_torn(tmp_path, stage, kilobytes, size, workers):
-    """A limit on the size of files stands in for the disk."""
-    make_input(tmp_path, count=70)  # enough for two processes
-    command = (
-        f"ulimit -f {kilobytes}; {sys.executable} -m ganimation_jax.prepare openface"
-        f" --images {tmp_path}/imgs --csv {tmp_path}/csv --out {tmp_path}/out"
-        f" --size {size} --workers {workers}"
-    )
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "File too large" in done.stderr
-    assert ("packing" in done.stderr) == (stage == "packing")
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "out/annotated_faces").exists()
-    for crop in (tmp_path / "out/crops").iterdir():
-        look(crop)
-
-
 def test_nothing_usable_fails_with_the_summary(tmp_path, capsys):
     make_input(tmp_path, count=2)
     assert prepare(tmp_path, "--min-confidence", 0.99) == 1
@@ -245,52 +214,6 @@ def test_older_openface_without_some_units(tmp_path, capsys):
     found = records(tmp_path / "out")
     assert len(found) == 4
     np.testing.assert_array_equal(found["002"]["aus"], np.float32(intensities(2)[kept]))
-
-
-def test_split_by_lists(tmp_path):
-    make_input(tmp_path)
-    (tmp_path / "test.csv").write_text("001.jpg\n\n003\n777.jpg\n")
-    assert prepare(tmp_path, "--test-ids", tmp_path / "test.csv") == 0
-    assert [key for key, split in split_of(tmp_path).items() if split == "test"] == ["001", "003"]
-    assert reasons(tmp_path) == {"777": "listed id without picture"}
-
-    (tmp_path / "train.csv").write_text("000.jpg\r\n002.jpg\r\n")
-    lists = ("--test-ids", tmp_path / "test.csv", "--train-ids", tmp_path / "train.csv")
-    assert prepare(tmp_path, *lists) == 0
-    assert split_of(tmp_path) == {"000": "train", "001": "test", "002": "train", "003": "test"}
-    assert reasons(tmp_path)["004.jpg"] == "in neither list of ids"
-
-    (tmp_path / "train.csv").write_text("001.jpg\n")
-    assert prepare(tmp_path, *lists) == 2
-
-
-def test_split_by_person(tmp_path, capsys):
-    make_input(tmp_path, count=40)
-    people = {f"{number:03d}": f"person {number % 10}" for number in range(40)}
-    lines = ["id, person", *(f"{key}.jpg, {person}" for key, person in people.items())]
-    (tmp_path / "people.csv").write_text("\n".join(lines))
-    assert prepare(tmp_path, "--people", tmp_path / "people.csv", "--test-fraction", 0.4) == 0
-    by_split = {"train": set(), "test": set()}
-    for key, split in split_of(tmp_path).items():
-        by_split[split].add(people[key])
-    assert by_split["train"]
-    assert by_split["test"]
-    assert not by_split["train"] & by_split["test"]
-    assert records(tmp_path / "out")["007"]["person"] == "person 7"
-
-    (tmp_path / "test.csv").write_text("000\n")
-    lists = ("--people", tmp_path / "people.csv", "--test-ids", tmp_path / "test.csv")
-    assert prepare(tmp_path, *lists) == 0
-    assert "warning: 1 people are in both splits" in capsys.readouterr().out
-
-
-def test_split_by_hash_is_stable_and_about_a_tenth():
-    rule = SplitRule(None, None, {}, 0.1)
-    sides = {str(number): rule.split(str(number)) for number in range(5000)}
-    assert 400 < list(sides.values()).count("test") < 600
-    # By hand (printf 9 | sha256sum gives 19581e27 ..., and 0x19 / 256 is .098), for
-    # another hash would move faces between the splits of existing datasets.
-    assert [key for key in map(str, range(10)) if sides[key] == "test"] == ["9"]
 
 
 @pytest.mark.parametrize(
@@ -329,118 +252,6 @@ def test_wrong_commands_exit_2_with_a_message(tmp_path, capsys, arguments, messa
         code = stop.code
     assert code == 2
     assert message in capsys.readouterr().err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", ["crops", "packing"])
-def test_killed_and_rerun_equals_uninterrupted(tmp_path, moment):
-    count = 300
-    for number in range(count):
-        draw(tmp_path / f"imgs/{number:03d}.jpg", side=200, seed=number)
-        write_csv(tmp_path / f"csv/{number:03d}.csv", seed=number)
-    assert prepare(tmp_path, out="whole", workers=1) == 0
-
-    command = [
-        *(sys.executable, "-m", "ganimation_jax.prepare", "openface", "--images"),
-        *(tmp_path / "imgs", "--csv", tmp_path / "csv", "--out", tmp_path / "out"),
-        *("--size", "32", "--workers", "2"),
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    crops, packing = tmp_path / "out/crops", tmp_path / "out/.packing"
-    started = {"crops": lambda: len(list(crops.glob("0*.jpg"))) > 20, "packing": packing.exists}
-    while not started[moment]():
-        assert process.poll() is None, "finished before it was killed"
-        time.sleep(0.001)
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    orphans = workers.read_text().split() if workers.exists() else []
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "out/annotated_faces").exists()
-    done = len(list(crops.glob("*.jpg")))
-    assert done < count if moment == "crops" else done == count
-
-    deadline = time.monotonic() + 10  # the workers go too
-    while any(running(pid) for pid in orphans):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert prepare(tmp_path, workers=2) == 0
-    assert not packing.exists()
-    assert [path.name for path in crops.iterdir() if path.suffix != ".jpg"] == []
-    whole, rerun = (
-        {
-            path.relative_to(folder): path.read_bytes()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-        for folder in (tmp_path / "whole", tmp_path / "out")
-    )
-    assert whole.keys() == rerun.keys()
-    assert [name for name in whole if whole[name] != rerun[name]] == []
-
-
-def running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-class Malice:
-    def __reduce__(self):
-        return os.system, ("touch pwned",)
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_pickle_that_calls_something_is_refused(tmp_path, monkeypatch, protocol):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "aus.pkl"
-    path.write_bytes(pickle.dumps({"a": Malice()}, protocol=protocol))
-    with pytest.raises(UsageError, match=r"posix\.system"):
-        read_aus_pickle(path)
-    assert not (tmp_path / "pwned").exists()
-
-
-@pytest.mark.parametrize("name", ["builtins eval", "numpy load", "numpy.f2py crackfortran"])
-def test_pickle_allows_nothing_beside_arrays(tmp_path, name):
-    module, function = name.split()
-    path = tmp_path / "aus.pkl"
-    path.write_bytes(f"c{module}\n{function}\n.".encode())
-    with pytest.raises(UsageError, match=f"{module}.{function}"):
-        read_aus_pickle(path)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"hello", b"\x80\x02}q\x00(U\x12N", pickle.dumps([1]), pickle.dumps({1: 2})]
-)
-def test_pickle_damaged_or_of_something_else(tmp_path, content):
-    path = tmp_path / "aus.pkl"
-    path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"aus\.pkl"):
-        read_aus_pickle(path)
-
-
-def test_pickle_written_by_this_python(tmp_path):
-    path = tmp_path / "aus.pkl"
-    path.write_bytes(pickle.dumps({"a": intensities(0)}, protocol=4))
-    assert read_aus_pickle(path)["a"].aus == tuple(intensities(0))
-
-
-def test_pickle_rows_are_checked(tmp_path):
-    make_input(tmp_path, count=5)
-    labels = {f"{number:03d}": intensities(number) for number in range(5)}
-    labels["001"] = labels["001"][:16]
-    labels["002"] = np.full(17, np.nan)
-    labels["003"] = np.full(17, 5.5)
-    labels["lonely"] = intensities(0)
-    (tmp_path / "aus.pkl").write_bytes(pickle.dumps(labels))
-    assert prepare(tmp_path, labels=("--pkl", "aus.pkl")) == 0
-    assert sorted(records(tmp_path / "out")) == ["000", "004"]
-    assert {name.split(":")[1]: reason for name, reason in reasons(tmp_path).items()} == {
-        "001": "not 17 action units",
-        "002": "intensity outside 0-5",
-        "003": "intensity outside 0-5",
-        "lonely": "annotation without picture",
-    }
 
 
 @pytest.mark.skipif(not SAMPLE.exists(), reason=f"the published sample is not at {SAMPLE}")

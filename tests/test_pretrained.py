@@ -2,13 +2,9 @@
 
 import functools
 import hashlib
-import http.server
 import json
 import re
 import shutil
-import ssl
-import subprocess
-import threading
 
 import jax
 import jax.numpy as jnp
@@ -24,51 +20,22 @@ from configs import emotionet
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation.animator import Animator
 from ganimation_jax.animation.loading import load_model
-from ganimation_jax.files import assets
 from ganimation_jax.interop import export
-from ganimation_jax.interop.torch_import import write_run
 from ganimation_jax.methods import ganimation
 from ganimation_jax.runs import model_files, pretrained, warm_start
 from ganimation_jax.runs.load import load_run
 from ganimation_jax.steps import updates
 from ganimation_jax.types import Batch
 
-CONFIG = {
-    "method": "ganimation",
-    "action_units": list(ACTION_UNITS),
-    "image_size": SIZE,
-    "generator": {"width": 4, "residual_blocks": 1},
-    "critic": {"width": 4},
-    "data": {"dir": "/home/somebody/faces", "grey": True},
-}
 LARGEST = 20e6  # bytes of all models that come with the library
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory, initial_state):
-    """A run whose moving average differs from the generator itself."""
-    folder = tmp_path_factory.mktemp("pretrained") / "run"
-    state = initial_state.replace(ema=jax.tree.map(lambda x: x * 1.5, initial_state.ema))
-    write_run(folder, CONFIG, state)
-    return folder
-
-
-@pytest.fixture
-def packed(workdir, tmp_path):
-    """The same as a file, written by the command."""
-    (tmp_path / "about.json").write_text('{"licence": "research only", "data": "nobody"}')
-    out = tmp_path / "tiny.safetensors"
-    flags = ["--format", "safetensors", "--about", str(tmp_path / "about.json")]
-    assert export.main(["--workdir", str(workdir), "--out", str(out), *flags]) == 0
-    return out
 
 
 def rounded(params):
     return jax.tree.map(lambda x: np.asarray(x).astype(ml_dtypes.bfloat16).astype("f4"), params)
 
 
-def test_a_file_holds_the_average_and_the_critic_rounded(workdir, packed):
-    of_run, of_file = load_run(workdir), load_run(packed)
+def test_a_file_holds_the_average_and_the_critic_rounded(average_run, packed):
+    of_run, of_file = load_run(average_run), load_run(packed)
     average = of_run.ema["generator"]
     for got, want in (
         (of_file.nets["generator"], average),
@@ -82,7 +49,7 @@ def test_a_file_holds_the_average_and_the_critic_rounded(workdir, packed):
     assert packed.stat().st_size < 2 * parameters + 20_000
 
 
-def test_a_card_says_what_it_is_and_names_no_folder_of_its_maker(workdir, packed):
+def test_a_card_says_what_it_is_and_names_no_folder_of_its_maker(average_run, packed):
     text = packed.with_suffix(".json").read_text()
     card = json.loads(text)
     assert card["weights"]["sha256"] == hashlib.sha256(packed.read_bytes()).hexdigest()
@@ -101,17 +68,17 @@ def test_scores_are_added_to_a_model_that_keeps_its_bytes(packed, tmp_path):
     }
     (tmp_path / "report.json").write_text(json.dumps(report))
     flags = ["--format", "safetensors", "--report", str(tmp_path / "report.json")]
-    assert export.main(["--workdir", str(packed), "--out", str(packed), *flags]) == 0
+    assert export.main(["--average_run", str(packed), "--out", str(packed), *flags]) == 0
     card = json.loads(packed.with_suffix(".json").read_text())
     assert card["evaluation"] == {"facts": {"step": 0}, "scores": {"a/r": 0.5}}
     assert card["licence"] == "research only"
     assert packed.read_bytes() == before
 
 
-def test_it_edits_as_the_run_does_but_for_rounding(workdir, packed):
+def test_it_edits_as_the_run_does_but_for_rounding(average_run, packed):
     image = np.random.default_rng(0).uniform(-1, 1, (1, SIZE, SIZE, 3)).astype("f4")
     aus = np.full((1, 17), 0.5, "f4")
-    of_run, of_file = load_model(workdir), load_model(packed)
+    of_run, of_file = load_model(average_run), load_model(packed)
     assert (of_file.name, of_file.grey) == ("tiny", True)
     assert of_file.about["licence"] == "research only"
     assert of_file.sha256 != of_run.sha256
@@ -183,107 +150,6 @@ def test_what_is_wrong_with_a_file_is_said(packed, how, says):
         load_run(packed)
 
 
-@pytest.fixture(scope="module")
-def https(tmp_path_factory):
-    """A folder, and its address on a server with a certificate of its own."""
-    if not shutil.which("openssl"):
-        pytest.skip("openssl makes the certificate")
-    folder = tmp_path_factory.mktemp("https")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
-        f"-addext subjectAltName=DNS:localhost -keyout {key} -out {certificate}"
-    )
-    subprocess.run(command.split(), check=True, capture_output=True)
-    served = folder / "served"
-    served.mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=served)
-
-        def do_GET(self):
-            if self.path == "/elsewhere":
-                self.send_response(302)
-                self.send_header("Location", "http://localhost/weights")
-                self.end_headers()
-            else:
-                super().do_GET()
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield served, f"https://localhost:{server.server_port}", certificate
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def elsewhere(https, tmp_path, monkeypatch):
-    """Moves a model's weights to the server; the card keeps their address."""
-    served, address, certificate = https
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    monkeypatch.setenv("GANIMATION_JAX_CACHE", str(tmp_path / "cache"))
-
-    def move(weights, name, url=""):
-        card = weights.with_suffix(".json")
-        said = json.loads(card.read_text())
-        shutil.move(weights, served / name)
-        said["weights"]["url"] = url or f"{address}/{name}"
-        card.write_text(json.dumps(said))
-        return card
-
-    yield move
-    for path in served.iterdir():
-        path.unlink()
-
-
-def test_weights_elsewhere_are_fetched_once_and_announced(packed, https, elsewhere, capsys):
-    size = packed.stat().st_size
-    card = elsewhere(packed, "weights")
-    first = load_run(card)
-    said = f"downloading weights for tiny, {size / 1e6:.1f} MB, from {https[1]}/weights"
-    assert said in capsys.readouterr().err
-    (https[0] / "weights").unlink()
-    assert_trees_close(load_run(card).nets, first.nets, rtol=0)
-
-
-def test_two_models_of_one_name_do_not_share_a_file(packed, elsewhere, tmp_path):
-    other = tmp_path / "other" / packed.name
-    other.parent.mkdir()
-    nets = jax.tree.map(lambda x: 2 * x, load_run(packed).nets)
-    card = json.loads(packed.with_suffix(".json").read_text())
-    model_files.write(other, nets, card)
-    cards = elsewhere(packed, "one"), elsewhere(other, "two")
-    for _ in range(2):
-        one, two = (load_run(card).nets for card in cards)
-        assert_trees_close(jax.tree.map(lambda x: 2 * x, one), two, rtol=0)
-
-
-def test_downloads_are_limited(packed, elsewhere, monkeypatch):
-    monkeypatch.setattr(assets, "LARGEST", 10_000)
-    with pytest.raises(FileNotFoundError, match="it is larger than"):
-        load_run(elsewhere(packed, "weights"))
-
-
-@pytest.mark.parametrize("url", ["http://localhost/w", "file:///etc/passwd", "ftp://x/w", 5])
-def test_weights_come_over_https_only(packed, elsewhere, url):
-    with pytest.raises(ValueError, match="weights come over https only"):
-        load_run(elsewhere(packed, "weights", url))
-
-
-def test_https_does_not_lead_elsewhere(packed, https, elsewhere):
-    with pytest.raises(FileNotFoundError, match="it leads to http://localhost/weights, which is"):
-        load_run(elsewhere(packed, "weights", f"{https[1]}/elsewhere"))
-
-
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
@@ -322,7 +188,7 @@ def test_cards_that_make_no_sense_are_one_sentence(packed, field, value, says):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_weights_that_are_not_finite_are_refused(packed, workdir, tmp_path, value):
+def test_weights_that_are_not_finite_are_refused(packed, average_run, tmp_path, value):
     run = load_run(packed)
     nets = jax.tree.map(np.array, run.nets)
     leaf = jax.tree.leaves(nets["generator"])[0]
@@ -352,10 +218,10 @@ def test_weights_that_are_not_finite_are_refused(packed, workdir, tmp_path, valu
         ),
     ],
 )
-def test_an_export_that_makes_no_sense_is_refused(workdir, tmp_path, flags, says, capsys):
+def test_an_export_that_makes_no_sense_is_refused(average_run, tmp_path, flags, says, capsys):
     (tmp_path / "a.json").write_text("{}")
     placed = [str(tmp_path / flag) if "." in flag else flag for flag in flags]
-    assert export.main(["--workdir", str(workdir), *placed]) == 2
+    assert export.main(["--average_run", str(average_run), *placed]) == 2
     assert says in capsys.readouterr().err
 
 
@@ -408,11 +274,11 @@ def test_they_are_small_and_one_is_the_default():
     assert pretrained.DEFAULT in pretrained.NAMES
 
 
-def test_a_name_is_a_model_unless_there_is_such_a_folder(tmp_path, monkeypatch, workdir):
+def test_a_name_is_a_model_unless_there_is_such_a_folder(tmp_path, monkeypatch, average_run):
     monkeypatch.chdir(tmp_path)
     with Animator.load(pretrained.DEFAULT) as animator:
         assert animator.model.name == pretrained.DEFAULT
-    shutil.copytree(workdir, tmp_path / pretrained.DEFAULT)
+    shutil.copytree(average_run, tmp_path / pretrained.DEFAULT)
     assert load_run(pretrained.DEFAULT).image_size == SIZE
 
 
@@ -451,8 +317,8 @@ def test_weights_that_do_not_fit_are_refused_before_anything_runs(packed, tmp_pa
     assert not saved_steps(tmp_path / "run")
 
 
-def test_differences_are_named_shortly(workdir, initial_state):
-    loaded = load_run(workdir)
+def test_differences_are_named_shortly(average_run, initial_state):
+    loaded = load_run(average_run)
     grown = jax.tree.map(lambda x: np.zeros((*x.shape, 2)), loaded.nets)
     with pytest.raises(ValueError, match="and [0-9]+ more"):
         warm_start.check_fits(loaded._replace(nets=grown), initial_state, ACTION_UNITS, "there")
