@@ -68,7 +68,7 @@ def test_scores_are_added_to_a_model_that_keeps_its_bytes(packed, tmp_path):
     }
     (tmp_path / "report.json").write_text(json.dumps(report))
     flags = ["--format", "safetensors", "--report", str(tmp_path / "report.json")]
-    assert export.main(["--average_run", str(packed), "--out", str(packed), *flags]) == 0
+    assert export.main(["--workdir", str(packed), "--out", str(packed), *flags]) == 0
     card = json.loads(packed.with_suffix(".json").read_text())
     assert card["evaluation"] == {"facts": {"step": 0}, "scores": {"a/r": 0.5}}
     assert card["licence"] == "research only"
@@ -221,7 +221,7 @@ def test_weights_that_are_not_finite_are_refused(packed, average_run, tmp_path, 
 def test_an_export_that_makes_no_sense_is_refused(average_run, tmp_path, flags, says, capsys):
     (tmp_path / "a.json").write_text("{}")
     placed = [str(tmp_path / flag) if "." in flag else flag for flag in flags]
-    assert export.main(["--average_run", str(average_run), *placed]) == 2
+    assert export.main(["--workdir", str(average_run), *placed]) == 2
     assert says in capsys.readouterr().err
 
 
