@@ -105,6 +105,7 @@ class Model(NamedTuple):
     averaged: tuple[str, ...]  # networks of which the moving average is used
     reads_with: tuple[str, ...] = ()  # networks that ``read`` uses
     needs_have: bool = False  # whether ``edit`` depends on ``have``
+    undoes: bool = True  # whether an edit back to ``have`` can undo one; not if it only adds
 
     @property
     def names(self) -> tuple[str, ...]:

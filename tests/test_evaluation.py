@@ -193,7 +193,7 @@ def test_ssim_knows_equal_images_and_falls_with_noise():
         quality.ssim(a[:, :10], a[:, :10])
 
 
-def look(edit, read):
+def look(edit, read, undo=True):
     batches = [
         {
             "image": RNG.uniform(-1, 1, (n, 4, 4, 3)),
@@ -202,7 +202,7 @@ def look(edit, read):
         }
         for n in (3, 2)
     ]
-    return held_out.look(batches, edit, read)
+    return held_out.look(batches, edit, read, undo)
 
 
 def quick(seen, edit):
@@ -222,6 +222,14 @@ def test_no_edit_scores_as_no_edit():
     assert scores["reconstruction/psnr"] == 100
     assert scores["attention/near_1"] == 1
     assert np.isnan(scores["edit_response/r"])  # nothing moved
+
+
+def test_a_model_that_cannot_undo_edits_is_not_scored_by_it():
+    seen = look(no_edit, None, undo=False)
+    assert seen.reconstructed is None
+    scores = quick(seen, no_edit)
+    assert scores["edit_response/pixels"] == 0
+    assert not any(key.startswith("reconstruction") for key in scores)
 
 
 def test_an_oracle_that_paints_its_target_follows_and_is_undone():

@@ -44,3 +44,14 @@ def test_each_kind_of_condition_has_targets_of_its_own():
         "angry": [[1, 0, 1, 1], [0, 0, 1, 0]],
         "young": [[1, 0, 1, 1], [0, 1, 0, 1]],
     }
+
+
+def test_edits_are_shown_undone_where_the_model_can_undo_them():
+    images, shown = np.zeros((1, CELL, CELL, 3), np.uint8), np.float32([[0.0]])
+
+    def edit(image, want, have):
+        return Edit(image)
+
+    given = edit, images, shown, (Condition("AU12"),)
+    both, alone = samples.expressions(*given), samples.expressions(*given, undo=False)
+    assert both.shape[0] - alone.shape[0] >= CELL

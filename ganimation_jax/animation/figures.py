@@ -35,7 +35,7 @@ def units_alone(animator: Animator, face: Face) -> np.ndarray:
 def basic_expressions(animator: Animator, face: Face) -> np.ndarray:
     """Basic expressions with attention mask, colour mask and reconstruction."""
     own, conditions = np.nan_to_num(face.aus)[None], animator.model.conditions
-    return expressions(animator.model.edit, face.crop[None], own, conditions)
+    return expressions(animator.model.edit, face.crop[None], own, conditions, animator.model.undoes)
 
 
 def strip(animator: Animator, face: Face, target: np.ndarray) -> np.ndarray:

@@ -71,7 +71,7 @@ def evaluate(
     name = Path(model or workdir.resolve()).name
     suffix = suffix_for(workdir, model, name)
 
-    seen = held_out.look(held_out_batches(cfg, faces, run.names), edit, read)
+    seen = held_out.look(held_out_batches(cfg, faces, run.names), edit, read, run.model.undoes)
     if write_edits:
         judges.write_images(workdir / f"edits{suffix}", seen.edited)
         log.info("%d edits in %s", len(seen.edited), workdir / f"edits{suffix}")
@@ -90,7 +90,7 @@ def evaluate(
     images = np.asarray(to_uint8(jnp.asarray(seen.image[:SHOWN_FACES])))
     have, conditions = seen.have[:SHOWN_FACES], run.model.conditions
     pictures = {
-        "Expressions": samples.expressions(edit, images, have, conditions),
+        "Expressions": samples.expressions(edit, images, have, conditions, run.model.undoes),
         "Each condition alone": samples.single_conditions(edit, images[0], have[0], conditions),
     }
     records = (Path(model) if model else workdir) / "metrics.jsonl"

@@ -22,7 +22,8 @@ class HeldOut(NamedTuple):
     have: np.ndarray  # b n, annotated
     want: np.ndarray  # b n, requested
     edited: np.ndarray  # b h w 3
-    reconstructed: np.ndarray  # b h w 3, the edit edited back to ``have``
+    # b h w 3, the edit edited back to ``have``; None where the model cannot undo edits
+    reconstructed: np.ndarray | None
     attention: np.ndarray | None = None  # b h w 1; None where the model has none
     read: np.ndarray | None = None  # b n, the model's own reading of ``image``, if it reads
     edited_read: np.ndarray | None = None  # b n, its reading of ``edited``
@@ -54,7 +55,10 @@ class Subject(NamedTuple):
 
 
 def look(
-    batches: Iterable[dict[str, np.ndarray]], edit: EditFaces, read: ReadFaces | None
+    batches: Iterable[dict[str, np.ndarray]],
+    edit: EditFaces,
+    read: ReadFaces | None,
+    undo: bool = True,
 ) -> HeldOut:
     """Edit held-out faces there and back.
 
@@ -62,27 +66,29 @@ def look(
       batches: of ``data.pipeline.evaluation_batches``; closed at the end, if it can be.
       edit: image, want, have -> Edit.
       read: image -> conditions; None if the model reads none.
+      undo: whether the model can undo edits (``Model.undoes``).
     """
     try:
-        parts = [_look(arrays, edit, read) for arrays in batches]
+        parts = [_look(arrays, edit, read, undo) for arrays in batches]
     finally:
         if close := getattr(batches, "close", None):
             close()
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-def _look(arrays: dict[str, np.ndarray], edit: EditFaces, read: ReadFaces | None) -> HeldOut:
+def _look(
+    arrays: dict[str, np.ndarray], edit: EditFaces, read: ReadFaces | None, undo: bool
+) -> HeldOut:
     image, have, want = (jnp.asarray(arrays[name]) for name in ("image", "have", "want"))
     image = to_float(image)
     there = edit(image, want, have)
-    back = edit(there.image, have, want)
     other = arrays.get("other")
     found = {
         "image": image,
         "have": have,
         "want": want,
         "edited": there.image,
-        "reconstructed": back.image,
+        "reconstructed": edit(there.image, have, want).image if undo else None,
         "attention": there.attention,
         "read": read(image) if read else None,
         "edited_read": read(there.image) if read else None,

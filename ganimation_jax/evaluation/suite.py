@@ -102,7 +102,8 @@ def _pixels(subject: Subject) -> Iterator[Section]:
     seen = subject.held_out
 
     def scores() -> Scores:
-        yield from quality.reconstruction(seen.reconstructed, seen.image)
+        if seen.reconstructed is not None:
+            yield from quality.reconstruction(seen.reconstructed, seen.image)
         yield from quality.change(seen.edited, seen.image)
         first = slice(OWN_EXPRESSIONS)
         image, have = seen.image[first], seen.have[first]
@@ -233,16 +234,20 @@ def _networks(subject: Subject, networks: Networks) -> Iterator[Section]:
     """Distances in the features of networks that were trained on other pictures."""
     seen = subject.held_out
 
-    def structural() -> Scores:
-        undone = quality.ssim(seen.reconstructed, seen.image)
-        yield mean("reconstruction", "ssim", undone, better=HIGHER)
+    undone = seen.reconstructed
 
-    section = Section("ssim", "Structure", "SSIM of edits undone and their sources.", [])
-    yield measured(section, structural)
+    def structural() -> Scores:
+        assert undone is not None
+        yield mean("reconstruction", "ssim", quality.ssim(undone, seen.image), better=HIGHER)
+
+    if undone is not None:
+        section = Section("ssim", "Structure", "SSIM of edits undone and their sources.", [])
+        yield measured(section, structural)
 
     def perceptual() -> Scores:
-        values = networks.lpips(seen.reconstructed, seen.image)
-        yield mean("reconstruction", "LPIPS-Alex", values, better=LOWER)
+        if undone is not None:
+            values = networks.lpips(undone, seen.image)
+            yield mean("reconstruction", "LPIPS-Alex", values, better=LOWER)
         yield mean("edit_response", "LPIPS-Alex", networks.lpips(seen.edited, seen.image))
 
     section = Section(

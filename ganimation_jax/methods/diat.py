@@ -123,6 +123,7 @@ def model_of(
         read=None,
         edits_with=("transform", "enhancement") if parts.enhanced else ("transform",),
         averaged=(),
+        undoes=False,
     )
 
 

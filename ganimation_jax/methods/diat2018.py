@@ -71,6 +71,7 @@ def model_of(
         read=None,
         edits_with=("transform", "mask"),
         averaged=(),
+        undoes=False,
     )
 
 

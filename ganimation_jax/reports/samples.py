@@ -18,18 +18,23 @@ LEVELS = (0.0, 1 / 3, 2 / 3, 1.0)  # as in the paper's figure 3
 
 
 def expressions(
-    edit: EditFn, images: np.ndarray, have: np.ndarray, conditions: Sequence[Condition]
+    edit: EditFn,
+    images: np.ndarray,
+    have: np.ndarray,
+    conditions: Sequence[Condition],
+    undo: bool = True,
 ) -> np.ndarray:
     """A column for each target, a block for each face.
 
     The rows of a block: the edit, its attention and colour if the model has them, and the edit
-    undone.
+    undone, if the model can undo it.
 
     Args:
       edit: of any batch.
       images: uint8 ``b h w 3``.
       have: ``b n``, what the faces show.
       conditions: n of them.
+      undo: see ``Model.undoes``.
 
     Returns:
       uint8 ``H W 3``.
@@ -39,13 +44,13 @@ def expressions(
     columns, rows = [], []
     for want in targets.values():
         there = edit(image, jnp.asarray(want), own)
-        back = edit(there.image, own, jnp.asarray(want))
         parts = {"edited": there.image}
         if there.attention is not None:
             parts["attention"] = jnp.repeat(there.attention * 2 - 1, 3, axis=-1)
         if there.color is not None:
             parts["colour"] = there.color
-        parts["undone"] = back.image
+        if undo:
+            parts["undone"] = edit(there.image, own, jnp.asarray(want)).image
         rows = list(parts)
         columns.append([np.asarray(to_uint8(part)) for part in parts.values()])
     cells = []

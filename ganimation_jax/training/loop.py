@@ -128,7 +128,7 @@ class Look:
         parts = self._parts
         edit = functools.partial(self._edit, self._to_one_device(state.used))
         shown = edit, self._shown["image"], self._shown["have"], parts.model.conditions
-        parts.writer.picture(images, "samples", samples.expressions(*shown))
+        parts.writer.picture(images, "samples", samples.expressions(*shown, parts.model.undoes))
         if self._cfg.clips:
             parts.writer.video(images, "expressions", samples.moving_expressions(*shown))
 
@@ -139,7 +139,10 @@ class Look:
         edit = functools.partial(self._edit, nets)
         read = None if self._read is None else functools.partial(self._read, nets)
         seen = held_out.look(
-            held_out_batches(self._cfg, parts.held_out, parts.model.names), edit, read
+            held_out_batches(self._cfg, parts.held_out, parts.model.names),
+            edit,
+            read,
+            parts.model.undoes,
         )
         subject = held_out.Subject(seen, parts.held_out, parts.model.conditions, edit, read)
         scores = {one.key: one.value for part in suite.quick(subject) for one in part.scores}
