@@ -19,6 +19,7 @@ from jax import Array
 from ganimation_jax.conditions import Condition as Condition
 from ganimation_jax.conditions import Domain as Domain
 from ganimation_jax.conditions import Sampling as Sampling
+from ganimation_jax.edits import Edit as Edit
 
 Params = Any  # a pytree of arrays
 Nets = dict[str, Params]  # parameters of a model's networks, by name
@@ -52,15 +53,6 @@ class ResidentBatch(NamedTuple):
     other: Array | None = None  # b, int32, place of the face that shows `want`
     paired: Array | None = None  # b, bool
     wrong: Array | None = None  # b n, float32
-
-
-class Edit(NamedTuple):
-    """What a model makes of a face; the parts are None where a model has no such part."""
-
-    image: Array  # b h w 3, [-1, 1]
-    attention: Array | None = None  # b h w 1, [0, 1]: the share of the source that is kept
-    color: Array | None = None  # b h w 3, [-1, 1]: what is painted where it is not kept
-    motion: Array | None = None  # b h w 2, pixels (down, right): where the source is read
 
 
 # Using a model

@@ -12,13 +12,14 @@ from ganimation_jax.methods import METHODS
 
 PACKAGE = ROOT / "ganimation_jax"
 # A room, and the rooms below it that it may import. SHARED may be imported by every room.
-SHARED = {"types", "conditions", "action_units", "version", "backend"}
+SHARED = {"types", "edits", "conditions", "action_units", "version", "backend"}
 ALLOWED = {
     "version": set(),
     "backend": set(),
     "action_units": set(),
     "conditions": set(),
     "types": set(),
+    "edits": set(),
     "files": set(),
     "media": {"files"},
     "faces": {"files", "media"},

@@ -1,5 +1,6 @@
 """Reading pictures: any format and mode, colours as they are seen, and nothing that harms."""
 
+import functools
 import io
 import os
 import socket
@@ -26,6 +27,7 @@ def smooth(height, width):
     return np.stack([200 * x + 20, 200 * y + 20, 120 - 100 * x * y], axis=-1).astype(np.uint8)
 
 
+@functools.cache  # a profile holds the time at which it was made
 def swapped_profile():
     """sRGB's profile with the primaries of red and green exchanged: no colour stays."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())

@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from ganimation_jax.animation.finding import Face, as_input
 from ganimation_jax.animation.loading import LoadedModel
 from ganimation_jax.animation.pasting import paste, spread
-from ganimation_jax.types import Edit
+from ganimation_jax.edits import Edit
 
 HALF = 0.16  # of the crop's side, the width over which one half of a face fades into the other
 
@@ -174,9 +173,18 @@ def pasted(image: np.ndarray, faces: Sequence[Face], edits: Edit) -> np.ndarray:
 
 def read_at(crop: np.ndarray, motion: np.ndarray) -> np.ndarray:
     """A crop read where the motion says, as ``models.warp`` does: float32 ``s s 3``."""
-    places = np.moveaxis(motion, -1, 0) + np.indices(crop.shape[:2])
-    channels = np.moveaxis(crop, -1, 0).astype(np.float32)
-    moved = [
-        map_coordinates(x, places, output=np.float32, order=1, mode="nearest") for x in channels
-    ]
-    return np.stack(moved, axis=-1)
+    places = motion + np.moveaxis(np.indices(crop.shape[:2], np.float32), 0, -1)
+    corner = np.floor(places)
+    down, right = np.moveaxis(places - corner, -1, 0)[..., None]
+    rows, columns = np.moveaxis(corner.astype(int), -1, 0)
+    crop = crop.astype(np.float32)
+
+    def along_row(row: np.ndarray) -> np.ndarray:
+        here, beside = (
+            crop[row.clip(0, len(crop) - 1), column.clip(0, crop.shape[1] - 1)]
+            for column in (columns, columns + 1)
+        )
+        return here + right * (beside - here)
+
+    above = along_row(rows)
+    return above + down * (along_row(rows + 1) - above)

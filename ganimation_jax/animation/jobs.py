@@ -10,7 +10,6 @@ from PIL import Image
 
 from ganimation_jax.animation import clips, drivers, provenance
 from ganimation_jax.animation.animator import Animator, Face
-from ganimation_jax.animation.figures import figure
 from ganimation_jax.animation.inputs import FILM_SIDE, Task, is_film, outputs
 from ganimation_jax.animation.targets import on_half, resolve
 from ganimation_jax.media import encoding, moving
@@ -70,6 +69,8 @@ def edit(animator: Animator, wish: Wish, task: Task, progress: Progress | None =
     targets = animator.targets(found, list(wish.looks.values()), bool(wish.relative))
     notes += tuple(note for face in found if face.reach for note in face.reach.notes)
     if wish.grid:
+        from ganimation_jax.animation.figures import figure  # imports what training needs
+
         sheet = plain(figure(animator, found[0], list(targets[:, 0])))
         _save(animator, wish, task.out, sheet, {})
         return Done([task.out], len(found))

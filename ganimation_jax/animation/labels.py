@@ -7,7 +7,7 @@ through unchanged.
 from collections.abc import Mapping, Sequence
 
 from ganimation_jax.animation.targets import STRENGTH, Aus, expression
-from ganimation_jax.types import Condition
+from ganimation_jax.conditions import Condition
 
 
 def named(

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
 from jax import Array
 
+from ganimation_jax.animation import programs
+from ganimation_jax.animation.programs import Programs, Weights
+from ganimation_jax.conditions import Condition
+from ganimation_jax.edits import Edit
 from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.files.caches import writable_cache_folder
-from ganimation_jax.runs import model_files, pretrained
-from ganimation_jax.runs.load import load_run
-from ganimation_jax.runs.plain import stated_plainly
-from ganimation_jax.types import Condition, Edit, Nets
+from ganimation_jax.runs import cards, pretrained
 
 Given = Array | np.ndarray
 EditFn = Callable[[Given, Given, Given], Edit]
@@ -27,7 +27,7 @@ ReadFn = Callable[[Given], Array]
 
 SUFFIX = ".ganimation"
 ACCEPTED = (
-    f"a run's workdir (with checkpoints/ in it), a {SUFFIX} or {model_files.WEIGHTS} file that "
+    f"a run's workdir (with checkpoints/ in it), a {SUFFIX} or {cards.WEIGHTS} file that "
     f"export wrote, or one of these names: {', '.join(pretrained.NAMES)}"
 )
 # Files that people try, and what is to be done with them.
@@ -77,16 +77,16 @@ def load_model(source: Path | str) -> LoadedModel:
     path = Path(source)
     if path.is_dir():
         return _from_run(path)
-    if path.is_file() and path.suffix not in (model_files.WEIGHTS, model_files.CARD):
-        if path.suffix in ELSEWHERE:
-            advice = ELSEWHERE[path.suffix].format(path=path)
-            raise ValueError(f"{path} is no model that can be used as it is. {advice}")
-        if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path} is no model; a model is {ACCEPTED}")
-        return _from_file(path)
-    if path.is_file() or str(source) in pretrained.NAMES:
-        return _from_run(source)
-    raise FileNotFoundError(f"{source}: there is no such model. A model is {ACCEPTED}")
+    if (named := cards.path_of(source)) is not None:
+        return _from_files(named)
+    if not path.is_file():
+        raise FileNotFoundError(f"{source}: there is no such model. A model is {ACCEPTED}")
+    if path.suffix in ELSEWHERE:
+        advice = ELSEWHERE[path.suffix].format(path=path)
+        raise ValueError(f"{path} is no model that can be used as it is. {advice}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no model; a model is {ACCEPTED}")
+    return _from_export(path)
 
 
 def keep_compiled() -> None:
@@ -136,40 +136,71 @@ def in_colour(edit: Callable[..., Edit]) -> Callable[..., Edit]:
     return edit_in_colour
 
 
-def _from_run(source: Path | str) -> LoadedModel:
+def _from_run(workdir: Path) -> LoadedModel:
+    # These import Flax, which takes a second.
+    from ganimation_jax.animation.tracing import programs_of
+    from ganimation_jax.runs.load import load_run
+
     try:
-        run = load_run(source)
+        run = load_run(workdir)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; a model is {ACCEPTED}") from error
-    eyes, grey = _crops(run.config.get("data", {}))
+    crops = _crops(run.config.get("data", {}))
+    about = {"method": run.config["method"], "step": run.step, **run.about}
+    return _loaded(workdir.resolve().name, about, crops, *programs_of(run, crops[1]))
 
-    # Weights as arguments: in the compiled function itself they would be constants.
-    model, nets = run.model, jax.device_put(run.used)
-    editing = {name: nets[name] for name in model.edits_with}
-    edit = jax.jit(stated_plainly(in_colour(model.edit) if grey else model.edit))
-    read = None
-    if read_fn := model.read:
 
-        def read_crop(nets: Nets, image: Array) -> Array:
-            return read_fn(nets, luminance(image) if grey else image)
+def _from_files(path: Path) -> LoadedModel:
+    """A model from its card or weights, with the programs that were kept for it, if any."""
+    found = cards.find(path)
+    about = dict(found.card)
+    config = about.pop("config")
+    crops = _crops(config.get("data", {}))
+    file = programs.file_of(found.card)
+    made = programs.read(file) if file else None
+    if made is not None:
+        weights = cards.arrays(found.weights)
+    else:
+        from ganimation_jax.animation.tracing import programs_of
+        from ganimation_jax.runs.load import load_run
 
-        reading = {name: nets[name] for name in model.reads_with}
-        read = functools.partial(jax.jit(stated_plainly(read_crop)), reading)
+        made, weights = programs_of(load_run(path), crops[1])
+        if file:
+            # The kept ones are also used the first time, so that XLA compiles them only once.
+            programs.keep(file, made, weights)
+            made = programs.read(file) or made
+    about = {"method": config["method"], **about}
+    return _loaded(path.resolve().stem, about, crops, made, weights)
+
+
+def _loaded(
+    name: str,
+    about: dict[str, Any],
+    crops: tuple[Eyes, bool],
+    made: Programs,
+    weights: Weights,
+) -> LoadedModel:
+    # Weights as arguments: in the compiled functions themselves they would be constants.
+    facts, (eyes, grey) = made.facts, crops
+    editing, reading = (
+        jax.device_put(programs.chosen(weights, networks))
+        for networks in (facts.edits_with, facts.reads_with)
+    )
     return LoadedModel(
-        name=Path(source).resolve().name.removesuffix(model_files.WEIGHTS),
-        conditions=model.conditions,
-        image_size=model.image_size,
+        name=name,
+        conditions=facts.conditions,
+        image_size=facts.image_size,
         eyes=eyes,
         grey=grey,
-        edit=functools.partial(edit, editing),
-        needs_have=model.needs_have,
-        read_aus=read,
-        sha256=weights_sha256(flatten_dict(jax.device_get(editing), sep="/")),
-        about={"method": run.config["method"], "step": run.step, **run.about},
+        edit=functools.partial(made.edit, editing),
+        needs_have=facts.needs_have,
+        read_aus=None if made.read is None else functools.partial(made.read, reading),
+        sha256=facts.sha256,
+        about=about,
     )
 
 
-def _from_file(path: Path) -> LoadedModel:
+def _from_export(path: Path) -> LoadedModel:
     from ganimation_jax.interop.stablehlo import load_exported  # slow, and seldom needed
 
     exported = load_exported(path)

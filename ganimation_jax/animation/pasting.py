@@ -12,14 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import map_coordinates, spline_filter
 
+from ganimation_jax.animation.splines import BLOCK, ROOM, displaced
 from ganimation_jax.faces.alignment import apply, invert
 
-STILL = 0.02  # pixels, a motion that is none
-SUPPORT = 12  # pixels around a place that a cubic spline depends on, to a part in a million
+STILL = 0.02  # pixels of the photo, a motion that is none
+# Pixels of the crop: motion up to the first is none, from the second on it is as given. A network
+# moves everything a little, and what does not move takes no time.
+FAINT, PLAIN = 0.01, 0.03
+UNSEEN = 0.3  # levels; a change of less rounds to none, also after resampling
+AROUND = 3  # pixels of the crop, or of the photo if it is coarser, that resampling looks across
 THIRDS = 3  # grid points per value along a side; odd, so that one of them is at its centre
-TILE = 512  # pixels, side of the parts of a photo that are computed at once
+TILE = BLOCK  # pixels, side of the parts of a photo that are computed at once
 WORKERS = min(4, os.cpu_count() or 1)  # parts at a time
 FEATHER = 0.1  # of the crop's side, width of the border over which a change fades to 0
 
@@ -53,24 +57,31 @@ def paste(
     if change.ndim != 3 or change.shape[0] != change.shape[1] or not np.isfinite(change).all():
         raise ValueError(f"a finite change s s 3 is wanted, this is {change.shape}")
     result, size = photo.copy(), len(change)
+    busy = np.abs(change).max(axis=-1) > UNSEEN
+    if motion is not None:
+        motion = motion * _ramp(np.abs(motion).max(axis=-1), FAINT, PLAIN)[..., None]
+        busy |= motion.any(axis=-1)
     added = _refined(change, transform)
     moves = None if motion is None else _refined(motion, transform)
     # (down, right) in the crop to (down, right) in the photo.
     back = np.linalg.inv(transform[:, :2])[::-1, ::-1].astype(np.float32)
 
     def fill(tile: Window) -> None:
-        weight = _weight(transform, size, photo.shape[:2], tile)[..., None]
+        weight = _weight(transform, size, photo.shape[:2], tile)
         if not weight.any():
             return
         source = photo[tile].astype(np.float32)
         if moves is not None:
-            field = _sampled(moves, transform, size, tile) * weight
-            source = _moved(photo, source, field @ back.T, tile)
-        source += _sampled(added, transform, size, tile) * weight
+            down, right = (weight * x for x in _sampled(moves, transform, size, tile))
+            field = np.stack([row[0] * down + row[1] * right for row in back])
+            source = _moved(photo, source, field, tile)
+        for channel, values in enumerate(_sampled(added, transform, size, tile)):
+            source[..., channel] += weight * values
         result[tile] = source.round().clip(0, 255).astype(np.uint8)
 
     tiles = _tiles(_window(transform, size, photo.shape[:2]))
-    # A face of 3000 pixels in one piece takes a gigabyte; splines leave Python's lock alone.
+    tiles = [tile for tile in tiles if _within(busy, transform, tile).any()]
+    # Pillow and XLA leave Python's lock alone.
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         for _ in pool.map(fill, tiles):
             pass
@@ -96,7 +107,7 @@ def spread(
     window = _window(transform, size, shape)
     weight = _weight(transform, size, shape, window)
     if weight.size:
-        inside = _sampled(_refined(mask[..., None], transform), transform, size, window)[..., 0]
+        inside = _sampled(_refined(mask[..., None], transform), transform, size, window)[0]
         inside = inside.clip(mask.min(), mask.max())  # bicubic interpolation overshoots
         result[window] += weight * (inside - outside)
     return result
@@ -136,29 +147,53 @@ def _weight(transform: np.ndarray, size: int, shape: tuple[int, ...], window: Wi
     for along_x, along_y, shift in transform / size:
         place = (along_x * x).astype(np.float32) + (along_y * y + shift).astype(np.float32)[:, None]
         np.minimum(depth, np.minimum(place, 1 - place), out=depth)
-    ramp = (depth / np.float32(FEATHER)).clip(0, 1)
-    return ramp * ramp * (3 - 2 * ramp)
+    return _ramp(depth, 0, FEATHER)
+
+
+def _within(mask: np.ndarray, transform: np.ndarray, tile: Window) -> np.ndarray:
+    """The part of a crop's mask, ``s s``, that may show in a tile of the photo."""
+    rows, columns = tile
+    margin = AROUND * max(1.0, _scale(transform))
+    corners = itertools.product((columns.start, columns.stop), (rows.start, rows.stop))
+    places = apply(transform, np.array(list(corners)))
+    left, top = np.floor(places.min(axis=0) - margin).astype(int).clip(0, len(mask) - 1).tolist()
+    right, bottom = np.ceil(places.max(axis=0) + margin).astype(int).clip(1, len(mask)).tolist()
+    return mask[top:bottom, left:right]
+
+
+def _scale(transform: np.ndarray) -> float:
+    """Crop pixels per photo pixel."""
+    return float(np.sqrt(abs(np.linalg.det(transform[:, :2]))))
+
+
+def _ramp(values: np.ndarray, start: float, stop: float) -> np.ndarray:
+    """0 up to ``start``, 1 from ``stop``, smooth between."""
+    share = ((values - start) / (stop - start)).clip(0, 1)
+    return share * share * (3 - 2 * share)
 
 
 def _moved(photo: np.ndarray, source: np.ndarray, field: np.ndarray, window: Window) -> np.ndarray:
-    """``source``, the photo's pixels in a window, read elsewhere: at ``field``, ``h w 2`` pixels.
+    """``source``, the photo's pixels in a window, read elsewhere: at ``field``, ``2 h w`` pixels.
 
     Cubic splines keep skin as sharp as it was, where bilinear reading would blur it.
     """
-    moving = np.abs(field).max(axis=-1) > STILL
+    moving = (np.abs(field[0]) > STILL) | (np.abs(field[1]) > STILL)
     if not moving.any():
         return source
-    most = int(np.ceil(np.abs(field).max())) + SUPPORT
-    rows, columns = (slice(max(part.start - most, 0), part.stop + most) for part in window)
-    places = np.argwhere(moving).T + field[moving].T
-    places += [[window[0].start - rows.start], [window[1].start - columns.start]]
+    rows, columns = window
+    apart = max(float(np.ptp(x)) for x in field)
+    if max(moving.shape) <= BLOCK and apart <= 2 * ROOM:
+        moved = displaced(photo, field, rows.start, columns.start)
+        return np.where(moving[..., None], moved, source)
+    # In four parts, in which pixels move more alike.
     result = source.copy()
-    for channel in range(photo.shape[2]):
-        around = photo[rows, columns, channel].astype(np.float32)
-        smooth = spline_filter(around, order=3, output=np.float32, mode="mirror")
-        result[moving, channel] = map_coordinates(
-            smooth, places, output=np.float32, order=3, mode="mirror", prefilter=False
-        )
+    middle = [(length + 1) // 2 for length in moving.shape]
+    for part in itertools.product(*((slice(0, m), slice(m, None)) for m in middle)):
+        (height, width), (down, right) = source[part].shape[:2], part
+        if height and width:
+            top, left = rows.start + down.start, columns.start + right.start
+            inside = slice(top, top + height), slice(left, left + width)
+            result[part] = _moved(photo, source[part], field[:, *part], inside)
     return result
 
 
@@ -172,8 +207,7 @@ def _refined(values: np.ndarray, transform: np.ndarray) -> list[Image.Image]:
     leaves a ninth of its kinks. If the photo is the crop itself, the values come back exactly,
     because the middle point of each three is the value.
     """
-    size = len(values)
-    scale = np.sqrt(abs(np.linalg.det(transform[:, :2])))  # crop pixels per photo pixel
+    size, scale = len(values), _scale(transform)
     coarse = max(1, round(size / scale)) if scale > 1 else size
     grids = []
     for channel in np.moveaxis(np.asarray(values, np.float32), -1, 0):
@@ -187,16 +221,17 @@ def _refined(values: np.ndarray, transform: np.ndarray) -> list[Image.Image]:
 
 def _sampled(
     grids: Sequence[Image.Image], transform: np.ndarray, size: int, window: Window
-) -> np.ndarray:
-    """What ``_refined`` made of a crop of side ``size``, at the pixels of a window: ``h w c``."""
+) -> list[np.ndarray]:
+    """What ``_refined`` made of a crop of side ``size``, at a window's pixels: ``h w`` each."""
     rows, columns = window
     sampling = transform * (grids[0].width / size)
     sampling[:, 2] += sampling[:, :2] @ (columns.start, rows.start)
     shape = (columns.stop - columns.start, rows.stop - rows.start)
-    channels = [
-        grid.transform(
-            shape, Image.Transform.AFFINE, sampling.ravel().tolist(), Image.Resampling.BILINEAR
+    return [
+        np.asarray(
+            grid.transform(
+                shape, Image.Transform.AFFINE, sampling.ravel().tolist(), Image.Resampling.BILINEAR
+            )
         )
         for grid in grids
     ]
-    return np.stack([np.asarray(channel) for channel in channels], axis=-1)

@@ -18,7 +18,7 @@ from ganimation_jax.interop.onnx_files import save_onnx
 from ganimation_jax.interop.stablehlo import save_exported
 from ganimation_jax.interop.torch_export import write_torch
 from ganimation_jax.interop.torch_tables import networks_given
-from ganimation_jax.runs import model_files
+from ganimation_jax.runs import cards, model_files
 from ganimation_jax.runs.load import Run, load_run
 
 SUFFIXES = {
@@ -78,11 +78,9 @@ def card_of(run: Run, about: Path | None = None, report: Path | None = None) -> 
     config = dict(run.config)
     if "data" in config:
         config["data"] = config["data"] | {"dir": ""}  # a folder of the machine it was trained on
-    card: dict[str, Any] = (
-        {**run.about, **model_files.read_object(about)} if about else dict(run.about)
-    )
+    card: dict[str, Any] = {**run.about, **cards.read_object(about)} if about else dict(run.about)
     if report:
-        found = model_files.read_object(report)
+        found = cards.read_object(report)
         if "sections" not in found:
             raise ValueError(f"{report} is not a report of 'ganimation eval'")
         scores = {

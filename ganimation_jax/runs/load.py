@@ -5,10 +5,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from ganimation_jax import methods
-from ganimation_jax.runs import card_checks, model_files, pretrained
+from ganimation_jax.runs import card_checks, cards, model_files
 from ganimation_jax.types import Model, Nets
 
 
@@ -49,19 +50,17 @@ def load_run(source: Path | str) -> Run:
       FileNotFoundError: there is no such thing, no checkpoint in it, or all are damaged.
       ValueError: a damaged model, or one of a method that this version does not have.
     """
-    path = Path(source)
-    if not path.exists() and str(source) in pretrained.NAMES:
-        path = pretrained.FOLDER / f"{source}{model_files.CARD}"
-    if path.suffix in (model_files.WEIGHTS, model_files.CARD) and not path.is_dir():
-        return _from_pretrained(model_files.read(path), str(source))
+    if (named := cards.path_of(source)) is not None:
+        return _from_pretrained(model_files.read(named), str(source))
     # Imported only for a run, because Orbax takes a second that a model's file does not need.
     from ganimation_jax.runs.checkpoint import load_weights
 
+    path = Path(source)
     loaded = load_weights(path / "checkpoints")
     if loaded is None:
         raise FileNotFoundError(f"no checkpoint in {path / 'checkpoints'}")
     note, nets, ema = loaded
-    card_checks.check_finite({**nets, **ema}, str(source))
+    cards.check_finite(flatten_dict({**nets, **ema}, sep="/"), str(source))
     return Run(note["step"], note["config"], _model(note["config"], str(source)), nets, ema)
 
 

@@ -12,16 +12,13 @@ from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
-import safetensors
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from ganimation_jax.files.assets import Asset, locate
 from ganimation_jax.files.atomic import write_atomically
-from ganimation_jax.runs import card_checks
+from ganimation_jax.runs import cards
+from ganimation_jax.runs.cards import CARD, WEIGHTS
 from ganimation_jax.types import Nets
-
-WEIGHTS, CARD = ".safetensors", ".json"  # suffixes
 
 
 class Pretrained(NamedTuple):
@@ -40,28 +37,13 @@ def read(path: Path) -> Pretrained:
       FileNotFoundError: the card or the weights are not there, or cannot be had.
       ValueError: the card is not one, the weights are not those that it speaks of.
     """
-    card = _read_card(path.with_suffix(CARD))
-    said, beside = card["weights"], path.with_suffix(WEIGHTS)
-    asset = Asset(
-        name=path.stem.replace("-", "_"),
-        file=f"{said['sha256']}{WEIGHTS}",  # in the cache, where names of models may collide
-        sha256=said["sha256"],
-        get=f"put {beside.name} beside {path.with_suffix(CARD)}",
-        url=said.get("url", ""),
-    )
-    weights = locate(asset, beside if beside.is_file() or not asset.url else None)
+    found = cards.find(path)
     networks: dict[str, dict[str, np.ndarray]] = {}
-    try:
-        with safetensors.safe_open(weights, framework="numpy") as file:
-            for key in file.offset_keys():
-                network, _, name = key.partition("/")
-                array = file.get_tensor(key).astype(np.float32)
-                networks.setdefault(network, {})[name] = array
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{weights} is damaged: {error}") from error
+    for key, array in cards.arrays(found.weights).items():
+        network, _, name = key.partition("/")
+        networks.setdefault(network, {})[name] = array
     nets = {name: unflatten_dict(flat, sep="/") for name, flat in networks.items()}
-    card_checks.check_finite(nets, str(weights))
-    return Pretrained(card, nets)
+    return Pretrained(found.card, nets)
 
 
 def write(path: Path, nets: Nets, card: dict[str, Any]) -> None:
@@ -78,38 +60,11 @@ def write(path: Path, nets: Nets, card: dict[str, Any]) -> None:
     """
     if path.suffix != WEIGHTS:
         raise ValueError(f"{path}: weights are written as NAME{WEIGHTS}")
-    card_checks.check_finite(nets, str(path))
-    arrays = {
-        f"{network}/{name}": np.asarray(array).astype(ml_dtypes.bfloat16)
-        for network, params in nets.items()
-        for name, array in flatten_dict(params, sep="/").items()
-    }
+    weights = flatten_dict(dict(nets), sep="/")
+    cards.check_finite(weights, str(path))
+    arrays = {name: np.asarray(x).astype(ml_dtypes.bfloat16) for name, x in weights.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     content = safetensors.numpy.save(arrays)
     card = {**card, "weights": {"sha256": hashlib.sha256(content).hexdigest(), "url": ""}}
     write_atomically(path, content)
     write_atomically(path.with_suffix(CARD), f"{json.dumps(card, indent=1)}\n".encode())
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it holds something else.
-    """
-    try:
-        value = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return value
-
-
-def _read_card(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: it says what the weights beside it are")
-    card = read_object(path)
-    card_checks.check_card(card, path)
-    return card
