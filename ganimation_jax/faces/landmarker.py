@@ -30,6 +30,7 @@ FACE_LANDMARKER = Asset(
 BORDER = 0.25  # of the sides, width of the black border added if nothing was found
 OVERLAP = 1 / 3  # of a tile; a face up to this wide is completely inside one of the tiles
 SAME = 0.5  # share of the smaller of two boxes inside the other from which they are one face
+UNNEEDED = ("matplotlib", "matplotlib.pyplot", "cv2", "sounddevice")
 # The corners of the right and of the left eye among the 478 points.
 EYES = ((33, 133), (362, 263))
 
@@ -164,7 +165,7 @@ class Landmarker:
 
 def _import() -> tuple[ModuleType, ModuleType]:
     try:
-        with _matplotlib_later():
+        with _later():
             import mediapipe
             from mediapipe.tasks.python import vision
     except ModuleNotFoundError as error:
@@ -184,14 +185,16 @@ class _Later(ModuleType):
 
 
 @contextlib.contextmanager
-def _matplotlib_later() -> Iterator[None]:
-    """Let MediaPipe's drawing functions import Matplotlib when they are called, not at once.
+def _later() -> Iterator[None]:
+    """Let MediaPipe import what it draws and listens with when it uses it, not at once.
 
-    MediaPipe imports them with everything else, and Matplotlib takes two thirds of that time.
+    That takes four fifths of the time of its import, and finding faces needs none of it.
     """
-    whole, pyplot = _Later("matplotlib"), _Later("matplotlib.pyplot")
-    vars(whole)["pyplot"] = pyplot
-    later = {} if "matplotlib" in sys.modules else {x.__name__: x for x in (whole, pyplot)}
+    later = {x: _Later(x) for x in UNNEEDED if x.partition(".")[0] not in sys.modules}
+    for name, module in later.items():
+        package, _, child = name.rpartition(".")
+        if package:
+            vars(later[package])[child] = module
     sys.modules.update(later)
     try:
         yield

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy.ndimage import gaussian_filter
-from scipy.spatial import ConvexHull
 
 # The jaw's outline from ear to ear, and with the forehead the outline of the face.
 JAW = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361)
@@ -51,7 +49,7 @@ def reach(crop: np.ndarray, points: np.ndarray, turn: float) -> Reach:
     size, notes = len(crop), []
     dropped = points[list(JAW)] + (0, BELOW * size)
     outline = hull(np.concatenate([points[list(OUTLINE)], dropped]), GROW)
-    weight = gaussian_filter(filled(outline, size), SOFT * size)
+    weight = blurred(filled(outline, size), SOFT * size)
     strength = float(np.clip((AWAY - turn) / (AWAY - TURNED), 0, 1))
     if strength < 1:
         notes.append(
@@ -61,7 +59,7 @@ def reach(crop: np.ndarray, points: np.ndarray, turn: float) -> Reach:
         notes.append("the eyes are covered: they are left as they are")
         for eye in EYES:
             around = filled(hull(points[list(eye)], 1.25), size)
-            weight *= 1 - gaussian_filter(around, SOFT * size)
+            weight *= 1 - blurred(around, SOFT * size)
     return Reach((strength * weight).astype(np.float32), tuple(notes))
 
 
@@ -83,11 +81,40 @@ def eyes_covered(crop: np.ndarray, points: np.ndarray) -> bool:
     return all(dark)
 
 
+# SciPy has both of these, and takes as long to import as a face to be found and edited.
+
+
 def hull(points: np.ndarray, grow: float) -> np.ndarray:
     """The corners of the convex hull, in order, moved from its centre by the factor ``grow``."""
-    corners = points[ConvexHull(points).vertices]
+    ordered = sorted({(x, y) for x, y in points.tolist()})
+    sides = []  # Andrew's monotone chain: from left to right and back
+    for places in (ordered, ordered[::-1]):
+        side: list[tuple[float, float]] = []
+        for x, y in places:
+            while len(side) > 1:
+                (x0, y0), (x1, y1) = side[-2:]
+                if (x1 - x0) * (y - y0) > (y1 - y0) * (x - x0):
+                    break
+                side.pop()
+            side.append((x, y))
+        sides += side[:-1]
+    corners = np.array(sides)
     centre = corners.mean(axis=0)
     return centre + grow * (corners - centre)
+
+
+def blurred(mask: np.ndarray, width: float) -> np.ndarray:
+    """A mask ``s s``, [0, 1], blurred by a Gaussian of this standard deviation, mirrored beyond."""
+    radius = round(4 * width)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / width) ** 2)
+    weights = (weights / weights.sum()).astype(np.float32)
+    for axis in (0, 1):
+        padded = np.pad(
+            mask, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)], "symmetric"
+        )
+        parts = np.lib.stride_tricks.sliding_window_view(padded, len(weights), axis)
+        mask = parts @ weights
+    return mask.clip(0, 1)  # sums of float32 may exceed 1
 
 
 def filled(outline: np.ndarray, size: int) -> np.ndarray:
