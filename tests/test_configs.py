@@ -228,3 +228,7 @@ def test_every_method_is_exported_for_any_number_of_faces(name, tmp_path, plain_
     nets = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     save_exported(tmp_path / "model.ganimation", model, nets, {})
     assert load_exported(tmp_path / "model.ganimation")
+    if model.read is not None:  # commands keep both programs for the next start
+        (count,) = jax.export.symbolic_shape("b")
+        images = jax.ShapeDtypeStruct((count, side, side, 3), np.float32)
+        assert jax.export.export(jax.jit(model.read))(nets, images).serialize()
