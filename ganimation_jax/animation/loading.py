@@ -57,6 +57,7 @@ class LoadedModel(NamedTuple):
     read_aus: ReadFn | None  # image -> aus b n, not clipped; None if there is no critic
     sha256: str  # of the generator's weights: the same in a run and in what it exports
     about: dict[str, Any]  # what else is known: the step, ...
+    undoes: bool = True  # see ``Model.undoes``
 
     @property
     def action_units(self) -> tuple[str, ...]:
@@ -197,6 +198,7 @@ def _loaded(
         read_aus=None if made.read is None else functools.partial(made.read, reading),
         sha256=facts.sha256,
         about=about,
+        undoes=facts.undoes,
     )
 
 
@@ -205,7 +207,7 @@ def _from_export(path: Path) -> LoadedModel:
 
     exported = load_exported(path)
     eyes, grey = _crops(exported.manifest)
-    used = ("action_units", "conditions", "image_size", "eyes", "grey")
+    used = ("action_units", "conditions", "image_size", "eyes", "grey", "undoes")
     return LoadedModel(
         name=path.stem,
         conditions=exported.conditions,
@@ -217,6 +219,7 @@ def _from_export(path: Path) -> LoadedModel:
         read_aus=None,
         sha256=weights_sha256(exported.weights),
         about={key: value for key, value in exported.manifest.items() if key not in used},
+        undoes=exported.manifest.get("undoes", True),
     )
 
 

@@ -44,6 +44,7 @@ class Facts(NamedTuple):
     conditions: tuple[Condition, ...]
     image_size: int
     needs_have: bool
+    undoes: bool
     edits_with: tuple[str, ...]  # networks that ``edit`` uses
     reads_with: tuple[str, ...]  # networks that ``read`` uses
     sha256: str  # of the generator's weights

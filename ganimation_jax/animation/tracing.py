@@ -36,6 +36,7 @@ def programs_of(run: Run, grey: bool) -> tuple[Programs, dict[str, np.ndarray]]:
         conditions=model.conditions,
         image_size=model.image_size,
         needs_have=model.needs_have,
+        undoes=model.undoes,
         edits_with=model.edits_with,
         reads_with=model.reads_with,
         sha256=weights_sha256(

@@ -142,6 +142,7 @@ def save_exported(path: Path, model: Model, nets: Nets, about: Mapping[str, Any]
         "conditions": [condition._asdict() for condition in model.conditions],
         "image_size": side,
         "needs_have": model.needs_have,
+        "undoes": model.undoes,
         "outputs": outputs,
         "platforms": list(exported.platforms),
         "jax": jax.__version__,
