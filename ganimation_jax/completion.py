@@ -20,6 +20,13 @@ from ganimation_jax.version import PROGRAM
 
 SHELLS = ("bash", "zsh", "fish")
 ASKED = "_ARGCOMPLETE"  # the variable by which shells ask
+# zsh would quote the tilde of what argcomplete finds in the home folder: it completes that itself.
+ZSH_HOME = """
+_ganimation_words() {
+    if [[ ${words[CURRENT]} == \\~* ]]; then _files; else _python_argcomplete "$@"; fi
+}
+compdef _ganimation_words ganimation
+"""
 CONFIG_COMMANDS = ("train", "eval")  # whose flags are absl's
 
 
@@ -33,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("shell", choices=SHELLS)
-    print(argcomplete.shellcode([PROGRAM], shell=made.parse_args(argv).shell))
+    shell = made.parse_args(argv).shell
+    print(argcomplete.shellcode([PROGRAM], shell=shell) + (ZSH_HOME if shell == "zsh" else ""))
     return 0
 
 
@@ -43,8 +51,9 @@ def answer(commands: Mapping[str, tuple[str, str]]) -> NoReturn:
     Args:
       commands: module and description of each subcommand.
     """
-    words = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split(" ")
-    command = words[1] if len(words) > 2 else ""
+    # The word at the cursor is not complete yet; after a space it is empty.
+    before = f"{os.environ['COMP_LINE'][: int(os.environ['COMP_POINT'])]}|".split()
+    command = before[1] if len(before) > 2 else ""
     if command not in commands:
         top = argparse.ArgumentParser(prog=PROGRAM)
         top.add_argument("--version", action="store_true")

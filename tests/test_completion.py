@@ -1,9 +1,13 @@
 """Completion of the command in real shells."""
 
+import contextlib
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from helpers import ROOT
@@ -25,14 +29,20 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory):
-    """A shell in a folder with a photo, where ``ganimation`` is a command."""
-    folder = tmp_path_factory.mktemp("shell")
+def folder(tmp_path_factory):
+    """A folder with a photo."""
+    path = tmp_path_factory.mktemp("shell")
+    (path / "photo.jpg").write_bytes(b"")
+    return path
+
+
+@pytest.fixture(scope="module")
+def shell(folder):
+    """Runs a shell in the folder, where ``ganimation`` is a command."""
     command = folder / "bin/ganimation"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ganimation_jax "$@"\n')
     command.chmod(0o755)
-    (folder / "photo.jpg").write_bytes(b"")
     path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
 
@@ -41,6 +51,7 @@ def shell(tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    run.environment = environment
     return run
 
 
@@ -54,6 +65,7 @@ def test_bash_completes_commands_flags_values_and_files(shell):
     assert in_bash(shell, "ganimation e") == {"edit", "eval", "export"}
     assert set(COMMANDS) <= in_bash(shell, "ganimation ")
     assert in_bash(shell, "ganimation edit --ex") == {"--expression"}
+    assert in_bash(shell, "ganimation  edit --ex") == {"--expression"}
     assert in_bash(shell, "ganimation edit photo.jpg --expression s") == {"sad", "surprised"}
     assert in_bash(shell, "ganimation edit a.png --half ") == {"left", "right"}
     assert in_bash(shell, "ganimation edit ph") == {"photo.jpg"}
@@ -65,9 +77,72 @@ def test_bash_completes_commands_flags_values_and_files(shell):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
-def test_fish_completes_commands(shell):
-    script = 'ganimation completion fish | source; complete -C "ganimation ed"'
-    assert shell("fish", "-c", script).split()[0] == "edit"
+def test_fish_completes_commands_flags_values_and_files(shell):
+    script = "ganimation completion fish | source; complete -C $argv[1]"
+
+    def completed(line):
+        lines = shell("fish", "-c", script, line).splitlines()
+        return {text.split("\t")[0].strip() for text in lines}
+
+    assert completed("ganimation ed") == {"edit"}
+    assert completed("ganimation  edit --ex") == {"--expression"}
+    assert completed("ganimation edit photo.jpg --expression s") == {"sad", "surprised"}
+    assert completed("ganimation edit ph") == {"photo.jpg"}
+    assert "emotionet" in completed("ganimation train --config emo")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("ganimation ed", "ganimation edit "),
+        ("ganimation  edit --ex", "ganimation  edit --expression "),
+        (
+            "ganimation edit photo.jpg --expression sa",
+            "ganimation edit photo.jpg --expression sad ",
+        ),
+        ("ganimation edit ph", "ganimation edit photo.jpg "),
+        ("ganimation edit ~/pict", "ganimation edit ~/pictures/"),
+        ("ganimation edit --au AU12", "ganimation edit --au AU12="),
+    ],
+)
+def test_zsh_completes_at_a_press_of_the_tab_key(shell, folder, typed, completed):
+    """In a terminal, because zsh completes nowhere else."""
+    home = folder / "home"
+    (home / "pictures").mkdir(parents=True, exist_ok=True)
+    # After the key, a widget writes the line that is then there.
+    (home / ".zshrc").write_text(
+        "autoload -Uz compinit && compinit -u\n"
+        'eval "$(ganimation completion zsh)"\n'
+        'said() { print -r -- "$BUFFER" > said; exit }\n'
+        "zle -N said && bindkey '^O' said\n"
+        ": > ready\n"
+    )
+    for name in ("ready", "said"):
+        (folder / name).unlink(missing_ok=True)
+    process, terminal = pty.fork()
+    if not process:
+        os.chdir(folder)
+        os.execvpe("zsh", ["zsh", "-i"], {**shell.environment, "HOME": str(home), "TERM": "dumb"})
+    try:
+        wait_for(terminal, folder / "ready")
+        os.write(terminal, f"{typed}\t\x0f".encode())
+        wait_for(terminal, folder / "said")
+    finally:
+        os.close(terminal)
+        os.waitpid(process, 0)
+    assert (folder / "said").read_text() == f"{completed}\n"
+
+
+def wait_for(terminal, path):
+    """Until a file is there; reads what a shell writes, so that it does not wait."""
+    ends = time.monotonic() + 60
+    while not (path.exists() and (path.name == "ready" or path.read_text())):
+        assert time.monotonic() < ends, f"no {path.name} in time"
+        if select.select([terminal], [], [], 0.05)[0]:
+            with contextlib.suppress(OSError):  # it has ended
+                os.read(terminal, 4096)
 
 
 @pytest.mark.parametrize("name", SHELLS)
