@@ -107,7 +107,7 @@ def _with_pixels(png: bytes, photo: Photo, level: int) -> bytes:
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     head = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
-    data = zlib.compress(filtered, level)
+    data = zlib.compress(filtered.data, level)
     made, place = [png[:8]], 8
     while place < len(png):
         (length,) = struct.unpack_from(">I", png, place)
