@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from ganimation_jax.animation import pasting
+from ganimation_jax.animation import pasting, splines
 from ganimation_jax.animation.pasting import FEATHER, paste, spread
 from ganimation_jax.faces.alignment import similarity
 
@@ -274,3 +274,34 @@ def test_large_photos_are_pasted_in_tiles_that_do_not_show(monkeypatch):
     assert np.abs(whole - photo).mean() > 10
     assert np.abs(tiled - whole).max() <= 1  # half a level, rounded apart
     assert (tiled != whole).mean() < 1e-3
+
+
+@pytest.mark.parametrize("place", [(0, 0), (200, 30), (-40, 280)])
+def test_splines_are_those_of_scipy(photo, place):
+    """Far moved, and beyond the photo's edges, where it is mirrored."""
+    rows, columns = np.indices((60, 90), np.float32)
+    field = np.stack([35 + 20 * np.sin(columns / 20), -50 + 0.3 * rows]).astype(np.float32)
+    got = splines.displaced(photo, field, *place)
+    places = np.array([rows, columns]) + np.reshape(place, (2, 1, 1)) + field
+    for channel in range(3):
+        plane = photo[..., channel].astype(float)
+        want = map_coordinates(plane, places, order=3, mode="mirror")
+        np.testing.assert_allclose(got[..., channel], want, atol=0.03)
+
+
+def test_pixels_that_move_far_apart_are_read_in_parts():
+    rng = np.random.default_rng(4)
+    photo = rng.integers(0, 256, (400, 420, 3), np.uint8)
+    rows, columns = np.indices(photo.shape[:2], np.float32)
+    field = np.stack([0.4 * (200 - rows), 0.9 * (210 - columns)])
+    window = slice(0, 400), slice(0, 420)
+    got = pasting._moved(photo, photo.astype(np.float32), field, window)
+    assert np.ptp(field[1]) > 2 * splines.ROOM
+    want = map_coordinates(photo[..., 1].astype(float), field + np.stack([rows, columns]), order=3)
+    np.testing.assert_allclose(got[..., 1], want, atol=0.03)
+
+
+def test_what_hardly_moves_or_changes_stays(photo):
+    change = np.full((SIZE, SIZE, 3), 0.25)
+    motion = np.full((SIZE, SIZE, 2), 0.009, np.float32)
+    np.testing.assert_array_equal(paste(photo, change, transform_of("large"), motion), photo)
