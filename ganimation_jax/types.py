@@ -8,18 +8,32 @@ all that training it needs. Nothing else knows the method.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
-from jax import Array
+from jaxtyping import Float, UInt8
 
 from ganimation_jax.conditions import Condition as Condition
 from ganimation_jax.conditions import Domain as Domain
 from ganimation_jax.conditions import Sampling as Sampling
 from ganimation_jax.edits import Edit as Edit
+
+if TYPE_CHECKING:
+    from jax import Array as Array
+else:
+    # NumPy's, too, where shapes are checked as the program runs: networks and losses take both.
+    Array = jax.Array | np.ndarray
+
+# Arrays that many functions take; single shapes are stated where they are used.
+Images = Float[Array, "b h w 3"]  # in [-1, 1]
+RawImages = UInt8[Array, "b h w 3"] | Images
+Maps = Float[Array, "b h w c"]
+Conditions = Float[Array, "b n"]
+PerExample = Float[Array, " b"]
 
 Params = Any  # a pytree of arrays
 Nets = dict[str, Params]  # parameters of a model's networks, by name

@@ -29,8 +29,8 @@ from jaxtyping import install_import_hook
 
 # Rooms whose annotations, shapes included, are checked at each call in tests. Before anything
 # imports them.
-CHECKED = ("ganimation_jax.bench", "ganimation_jax.interop")
-install_import_hook(CHECKED, "beartype.beartype")
+ROOMS = ("bench", "evaluation", "features", "interop", "methods", "models", "steps")
+install_import_hook([f"ganimation_jax.{room}" for room in ROOMS], "typechecker.check")
 
 import jax
 import numpy as np

@@ -7,6 +7,7 @@ whether training works, and the judges in ``judges`` to compare methods.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from ganimation_jax.evaluation.means import Figures, by_unit, defined_mean, over_faces
 from ganimation_jax.evaluation.scores import HIGHER, LOWER, Score, Scores
@@ -53,27 +54,31 @@ def agreement(
     yield from by_unit(group, "icc", units, consistency(pairs), grades, HIGHER)
 
 
-def change_correlation(read_change: np.ndarray, wanted_change: np.ndarray) -> Scores:
+def change_correlation(
+    read_change: Float[np.ndarray, "b n"], wanted_change: Float[np.ndarray, "b n"]
+) -> Scores:
     """``edit_response/r``: requested against read change, all units together."""
     pooled = correlation(read_change.reshape(-1, 1), wanted_change.reshape(-1, 1))
     yield Score("edit_response", "r", float(pooled[0]), better=HIGHER)
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson correlation of columns, ``b n, b n -> n``; NaN where a column is constant."""
+def correlation(
+    a: Float[np.ndarray, "b n"], b: Float[np.ndarray, "b n"]
+) -> Float[np.ndarray, " n"]:
+    """Pearson correlation of columns; NaN where a column is constant."""
     pairs = np.stack([a, b]).astype(np.float64)
     pairs[:, ~np.isfinite(pairs).all(axis=0)] = np.nan
     return _pearson(pairs).value
 
 
-def consistency(ratings: np.ndarray) -> Figures:
+def consistency(ratings: Float[np.ndarray, "k b n"]) -> Figures:
     """ICC(3,1) of Shrout and Fleiss (1979): how far judges agree up to a constant each.
 
     ``(BMS - EMS) / (BMS + (k - 1) EMS)`` of the two-way analysis of variance, which is the
     mean covariance of two judges over the mean variance of one.
 
     Args:
-      ratings: ``k b n``, of k judges; NaN in all of them or in none.
+      ratings: of k judges; NaN in all of them or in none.
 
     Returns:
       n values in [-1 / (k - 1), 1]; NaN where no judge's ratings vary.
@@ -89,8 +94,8 @@ def consistency(ratings: np.ndarray) -> Figures:
     return Figures(value, (covariance - value * variance) / _positive(defined_mean(variance)))
 
 
-def _pearson(pairs: np.ndarray) -> Figures:
-    """2 b n, NaN in both or in neither -> figures of n units."""
+def _pearson(pairs: Float[np.ndarray, "2 b n"]) -> Figures:
+    """Of n units; NaN in both or in neither."""
     a, b = pairs - np.stack([defined_mean(judge) for judge in pairs])[:, None]
     scale = np.sqrt(defined_mean(a * a) * defined_mean(b * b))
     value = _ratio(defined_mean(a * b), scale, np.all(_varies(pairs), axis=0))
@@ -98,8 +103,8 @@ def _pearson(pairs: np.ndarray) -> Figures:
     return Figures(value, z_a * z_b - value / 2 * (z_a**2 + z_b**2))
 
 
-def _varies(ratings: np.ndarray) -> np.ndarray:
-    """Whether values differ; the variance of equal ones is only nearly 0. k b n -> k n."""
+def _varies(ratings: Float[np.ndarray, "k b n"]) -> Bool[np.ndarray, "k n"]:
+    """Whether values differ; the variance of equal ones is only nearly 0."""
     present = np.isfinite(ratings)
     highest = np.where(present, ratings, -np.inf).max(axis=1)
     return highest > np.where(present, ratings, np.inf).min(axis=1)

@@ -1,17 +1,18 @@
 """Whether a model's attention mask is healthy. Only for models that have one."""
 
 import numpy as np
+from jaxtyping import Float
 
 from ganimation_jax.evaluation.scores import Score, Scores
 
 PAINTED = 0.1  # share of new colour above which a pixel counts as touched
 
 
-def health(attention: np.ndarray) -> Scores:
+def health(attention: Float[np.ndarray, "b h w 1"]) -> Scores:
     """Mean, shares of pixels at either end, roughness, and how much is touched.
 
     Args:
-      attention: ``b h w 1`` in [0, 1], the share of the source that is kept. All near 1:
+      attention: in [0, 1], the share of the source that is kept. All near 1:
         the edit does nothing; all near 0: the whole picture is painted anew.
 
     Yields:

@@ -6,6 +6,7 @@ Intensities have no such error: ``agreement`` measures them.
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from ganimation_jax.evaluation.means import mean
 from ganimation_jax.evaluation.scores import LOWER, Scores
@@ -13,15 +14,18 @@ from ganimation_jax.types import Condition
 
 
 def errors(
-    group: str, conditions: Sequence[Condition], read: np.ndarray, wanted: np.ndarray
+    group: str,
+    conditions: Sequence[Condition],
+    read: Float[np.ndarray, "b n"],
+    wanted: Float[np.ndarray, "b n"],
 ) -> Scores:
     """The share of wrong readings, for each group of labels and all single labels together.
 
     Args:
       group: of the scores.
       conditions: n of them.
-      read: ``b n``, probabilities or intensities.
-      wanted: ``b n``; labels are 0 or 1.
+      read: probabilities or intensities.
+      wanted: labels are 0 or 1.
 
     Yields:
       ``GROUP_error`` for each group, over the faces that show one of its members; ``labels_error``

@@ -8,6 +8,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from ganimation_jax.evaluation.scores import LOWER, Score, Scores
 
@@ -19,12 +20,14 @@ class Estimate(NamedTuple):
     error: float
 
 
-def compare(network: str, a: np.ndarray, b: np.ndarray, seed: int = 0) -> Scores:
+def compare(
+    network: str, a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], seed: int = 0
+) -> Scores:
     """Compute KID and the Frechet distance of two sets.
 
     Args:
       network: name of the feature network. The Frechet distance on 'Inception' is named FID.
-      a, b: features ``n d`` and ``m d``, at least 4 samples each.
+      a, b: features, at least 4 samples each.
       seed: seed of the random subsets.
 
     Yields:
@@ -136,7 +139,7 @@ def frechet_bias(features_a: np.ndarray, features_b: np.ndarray, rng: np.random.
     return float(np.mean(halves)) - _frechet(a, b)
 
 
-def _mmd2(a: np.ndarray, b: np.ndarray) -> float:
+def _mmd2(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"]) -> float:
     """Unbiased estimate: no sample is compared with itself."""
     a, b, size = a.astype(np.float64), b.astype(np.float64), len(a)
 
@@ -151,7 +154,7 @@ def _mmd2(a: np.ndarray, b: np.ndarray) -> float:
     return among(a) + among(b) - 2 * kernel(a, b).mean()
 
 
-def _frechet(a: np.ndarray, b: np.ndarray) -> float:
+def _frechet(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
     a, b = a.astype(np.float64), b.astype(np.float64)
     shift = a.mean(axis=0) - b.mean(axis=0)
     root_a, root_b = _root(a), _root(b)
@@ -160,8 +163,8 @@ def _frechet(a: np.ndarray, b: np.ndarray) -> float:
     return float(max(shift @ shift + spread - 2 * overlap, 0))  # rounding may give less than 0
 
 
-def _root(x: np.ndarray) -> np.ndarray:
-    """Return R such that R'R is the covariance. n d -> min(n, d) d."""
+def _root(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "min(n,d) d"]:
+    """Return R such that R'R is the covariance."""
     centred = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
     return np.asarray(np.linalg.qr(centred, mode="r"))
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from ganimation_jax.synthetic.drawn_face import render
 from ganimation_jax.synthetic.drawn_person import Identity
@@ -19,7 +20,9 @@ class _Point(NamedTuple):
     cost: float
 
 
-def fit_aus(image: np.ndarray, identity: Identity, start: np.ndarray) -> np.ndarray:
+def fit_aus(
+    image: Float[np.ndarray, "h h 3"], identity: Identity, start: Float[np.ndarray, "17"]
+) -> Float[np.ndarray, "17"]:
     """Find the action units whose rendering is nearest to a picture.
 
     Solves least squares over pixels with a Levenberg-Marquardt method projected onto the box
@@ -27,12 +30,12 @@ def fit_aus(image: np.ndarray, identity: Identity, start: np.ndarray) -> np.ndar
     as a raised lid when the eyes are shut, stay near ``start``.
 
     Args:
-      image: ``h h 3`` in [-1, 1].
+      image: in [-1, 1].
       identity: the person in the picture.
-      start: 17 initial values in [0, 1]. The face's own action units favour no edit.
+      start: initial values in [0, 1]. The face's own action units favour no edit.
 
     Returns:
-      17 values in [0, 1].
+      values in [0, 1].
     """
 
     def at(aus: np.ndarray) -> _Point:

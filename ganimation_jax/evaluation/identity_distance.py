@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from ganimation_jax.evaluation.means import mean
 from ganimation_jax.evaluation.scores import HIGHER, LOWER, Score, Scores
@@ -57,14 +58,16 @@ def evaluate(
     yield Score("identity", "auc", *auc(same, other), better=HIGHER)
 
 
-def sample_pairs(persons: Sequence[str], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def sample_pairs(
+    persons: Sequence[str], seed: int = 0
+) -> tuple[Int[np.ndarray, "p 2"], Int[np.ndarray, "q 2"]]:
     """Index pairs of the same and of different persons, a function of names and seed.
 
     Each person is in one pair of either kind at most: pairs are independent, so standard
     errors are honest, and one who has many pictures does not decide the baseline.
 
     Returns:
-      same, other: ``p 2`` and ``q 2``. p is the number of persons with two pictures or more,
+      same, other. p is the number of persons with two pictures or more,
       q half the number of persons.
     """
     rng = np.random.default_rng(seed)
@@ -77,7 +80,7 @@ def sample_pairs(persons: Sequence[str], seed: int = 0) -> tuple[np.ndarray, np.
     return np.array(same, int).reshape(-1, 2), np.array(other, int).reshape(-1, 2)
 
 
-def auc(same: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+def auc(same: Float[np.ndarray, " p"], other: Float[np.ndarray, " q"]) -> tuple[float, float]:
     """Probability that a same-person pair is closer than another, and its standard error.
 
     The error is that of Hanley and McNeil (1982). NaN both where either has no pairs.
@@ -96,5 +99,7 @@ def auc(same: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     return float(area), float(np.sqrt(max(variance, 0)))
 
 
-def _distances(descriptors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _distances(
+    descriptors: Float[np.ndarray, "b d"], pairs: Int[np.ndarray, "p 2"]
+) -> Float[np.ndarray, " p"]:
     return np.linalg.norm(descriptors[pairs[:, 0]] - descriptors[pairs[:, 1]], axis=1)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from ganimation_jax.evaluation.scores import Better, Score
 
@@ -24,15 +25,15 @@ class Figures(NamedTuple):
     influence: np.ndarray  # b n; NaN for faces without a reading
 
 
-def defined_mean(x: np.ndarray) -> np.ndarray:
-    """Mean over the first axis, ignoring NaN; NaN where all values are NaN. b ... -> ..."""
+def defined_mean(x: Float[np.ndarray, "b ..."]) -> Float[np.ndarray, "..."]:
+    """Mean over the first axis, ignoring NaN; NaN where all values are NaN."""
     present = np.isfinite(x)
     total, count = np.where(present, x, 0).sum(axis=0), present.sum(axis=0)
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def over_faces(values: np.ndarray) -> Figures:
-    """Average each column of ``b n``, ignoring NaN."""
+def over_faces(values: Shaped[np.ndarray, "b n"]) -> Figures:
+    """Average each column, ignoring NaN."""
     values = np.asarray(values, np.float64)
     value = defined_mean(values)
     return Figures(value, values - value)
@@ -41,7 +42,7 @@ def over_faces(values: np.ndarray) -> Figures:
 def mean(
     group: str,
     name: str,
-    values: np.ndarray,
+    values: Shaped[np.ndarray, " b"],
     *,
     baseline: str = "",
     better: Better = "",
@@ -51,7 +52,7 @@ def mean(
 
     Args:
       group, name, baseline, better: fields of the score.
-      values: ``b``.
+      values: of the faces.
       persons: b names, for a standard error over persons. By default each value counts as one
         person.
 
@@ -98,11 +99,11 @@ def by_unit(
         yield Score(group, name, value, se, unit=unit, better=better)
 
 
-def error(influence: np.ndarray, persons: Sequence[str] | None = None) -> float:
+def error(influence: Float[np.ndarray, "b m"], persons: Sequence[str] | None = None) -> float:
     """Standard error of the average of m statistics; NaN below two faces or two persons.
 
     Args:
-      influence: ``b m``.
+      influence: of b faces.
       persons: b names; the influences of one person are summed.
     """
     present = np.isfinite(influence)

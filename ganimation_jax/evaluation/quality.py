@@ -1,31 +1,35 @@
 """Image quality measured by comparing pixels."""
 
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy.ndimage import correlate1d
 
 from ganimation_jax.evaluation.scores import HIGHER, Score, Scores
 
+Images = Float[np.ndarray, "b h w c"]
+Mask = Bool[np.ndarray, "b h w"]
+PerImage = Float[np.ndarray, " b"]
 CHANGED = 8 / 127.5  # 8 of 255 levels of a colour: a visible change
 
 
-def reconstruction(reconstructed: np.ndarray, image: np.ndarray) -> Scores:
-    """Score reversed edits as ``reconstruction/psnr`` in dB; both ``b h w 3`` in [-1, 1]."""
+def reconstruction(reconstructed: Images, image: Images) -> Scores:
+    """Score reversed edits as ``reconstruction/psnr`` in dB; both in [-1, 1]."""
     value = float(psnr(reconstructed, image).mean())
     yield Score("reconstruction", "psnr", value, better=HIGHER)
 
 
-def change(edited: np.ndarray, image: np.ndarray, name: str = "edit_response") -> Scores:
+def change(edited: Images, image: Images, name: str = "edit_response") -> Scores:
     """Score ``<name>/pixels``: mean absolute change on the 0-255 scale; 0 is no edit."""
     yield Score(name, "pixels", float(np.abs(edited - image).mean() * 127.5))
 
 
-def visible_change(image: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the mask of visibly different pixels. b h w 3, b h w 3 -> b h w."""
+def visible_change(image: Images, target: Images) -> Mask:
+    """Return the mask of visibly different pixels."""
     return np.abs(target - image).max(axis=-1) > CHANGED
 
 
-def psnr_within(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Compute ``psnr`` over the pixels of a mask ``b h w``; NaN if the mask is empty. -> b."""
+def psnr_within(a: Images, b: Images, mask: Mask) -> PerImage:
+    """Compute ``psnr`` over the pixels of a mask; NaN if the mask is empty."""
     error = np.square(a.astype(np.float64) - b).mean(axis=-1)
     total = np.where(mask, error, 0).sum(axis=(1, 2))
     count = mask.sum(axis=(1, 2))
@@ -33,14 +37,14 @@ def psnr_within(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return 10 * np.log10(4 / np.maximum(error, 4e-10))
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio in dB of images in [-1, 1], capped at 100. b h w c -> b."""
+def psnr(a: Images, b: Images) -> PerImage:
+    """Peak signal-to-noise ratio in dB of images in [-1, 1], capped at 100."""
     error = np.square(a.astype(np.float64) - b).mean(axis=(1, 2, 3))
     return 10 * np.log10(4 / np.maximum(error, 4e-10))
 
 
-def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Structural similarity of images in [-1, 1]; 1 if equal (Wang et al. 2004). b h w c -> b.
+def ssim(a: Images, b: Images) -> PerImage:
+    """Structural similarity of images in [-1, 1]; 1 if equal (Wang et al. 2004).
 
     Uses Gaussian windows of 11 x 11 pixels, sigma 1.5, that lie entirely inside the image, and
     averages over windows and channels.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from ganimation_jax.action_units import OPENFACE_MAXIMUM, positions
 from ganimation_jax.evaluation import quality
@@ -36,13 +37,15 @@ class Truth(NamedTuple):
     changed: np.ndarray  # b h h, where image and target differ visibly
 
 
-def of(faces: SyntheticFaces, action_units: Sequence[str], target_aus: np.ndarray) -> Truth:
+def of(
+    faces: SyntheticFaces, action_units: Sequence[str], target_aus: Float[np.ndarray, "b n"]
+) -> Truth:
     """Draw the true edits of the first faces, in the order of ``evaluation_batches``.
 
     Args:
       faces: source of at least two faces.
       action_units: the action units of the run.
-      target_aus: ``b n`` in [0, 1], the targets of faces 0 to b - 1.
+      target_aus: in [0, 1], the targets of faces 0 to b - 1.
 
     Raises:
       ValueError: there are fewer faces than targets, or only one face.
@@ -67,14 +70,17 @@ def of(faces: SyntheticFaces, action_units: Sequence[str], target_aus: np.ndarra
 
 
 def evaluate(
-    truth: Truth, image: np.ndarray, edited: np.ndarray, attention: np.ndarray | None
+    truth: Truth,
+    image: Float[np.ndarray, "b h h 3"],
+    edited: Float[np.ndarray, "b h h 3"],
+    attention: Float[np.ndarray, "b h h 1"] | None,
 ) -> Scores:
     """Measure the pixel error of edits and the overlap of attention with the true change.
 
     Args:
-      image: ``b h h 3``, the source images, equal to those of ``truth``.
-      edited: ``b h h 3``, the edits.
-      attention: ``b h h 1`` in [0, 1], the weight of the source image; None if the model has
+      image: the source images, equal to those of ``truth``.
+      edited: the edits.
+      attention: in [0, 1], the weight of the source image; None if the model has
         no attention.
 
     Yields:

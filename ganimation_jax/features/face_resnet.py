@@ -12,7 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, nn
+from jax import nn
+from jaxtyping import Float
 
 from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.features.layers import (
@@ -25,7 +26,7 @@ from ganimation_jax.features.layers import (
     need,
 )
 from ganimation_jax.files.assets import Asset, locate
-from ganimation_jax.types import to_float
+from ganimation_jax.types import Array, RawImages, to_float
 
 ASSET = Asset(
     name="face_resnet",
@@ -38,6 +39,7 @@ ASSET = Asset(
 )
 THRESHOLD = 0.6  # dlib's distance threshold: same person below it
 CHIP = 150  # side of the aligned input face, in pixels
+Chips = Float[Array, "b 150 150 3"]
 
 # Eye corners in dlib's chip: those of the mean face in dlib's get_face_chip_details, mapped into
 # the chip with a padding of 0.25.
@@ -79,15 +81,15 @@ def load(path: Path | str | None = None, eyes: Eyes = CANONICAL_EYES) -> Callabl
     return partial(embed, params)
 
 
-def to_chip(images: Array, eyes: Eyes = CANONICAL_EYES) -> Array:
+def to_chip(images: RawImages, eyes: Eyes = CANONICAL_EYES) -> Chips:
     """Zoom and shift images so that the eyes match dlib's chips; differentiable.
 
     Args:
-      images: ``b h w 3``, uint8 or [-1, 1], upright faces.
+      images: uint8 or in [-1, 1], upright faces.
       eyes: positions of the eyes, as fractions of the sides.
 
     Returns:
-      ``b 150 150 3`` in [-1, 1]; black outside the image, as in dlib.
+      faces in [-1, 1]; black outside the image, as in dlib.
 
     Raises:
       ValueError: the eyes are not level. This function does not rotate images.
@@ -110,18 +112,18 @@ def to_chip(images: Array, eyes: Eyes = CANONICAL_EYES) -> Array:
     return chip - 1
 
 
-def describe(params: Params, chips: Array) -> Array:
-    """Compute descriptors of aligned faces, ``b 150 150 3`` in [-1, 1] -> ``b 128``."""
+def describe(params: Params, chips: Chips) -> Float[Array, "b 128"]:
+    """Compute descriptors of aligned faces in [-1, 1]."""
     pooled = maps(params, chips)[-1].mean(axis=(1, 2))
     return jnp.dot(pooled, params.projection, precision=PRECISION)
 
 
-def maps(params: Params, chips: Array) -> tuple[Array, ...]:
+def maps(params: Params, chips: Chips) -> tuple[Array, ...]:
     """The last activation of each size of map, of aligned faces, largest first.
 
     Args:
       params: of the network.
-      chips: ``b 150 150 3`` in [-1, 1]; see ``to_chip``.
+      chips: in [-1, 1]; see ``to_chip``.
 
     Returns:
       five maps, ``b h w c`` with 32, 64, 128, 256 and 256 channels.

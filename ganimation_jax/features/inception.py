@@ -12,11 +12,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, nn
+from jax import nn
+from jaxtyping import Float
 
 from ganimation_jax.features.layers import Layer, average_pool, convolve, make_layer, max_pool, need
 from ganimation_jax.files.assets import Asset, locate
-from ganimation_jax.types import to_float
+from ganimation_jax.types import Array, Images, RawImages, to_float
 
 ASSET = Asset(
     name="inception",
@@ -61,15 +62,15 @@ def fold(state: Mapping[str, np.ndarray]) -> dict[str, Layer]:
     return units
 
 
-def resize(images: Array) -> Array:
-    """Resize bilinearly without antialiasing, as pytorch-fid does. b h w 3 -> b 299 299 3."""
+def resize(images: RawImages) -> Float[Array, "b 299 299 3"]:
+    """Resize bilinearly without antialiasing, as pytorch-fid does."""
     need(images, 1, "Inception-v3")
     shape = (images.shape[0], SIDE, SIDE, 3)
     return jax.image.resize(to_float(images), shape, "bilinear", antialias=False)
 
 
-def pool3(units: Units, x: Array) -> Array:
-    """Average the last feature maps over pixels, ``b h w 3 -> b 2048``; sides at least 75."""
+def pool3(units: Units, x: Images) -> Float[Array, "b 2048"]:
+    """Average the last feature maps over pixels; sides at least 75."""
     need(x, 75, "Inception-v3")
     x = _unit(units, "Conv2d_1a_3x3", x, 2, 0)
     x = _unit(units, "Conv2d_2a_3x3", x, 1, 0)

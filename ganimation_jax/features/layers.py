@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
-from ganimation_jax.types import to_float
+from ganimation_jax.types import Array, Maps, RawImages, to_float
 
 # By default, accelerators round float32 to fewer bits. Scores must not depend on the machine.
 PRECISION = lax.Precision.HIGHEST
@@ -24,8 +25,10 @@ def make_layer(kernel: ArrayLike, bias: ArrayLike) -> Layer:
     return Layer(jnp.asarray(kernel), jnp.asarray(bias))
 
 
-def convolve(layer: Layer, x: Array, stride: int = 1, padding: int | str = 0) -> Array:
-    """Convolve with ``padding`` zeros on each side, or "SAME". b h w i -> b h' w' o."""
+def convolve(
+    layer: Layer, x: Float[Array, "b h w i"], stride: int = 1, padding: int | str = 0
+) -> Float[Array, "b h2 w2 o"]:
+    """Convolve with ``padding`` zeros on each side, or "SAME"."""
     pads = padding if isinstance(padding, str) else ((padding, padding),) * 2
     y = lax.conv_general_dilated(
         x,
@@ -38,21 +41,21 @@ def convolve(layer: Layer, x: Array, stride: int = 1, padding: int | str = 0) ->
     return y + layer.bias
 
 
-def max_pool(x: Array, size: int, stride: int, padding: int = 0) -> Array:
-    """Take the maximum of each window, ignoring padding. b h w c -> b h' w' c."""
+def max_pool(x: Maps, size: int, stride: int, padding: int = 0) -> Float[Array, "b h2 w2 c"]:
+    """Take the maximum of each window, ignoring padding."""
     return lax.reduce_window(x, -jnp.inf, lax.max, *_windows(size, stride, padding))
 
 
-def average_pool(x: Array, size: int, stride: int, padding: int = 0) -> Array:
-    """Average the pixels of each window, ignoring padding. b h w c -> b h' w' c."""
+def average_pool(x: Maps, size: int, stride: int, padding: int = 0) -> Float[Array, "b h2 w2 c"]:
+    """Average the pixels of each window, ignoring padding."""
     windows = _windows(size, stride, padding)
     ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     count = lax.reduce_window(ones, 0.0, lax.add, *windows)
     return lax.reduce_window(x, 0.0, lax.add, *windows) / count
 
 
-def imagenet_scale(image: Array) -> Array:
-    """Normalise [-1, 1] or uint8 images as torchvision's classifiers do. b h w 3 -> b h w 3."""
+def imagenet_scale(image: RawImages) -> Float[Array, "b h w 3"]:
+    """Normalise images as torchvision's classifiers do."""
     mean, std = jnp.array([0.485, 0.456, 0.406]), jnp.array([0.229, 0.224, 0.225])
     return ((to_float(image) + 1) / 2 - mean) / std
 

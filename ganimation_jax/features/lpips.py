@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax, nn
+from jax import lax, nn
 
 from ganimation_jax.features.layers import (
     Layer,
@@ -23,6 +23,7 @@ from ganimation_jax.features.layers import (
 )
 from ganimation_jax.files import pickles
 from ganimation_jax.files.assets import Asset, locate
+from ganimation_jax.types import Array, PerExample, RawImages
 
 ASSET = Asset(
     name="alexnet",
@@ -53,8 +54,8 @@ def load(path: Path | str | None = None) -> Callable[[Array, Array], Array]:
     return partial(jax.jit(distance), read(locate(ASSET, path)))
 
 
-def distance(params: Params, a: Array, b: Array) -> Array:
-    """Compute LPIPS: 0 for equal images, about 0.5 or more for unrelated. 2 x b h w 3 -> b."""
+def distance(params: Params, a: RawImages, b: RawImages) -> PerExample:
+    """Compute LPIPS: 0 for equal images, about 0.5 or more for unrelated."""
     pairs = zip(_maps(params.layers, a), _maps(params.layers, b), params.heads, strict=True)
     apart = [(jnp.square(x - y).mean(axis=(1, 2)) * head).sum(axis=-1) for x, y, head in pairs]
     return jnp.stack(apart).sum(axis=0)

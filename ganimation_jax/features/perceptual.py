@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
 
 from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.features import face_resnet, lpips, vgg16
 from ganimation_jax.files.assets import locate
-from ganimation_jax.types import Params
+from ganimation_jax.types import Array, Images, Params, PerExample
 
 MapsFn = Callable[[Params, Array], tuple[Array, ...]]
 DistanceFn = Callable[[Params, Array, Array], Array]
@@ -42,7 +41,7 @@ def _vgg16(eyes: Eyes) -> Network:
 
 
 def _face_resnet(eyes: Eyes) -> Network:
-    def maps(params: Any, images: Array) -> tuple[Array, ...]:
+    def maps(params: Any, images: Images) -> tuple[Array, ...]:
         return face_resnet.maps(params, face_resnet.to_chip(images, eyes))
 
     return Network(lambda: face_resnet.read(locate(face_resnet.ASSET)), maps, 5, (4, 5))
@@ -87,13 +86,15 @@ def distance(name: str, eyes: Eyes = CANONICAL_EYES) -> Distance:
     seen = network(name, eyes)
     weights = (1 / seen.stages,) * seen.stages
 
-    def between(params: Params, a: Array, b: Array) -> Array:
+    def between(params: Params, a: Images, b: Images) -> PerExample:
         return content_error(seen.maps(params, a), seen.maps(params, b), weights)
 
     return Distance(seen.load, between)
 
 
-def content_error(a: tuple[Array, ...], b: tuple[Array, ...], weights: tuple[float, ...]) -> Array:
+def content_error(
+    a: tuple[Array, ...], b: tuple[Array, ...], weights: tuple[float, ...]
+) -> PerExample:
     """Weighted sum over maps of half the mean squared difference, in float32.
 
     This is the content loss of Gatys et al. (2016), divided by the size of the map: the squared
@@ -102,9 +103,6 @@ def content_error(a: tuple[Array, ...], b: tuple[Array, ...], weights: tuple[flo
     Args:
       a, b: maps ``b h w c`` of the two images, in the same order.
       weights: of the maps.
-
-    Returns:
-      ``b``.
     """
     errors = [
         weight * jnp.square(x.astype(jnp.float32) - y).mean(axis=(1, 2, 3)) / 2
@@ -116,7 +114,7 @@ def content_error(a: tuple[Array, ...], b: tuple[Array, ...], weights: tuple[flo
 def pick(maps: MapsFn, stages: tuple[int, ...]) -> MapsFn:
     """``maps`` at these stages only, where 0 is the image itself and 1 the first stage."""
 
-    def picked(params: Params, images: Array) -> tuple[Array, ...]:
+    def picked(params: Params, images: Images) -> tuple[Array, ...]:
         found = (images, *maps(params, images))
         return tuple(found[stage] for stage in stages)
 

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import jax
-from jax import Array, nn
+from jax import nn
+from jaxtyping import Float
 
 from ganimation_jax.features.layers import (
     Layer,
@@ -21,6 +22,7 @@ from ganimation_jax.features.layers import (
 )
 from ganimation_jax.files import pickles
 from ganimation_jax.files.assets import Asset, locate
+from ganimation_jax.types import Array, RawImages
 
 ASSET = Asset(
     name="vgg16",
@@ -47,17 +49,17 @@ def load(path: Path | str | None = None) -> Callable[[Array], Array]:
     return partial(jax.jit(features), read(locate(ASSET, path)))
 
 
-def features(layers: tuple[Layer, ...], images: Array) -> Array:
-    """Average relu4_3 over pixels, ``b h w 3 -> b 512``."""
+def features(layers: tuple[Layer, ...], images: RawImages) -> Float[Array, "b 512"]:
+    """Average relu4_3 over pixels."""
     return maps(layers, images)[-1].mean(axis=(1, 2))
 
 
-def maps(layers: tuple[Layer, ...], images: Array) -> tuple[Array, ...]:
+def maps(layers: tuple[Layer, ...], images: RawImages) -> tuple[Array, ...]:
     """The last activation of each stage: relu1_2, relu2_2, relu3_3 and relu4_3.
 
     Args:
       layers: the ten convolutions.
-      images: ``b h w 3``, uint8 or [-1, 1].
+      images: uint8 or in [-1, 1].
 
     Returns:
       ``b h w 64``, ``b h/2 w/2 128``, ``b h/4 w/4 256``, ``b h/8 w/8 512``.

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 from ml_collections import ConfigDict
 
 from ganimation_jax.conditions import parse
@@ -19,6 +18,7 @@ from ganimation_jax.models.transform import Transform
 from ganimation_jax.steps import monitors, optimizers, pool
 from ganimation_jax.steps.updates import Update, alternating
 from ganimation_jax.types import (
+    Array,
     Batch,
     Condition,
     DataFacts,

@@ -6,26 +6,26 @@ from typing import Any, Literal, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
+from jaxtyping import Float
 
 from ganimation_jax.models.patch_critic import PatchCritic
 from ganimation_jax.models.transform import Transform
 from ganimation_jax.steps import losses, pool
 from ganimation_jax.steps.updates import Aux, FakesFn, Given, LossFn, RecallFn
-from ganimation_jax.types import Batch, Metrics, Nets, Params
+from ganimation_jax.types import Array, Batch, Images, Metrics, Nets, Params, PerExample
 
 Realism = Literal["squares", "log"]
 Fakes = tuple[Array, Array]  # edits of the second domain, and of the first: in the pools' order
 DrawFn = Callable[[Array, int], tuple[Array, Array]]
 
 
-def squares(scores: Array, real: bool) -> Array:
-    """Squared difference from 1 for real images, from 0 for others (LSGAN). b p q -> b."""
+def squares(scores: Float[Array, "b p q"], real: bool) -> PerExample:
+    """Squared difference from 1 for real images, from 0 for others (LSGAN)."""
     return jnp.square(scores - real).mean(axis=(1, 2))
 
 
-def log_loss(scores: Array, real: bool) -> Array:
-    """Cross entropy of logits with 1 for real images, 0 for others. b p q -> b."""
+def log_loss(scores: Float[Array, "b p q"], real: bool) -> PerExample:
+    """Cross entropy of logits with 1 for real images, 0 for others."""
     target = jnp.full_like(scores, real)
     return optax.sigmoid_binary_cross_entropy(scores, target).mean(axis=(1, 2))
 
@@ -69,11 +69,11 @@ def objectives(
     """
     error = REALISM[realism]
 
-    def judged(params: Params, image: Array, real: bool) -> Array:
+    def judged(params: Params, image: Images, real: bool) -> Float[Array, ""]:
         scores = cast(Array, critic.apply({"params": params}, image))
         return error(scores, real).mean()
 
-    def both(given: Given) -> tuple[Array, Array]:
+    def both(given: Given) -> tuple[Images, Images]:
         return given.batch.image, _second(given.batch)
 
     def fakes(nets: Nets, batch: Batch, key: Array) -> Fakes:
@@ -126,12 +126,12 @@ def objectives(
     return Objectives(fakes, recall if pool_size else None, critics_loss, generators_loss)
 
 
-def translate(generator: Transform, params: Params, image: Array) -> Array:
-    """An image in the other domain: b h w 3 -> b h w 3."""
+def translate(generator: Transform, params: Params, image: Images) -> Images:
+    """Images in the other domain."""
     return cast(Array, generator.apply({"params": params}, image))
 
 
-def _second(batch: Batch) -> Array:
+def _second(batch: Batch) -> Images:
     if batch.other is None:
         raise ValueError("batches hold images of one domain; Sampling.domains draws two")
     return batch.other

@@ -21,7 +21,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import Array
 from ml_collections import ConfigDict
 
 from ganimation_jax.conditions import Condition, parse
@@ -45,6 +44,7 @@ from ganimation_jax.models.transform import Transform
 from ganimation_jax.steps import monitors
 from ganimation_jax.steps.updates import LossFn, Update, alternating, supervised
 from ganimation_jax.types import (
+    Array,
     Batch,
     DataFacts,
     Edit,

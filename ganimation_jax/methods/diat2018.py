@@ -7,7 +7,6 @@ docs/methods.md lists what is decided here.
 """
 
 import jax.numpy as jnp
-from jax import Array
 from ml_collections import ConfigDict
 
 from ganimation_jax.conditions import Condition, parse
@@ -18,7 +17,7 @@ from ganimation_jax.models import layers
 from ganimation_jax.models.diat import MASK_SCALE, Critic, Denoiser, Mask, UNet, widths
 from ganimation_jax.steps import monitors
 from ganimation_jax.steps.updates import Update, alternating, supervised
-from ganimation_jax.types import Batch, DataFacts, Edit, Model, Nets, Optimizer, Training
+from ganimation_jax.types import Array, Batch, DataFacts, Edit, Model, Nets, Optimizer, Training
 
 MODEL_FIELDS = (
     "conditions", "remove", "image_size", "transform.", "mask.", "critic.", "denoiser.",

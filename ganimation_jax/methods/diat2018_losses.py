@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import Array
+from jaxtyping import Float
 
 from ganimation_jax.features.perceptual import MapsFn, content_error
 from ganimation_jax.methods.diat_losses import (
@@ -22,7 +22,9 @@ from ganimation_jax.methods.diat_losses import (
 from ganimation_jax.models.diat import edited_share
 from ganimation_jax.steps import losses
 from ganimation_jax.steps.updates import Aux, FakesFn, Given, LossFn
-from ganimation_jax.types import Batch, Edit, Metrics, Nets, Params
+from ganimation_jax.types import Array, Batch, Edit, Images, Metrics, Nets, Params, PerExample
+
+Share = Float[Array, "b h w 1"]
 
 
 class Networks(NamedTuple):
@@ -55,35 +57,37 @@ class Objectives(NamedTuple):
     transform: LossFn
 
 
-def uniform_shares(key: Array, size: int) -> Array:
-    """How much of the guide image each interpolate of the penalty holds: U(0, 1), ``b``."""
+def uniform_shares(key: Array, size: int) -> PerExample:
+    """How much of the guide image each interpolate of the penalty holds: U(0, 1)."""
     return jax.random.uniform(key, (size,))
 
 
-def combine(image: Array, transformed: Array, soft: Array) -> tuple[Array, Array]:
+def combine(
+    image: Images, transformed: Images, soft: Float[Array, "b h//4 w//4 1"]
+) -> tuple[Images, Share]:
     """The edit, and the share of it in every pixel.
 
     Args:
-      image: ``b h w 3``.
-      transformed: ``b h w 3``.
-      soft: ``b h/4 w/4 1`` in [0, 1], the mask before it is binarised.
+      image: x.
+      transformed: F(x).
+      soft: the mask before it is binarised, in [0, 1].
 
     Returns:
-      m F(x) + (1 - m) x, ``b h w 3``, and m, ``b h w 1``.
+      m F(x) + (1 - m) x, and m.
     """
     share = edited_share(soft)
     return share * transformed + (1 - share) * image, share
 
 
-def edit(networks: Networks, nets: Nets, image: Array) -> Edit:
+def edit(networks: Networks, nets: Nets, image: Images) -> Edit:
     """What becomes of a face. Its attention is the share that is kept, 1 - m."""
     transformed = apply(networks.transform, nets["transform"], image)
     made, share = combine(image, transformed, apply(networks.mask, nets["mask"], image))
     return Edit(made, 1 - share, transformed)
 
 
-def ratio_error(share: Array, expected: float) -> Array:
-    """Attribute ratio: squared difference of the mean share from the expected one. b h w 1 -> b."""
+def ratio_error(share: Share, expected: float) -> PerExample:
+    """Attribute ratio: squared difference of the mean share from the expected one."""
     return jnp.square(share.mean(axis=(1, 2, 3)) - expected)
 
 
@@ -105,10 +109,10 @@ def objectives(
     by_critic = critic_looks(networks.critic, LEVELS)
     by_face = face_looks(face)
 
-    def score(params: Params, image: Array) -> Array:
+    def score(params: Params, image: Images) -> PerExample:
         return apply(networks.critic, params, image)[0]
 
-    def fakes(nets: Nets, batch: Batch, key: Array) -> Array:
+    def fakes(nets: Nets, batch: Batch, key: Array) -> Images:
         del key
         return edit(networks, nets, batch.image).image
 

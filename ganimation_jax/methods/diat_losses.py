@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import Array
+from jaxtyping import Float
 
 from ganimation_jax.features.perceptual import MapsFn, content_error
 from ganimation_jax.steps.updates import Aux, FakesFn, Given, LossFn
-from ganimation_jax.types import Batch, Metrics, Nets, Params
+from ganimation_jax.types import Array, Batch, Images, Maps, Metrics, Nets, Params, PerExample
 
 # What an image looks like to a network of the step: the maps that the identity loss compares.
 LooksFn = Callable[[Given, Array], tuple[Array, ...]]
@@ -59,23 +59,23 @@ class Objectives(NamedTuple):
     enhancement: LossFn
 
 
-def squared_distance(a: Array, b: Array) -> Array:
-    """Squared Frobenius norm of the difference. b h w c, b h w c -> b."""
+def squared_distance(a: Maps, b: Maps) -> PerExample:
+    """Squared Frobenius norm of the difference."""
     return jnp.square(a.astype(jnp.float32) - b).sum(axis=(1, 2, 3))
 
 
-def judged_real(logits: Array) -> Array:
-    """-log D. b -> b."""
+def judged_real(logits: PerExample) -> PerExample:
+    """-log D."""
     return jax.nn.softplus(-logits)
 
 
-def judged_made(logits: Array) -> Array:
-    """-log(1 - D). b -> b."""
+def judged_made(logits: PerExample) -> PerExample:
+    """-log(1 - D)."""
     return jax.nn.softplus(logits)
 
 
-def attribute_error(logits: Array, saturating: bool) -> Array:
-    """What the transform network loses by being recognised. b -> b.
+def attribute_error(logits: PerExample, saturating: bool) -> PerExample:
+    """What the transform network loses by being recognised.
 
     Args:
       logits: the critic's, of edits.
@@ -86,16 +86,16 @@ def attribute_error(logits: Array, saturating: bool) -> Array:
 
 
 def enhancement_error(
-    how: Enhancement, frozen: Params, enhanced: Array, made: Array, image: Array
+    how: Enhancement, frozen: Params, enhanced: Images, made: Images, image: Images
 ) -> Metrics:
     """Terms of the local form, averaged over the batch.
 
     Args:
       how: the mask, maps and weights.
       frozen: parameters of the network that ``how.maps`` reads.
-      enhanced: ``b h w 3``, the enhancement of ``made``.
-      made: ``b h w 3``, the transform of ``image``.
-      image: ``b h w 3``.
+      enhanced: the enhancement of ``made``.
+      made: the transform of ``image``.
+      image: the faces.
     """
     mask, maps = how.mask, how.maps
     if mask is None or maps is None:
@@ -113,14 +113,14 @@ def face_looks(maps: MapsFn) -> LooksFn:
 def critic_looks(critic: nn.Module, levels: tuple[int, ...] = LEVELS) -> LooksFn:
     """To the critic as it is in this step (DIAT-A); levels count from 1."""
 
-    def looks(given: Given, image: Array) -> tuple[Array, ...]:
+    def looks(given: Given, image: Images) -> tuple[Array, ...]:
         _, maps = apply(critic, given.nets["critic"], image)
         return tuple(maps[level - 1] for level in levels)
 
     return looks
 
 
-def apply(network: nn.Module, params: Params, image: Array) -> Any:
+def apply(network: nn.Module, params: Params, image: Images) -> Any:
     """What a network makes of images."""
     return network.apply({"params": params}, image)
 
@@ -147,7 +147,7 @@ def objectives(
     transform = functools.partial(apply, networks.transform)
     denoise = functools.partial(apply, networks.denoiser)
 
-    def identity_error(given: Given, made: Array, image: Array) -> Array:
+    def identity_error(given: Given, made: Images, image: Images) -> Float[Array, ""]:
         seen = looks(given, made), looks(given, image)
         return content_error(*seen, weights.levels).mean()
 
@@ -167,7 +167,7 @@ def objectives(
         }
         return _totalled(terms)
 
-    def fakes(nets: Nets, batch: Batch, key: Array) -> Array:
+    def fakes(nets: Nets, batch: Batch, key: Array) -> Images:
         del key
         return transform(nets["transform"], batch.image)
 
@@ -208,8 +208,8 @@ def objectives(
     )
 
 
-def guide(given: Given) -> Array:
-    """Faces that have the attribute. b h w 3.
+def guide(given: Given) -> Images:
+    """Faces that have the attribute.
 
     Raises:
       ValueError: the batch has none.
@@ -219,7 +219,7 @@ def guide(given: Given) -> Array:
     return given.batch.other
 
 
-def _judge(critic: nn.Module, params: Params, image: Array) -> Array:
+def _judge(critic: nn.Module, params: Params, image: Images) -> PerExample:
     logits, _ = apply(critic, params, image)
     return logits
 

@@ -6,13 +6,12 @@ from typing import NamedTuple
 import jax
 import optax
 from flax import linen as nn
-from jax import Array
 from ml_collections import ConfigDict
 
 from ganimation_jax.conditions import Domain, parse
 from ganimation_jax.methods.diat_losses import LEVELS
 from ganimation_jax.steps.optimizers import early_adam
-from ganimation_jax.types import DataFacts, Nets, Optimizer, Phase, Sampling, StepFn
+from ganimation_jax.types import Array, DataFacts, Nets, Optimizer, Phase, Sampling, StepFn
 
 
 class Parts(NamedTuple):

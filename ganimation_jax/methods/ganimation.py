@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 from ml_collections import ConfigDict
 
 from ganimation_jax.features import perceptual
@@ -30,6 +29,7 @@ from ganimation_jax.steps.updates import (
     supervised,
 )
 from ganimation_jax.types import (
+    Array,
     Batch,
     Condition,
     DataFacts,

@@ -11,7 +11,6 @@ from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from ganimation_jax.features.perceptual import DistanceFn
 from ganimation_jax.models.critic import Critic
@@ -20,7 +19,17 @@ from ganimation_jax.models.pair_critic import PairCritic
 from ganimation_jax.steps import losses
 from ganimation_jax.steps.augment import Augment
 from ganimation_jax.steps.updates import Aux, FakesFn, Given, LossFn
-from ganimation_jax.types import Batch, Edit, Metrics, Nets, Params
+from ganimation_jax.types import (
+    Array,
+    Batch,
+    Conditions,
+    Edit,
+    Images,
+    Metrics,
+    Nets,
+    Params,
+    PerExample,
+)
 
 Heads = tuple[Array, Array]  # what the critic returns
 
@@ -69,18 +78,20 @@ class Objectives(NamedTuple):
     judging: LossFn  # of the critic of pairs, if there is one
 
 
-def uniform_shares(key: Array, size: int) -> Array:
-    """How much of the real image each interpolate of the penalty holds: U(0, 1), ``b``."""
+def uniform_shares(key: Array, size: int) -> PerExample:
+    """How much of the real image each interpolate of the penalty holds: U(0, 1)."""
     return jax.random.uniform(key, (size,))
 
 
-def edit(generator: Generator, nets: Nets, image: Array, want: Array, have: Array) -> Edit:
+def edit(
+    generator: Generator, nets: Nets, image: Images, want: Conditions, have: Conditions
+) -> Edit:
     """``Model.edit`` (paper, eq. 1)."""
     return cast(Edit, generator.apply({"params": nets["generator"]}, image, want, have))
 
 
-def judge(critic: Critic, params: Params, image: Array) -> tuple[Array, Array]:
-    """Mean patch score ``b`` and action units ``b n``."""
+def judge(critic: Critic, params: Params, image: Images) -> tuple[PerExample, Conditions]:
+    """Mean patch score and action units."""
     patches, aus = cast(Heads, critic.apply({"params": params}, image))
     return patches.mean(axis=(1, 2)), aus
 
@@ -114,16 +125,16 @@ def objectives(
         as R3GAN trains (see ``losses.relativistic``). Its name among the nets is "pair_critic".
     """
 
-    def fakes(nets: Nets, batch: Batch, key: Array) -> Array:
+    def fakes(nets: Nets, batch: Batch, key: Array) -> Images:
         del key
         return edit(generator, nets, batch.image, batch.want, batch.have).image
 
-    def penalised_score(params: Params, image: Array) -> Array:
+    def penalised_score(params: Params, image: Images) -> PerExample:
         # The paper penalises the gradient 'per image'; both published codes take the sum.
         patches, _ = cast(Heads, critic.apply({"params": params}, image))
         return patches.sum(axis=(1, 2))
 
-    def seen(given: Given) -> tuple[Array, Array, Array]:
+    def seen(given: Given) -> tuple[Images, Images, Array]:
         """Real and edited images as the critic gets them, and a key for the rest."""
         real, edited = given.batch.image, given.fakes
         if augment is None:
@@ -229,8 +240,8 @@ def objectives(
         loss = weights.aus * losses.au_error(read, given.batch.have).mean()
         return loss, Aux({"critic/aus": loss})
 
-    def pair_scores(params: Params, batch: Batch, *edits: Array) -> tuple[Array, ...]:
-        """Mean patch scores ``b`` of edits of the batch's images."""
+    def pair_scores(params: Params, batch: Batch, *edits: Images) -> tuple[PerExample, ...]:
+        """Mean patch scores of edits of the batch's images."""
         critic, difference = cast(PairCritic, pair_critic), batch.want - batch.have
         scores = (critic.apply({"params": params}, batch.image, x, difference) for x in edits)
         return tuple(cast(Array, score).mean(axis=(1, 2)) for score in scores)

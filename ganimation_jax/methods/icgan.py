@@ -12,7 +12,6 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 from ml_collections import ConfigDict
 
 from ganimation_jax.conditions import parse
@@ -31,6 +30,7 @@ from ganimation_jax.steps import monitors
 from ganimation_jax.steps.optimizers import early_adam
 from ganimation_jax.steps.updates import Update, alternating, supervised
 from ganimation_jax.types import (
+    Array,
     Batch,
     Condition,
     DataFacts,

@@ -12,12 +12,28 @@ from typing import Any, NamedTuple, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Float
 
 from ganimation_jax.models.dcgan import Critic, Encoder, Generator
 from ganimation_jax.steps import loops
 from ganimation_jax.steps.updates import Aux, FakesFn, Given, LossFn, advance
-from ganimation_jax.types import Batch, Condition, Edit, Metrics, Nets, Params, State, StepFn
+from ganimation_jax.types import (
+    Array,
+    Batch,
+    Condition,
+    Conditions,
+    Edit,
+    Images,
+    Maps,
+    Metrics,
+    Nets,
+    Params,
+    PerExample,
+    State,
+    StepFn,
+)
+
+Noise = Float[Array, "b z"]
 
 
 class Networks(NamedTuple):
@@ -56,7 +72,7 @@ def objectives(networks: Networks, *, wrong: float = 0.5, flip: bool = True) -> 
     generator, critic, encoder_z, encoder_y = networks
     latent = encoder_z.outputs
 
-    def draw(nets: Nets, batch: Batch, key: Array) -> Array:
+    def draw(nets: Nets, batch: Batch, key: Array) -> Noise:
         del nets
         return jax.random.normal(key, (len(batch.have), latent))
 
@@ -67,7 +83,7 @@ def objectives(networks: Networks, *, wrong: float = 0.5, flip: bool = True) -> 
         sample, of_generator = normed(generator, given.nets, "generator", codes, train=True)
         nets = given.nets | moving
 
-        def score(image: Array, values: Array) -> Array:
+        def score(image: Images, values: Conditions) -> PerExample:
             # Each pass has batch statistics of its own, and moves the running ones.
             score, nets[statistics_of("critic")] = normed(
                 critic, nets, "critic", image, scaled(values), train=True
@@ -108,7 +124,7 @@ def objectives(networks: Networks, *, wrong: float = 0.5, flip: bool = True) -> 
 
 
 def regression(
-    encoder: Encoder, name: str, moving: Nets, given: Given, image: Array, target: Array
+    encoder: Encoder, name: str, moving: Nets, given: Given, image: Images, target: Conditions
 ) -> tuple[Array, Aux]:
     """Mean squared error of what an encoder reads in images, over all entries."""
     read, statistics = normed(encoder, given.nets | moving, name, image, train=True)
@@ -144,14 +160,16 @@ def refreshing(generator: Generator, latent: int) -> StepFn:
     return step
 
 
-def edit(networks: Networks, nets: Nets, image: Array, want: Array, have: Array) -> Edit:
+def edit(networks: Networks, nets: Nets, image: Images, want: Conditions, have: Conditions) -> Edit:
     """``Model.edit``: the face's noise, and the wanted conditions in place of its own."""
     del have
     noise, _ = normed(networks.encoder_z, nets, "encoder_z", image, train=False)
     return Edit(generate(networks.generator, nets, noise, want))
 
 
-def read(networks: Networks, conditions: Sequence[Condition], nets: Nets, image: Array) -> Array:
+def read(
+    networks: Networks, conditions: Sequence[Condition], nets: Nets, image: Images
+) -> Conditions:
     """``Model.read``: intensities as regressed; the others are 1 where they are present, else 0.
 
     Binary conditions are present where the regression is above 0 (published). Of conditions that
@@ -174,8 +192,8 @@ def read(networks: Networks, conditions: Sequence[Condition], nets: Nets, image:
     return jnp.stack(columns, axis=-1)
 
 
-def generate(generator: Generator, nets: Nets, noise: Array, values: Array) -> Array:
-    """Images of noise ``b z`` and conditions ``b n`` in [0, 1], by the running statistics."""
+def generate(generator: Generator, nets: Nets, noise: Noise, values: Conditions) -> Images:
+    """Images of noise and conditions in [0, 1], by the running statistics."""
     return normed(generator, nets, "generator", joined(noise, values), train=False)[0]
 
 
@@ -188,14 +206,14 @@ def normed(network: nn.Module, nets: Nets, name: str, *inputs: Array, train: boo
     return result, cast(dict, changed)["statistics"]
 
 
-def mirrored(key: Array, image: Array) -> Array:
-    """Half of the images mirrored. b h w c -> b h w c."""
+def mirrored(key: Array, image: Maps) -> Maps:
+    """Half of the images mirrored."""
     coins = jax.random.bernoulli(key, shape=(len(image), 1, 1, 1))
     return jnp.where(coins, image[:, :, ::-1], image)
 
 
-def joined(noise: Array, values: Array) -> Array:
-    """What the generator takes: noise, then conditions. b z, b n in [0, 1] -> b z+n."""
+def joined(noise: Noise, values: Conditions) -> Float[Array, "b z+n"]:
+    """What the generator takes: noise, then conditions in [0, 1]."""
     return jnp.concatenate([noise, scaled(values)], axis=-1)
 
 

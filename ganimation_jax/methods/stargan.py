@@ -7,7 +7,6 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 from ml_collections import ConfigDict
 
 from ganimation_jax.conditions import parse
@@ -24,6 +23,7 @@ from ganimation_jax.models.transform import Transform
 from ganimation_jax.steps import clipping, monitors, optimizers
 from ganimation_jax.steps.updates import Update, alternating
 from ganimation_jax.types import (
+    Array,
     Batch,
     Condition,
     DataFacts,

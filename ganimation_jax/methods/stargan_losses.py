@@ -9,13 +9,23 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
+from jaxtyping import Float
 
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.transform import Transform
 from ganimation_jax.steps import losses
 from ganimation_jax.steps.updates import Aux, FakesFn, Given, LossFn
-from ganimation_jax.types import Batch, Condition, Metrics, Nets, Params
+from ganimation_jax.types import (
+    Array,
+    Batch,
+    Condition,
+    Conditions,
+    Images,
+    Metrics,
+    Nets,
+    Params,
+    PerExample,
+)
 
 Heads = tuple[Array, Array]  # what the critic returns
 
@@ -41,20 +51,20 @@ class Labels(NamedTuple):
     # the second set, whose other labels are not known, and any other face is of the first.
     masked_by: int | None = None
 
-    def second(self, values: Array) -> Array:
-        """Whether faces with these labels are of the second set: 0 or 1. b n -> b."""
+    def second(self, values: Conditions) -> PerExample:
+        """Whether faces with these labels are of the second set: 0 or 1."""
         assert self.masked_by is not None
         return values[:, jnp.array(self.groups[self.masked_by])].max(axis=-1)
 
-    def entering(self, values: Array) -> Array:
-        """What the generator is given: the labels and, of two sets, the mask. b n -> b n(+2)."""
+    def entering(self, values: Conditions) -> Float[Array, "b m"]:
+        """What the generator is given: the labels and, of two sets, the mask (2 more)."""
         if self.masked_by is None:
             return values
         second = self.second(values)[:, None]
         return jnp.concatenate([values, 1 - second, second], axis=-1)
 
-    def error(self, logits: Array, values: Array) -> Array:
-        """Classification loss: summed over single labels and over groups. b n, b n -> b."""
+    def error(self, logits: Conditions, values: Conditions) -> PerExample:
+        """Classification loss: summed over single labels and over groups."""
         logits, errors = logits.astype(jnp.float32), []
         if self.single:
             places = jnp.array(self.single)
@@ -66,8 +76,8 @@ class Labels(NamedTuple):
             errors.append(optax.softmax_cross_entropy(logits[:, places], values[:, places]))
         return functools.reduce(operator.add, errors)
 
-    def probabilities(self, logits: Array) -> Array:
-        """Probability of each label. b n -> b n."""
+    def probabilities(self, logits: Conditions) -> Conditions:
+        """Probability of each label."""
         found = jax.nn.sigmoid(logits)
         for group in self.groups:
             places = jnp.array(group)
@@ -125,8 +135,8 @@ class Objectives(NamedTuple):
     generator: LossFn
 
 
-def uniform_shares(key: Array, size: int) -> Array:
-    """How much of the real image each interpolate of the penalty holds: U(0, 1), ``b``."""
+def uniform_shares(key: Array, size: int) -> PerExample:
+    """How much of the real image each interpolate of the penalty holds: U(0, 1)."""
     return jax.random.uniform(key, (size,))
 
 
@@ -147,19 +157,19 @@ def objectives(
       draw_shares: key, batch size -> the penalty's mixing shares.
     """
 
-    def edit(nets: Nets, image: Array, want: Array) -> Array:
+    def edit(nets: Nets, image: Images, want: Conditions) -> Images:
         params = {"params": nets["generator"]}
         return cast(Array, generator.apply(params, image, labels.entering(want)))
 
-    def judge(params: Params, image: Array) -> Heads:
+    def judge(params: Params, image: Images) -> tuple[PerExample, Conditions]:
         patches, logits = cast(Heads, critic.apply({"params": params}, image))
         return patches.mean(axis=(1, 2)), logits
 
-    def fakes(nets: Nets, batch: Batch, key: Array) -> Array:
+    def fakes(nets: Nets, batch: Batch, key: Array) -> Images:
         del key
         return edit(nets, batch.image, batch.want)
 
-    def penalised_score(params: Params, image: Array) -> Array:
+    def penalised_score(params: Params, image: Images) -> PerExample:
         patches, _ = cast(Heads, critic.apply({"params": params}, image))
         return patches.sum(axis=(1, 2))
 

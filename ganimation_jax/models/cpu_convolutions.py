@@ -13,8 +13,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import lax
+from jaxtyping import Float
 
+from ganimation_jax.types import Array, Maps
+
+Kernel = Float[Array, "k k c o"]
+Convolved = Float[Array, "b h//{stride} w//{stride} o"]
+Doubled = Float[Array, "b 2*h 2*w o"]
 Statement = Callable[[Array, Array, int], Array]  # x, kernel, stride -> convolution
 Transposed = Callable[[Array, Array], Array]  # x, kernel -> transposed convolution
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -48,14 +54,14 @@ def zeros_around(size: int, stride: int) -> tuple[int, int]:
     return (size - stride + 1) // 2, (size - stride) // 2
 
 
-def direct(x: Array, kernel: Array, stride: int) -> Array:
-    """Convolve with XLA's own convolution. b h w i -> b h/stride w/stride o."""
+def direct(x: Maps, kernel: Kernel, stride: int) -> Convolved:
+    """Convolve with XLA's own convolution."""
     pads = (zeros_around(kernel.shape[0], stride),) * 2
     return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=LAYOUT)
 
 
-def with_fourth_channel(x: Array, kernel: Array, stride: int) -> Array:
-    """Apply ``direct`` with a fourth channel of zeros. b h w 3 -> b h/stride w/stride o.
+def with_fourth_channel(x: Maps, kernel: Kernel, stride: int) -> Convolved:
+    """Apply ``direct`` with a fourth channel of zeros.
 
     With three channels, XLA's CPU convolution into about 24 takes up to 17 times as long.
     """
@@ -63,8 +69,8 @@ def with_fourth_channel(x: Array, kernel: Array, stride: int) -> Array:
     return direct(x, jnp.pad(kernel, (*((0, 0),) * 2, (0, 1), (0, 0))), stride)
 
 
-def patches(x: Array, kernel: Array, stride: int) -> Array:
-    """Convolve by one matrix product of image patches and kernel. b h w i -> b h/s w/s o."""
+def patches(x: Maps, kernel: Kernel, stride: int) -> Convolved:
+    """Convolve by one matrix product of image patches and kernel."""
     size, pads = kernel.shape[0], zeros_around(kernel.shape[0], stride)
     height, width = x.shape[1] // stride, x.shape[2] // stride
     x = jnp.pad(x, ((0, 0), pads, pads, (0, 0)))
@@ -76,8 +82,8 @@ def patches(x: Array, kernel: Array, stride: int) -> Array:
     return jnp.concatenate(taps, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
-def winograd(x: Array, kernel: Array, stride: int) -> Array:
-    """Convolve by minimal filtering of tiles. b h w i -> b h/stride w/stride o.
+def winograd(x: Maps, kernel: Kernel, stride: int) -> Convolved:
+    """Convolve by minimal filtering of tiles.
 
     Per tile of 3x3 outputs and pair of channels, a 3x3 kernel takes 25 products instead of 81. A
     4x4 kernel at stride 2 is a 2x2 kernel if the pixels of each 2x2 block become channels: it
@@ -152,10 +158,10 @@ def _combine(matrix: np.ndarray, terms: list[Array]) -> list[Array]:
     ]
 
 
-def products(x: Array, kernel: Array, stride: int) -> Array:
+def products(x: Maps, kernel: Kernel, stride: int) -> Convolved:
     """Convolve at stride 1 by one matrix product of pixels and kernel, then a shifted sum.
 
-    ``b h w i`` -> ``b h w o``. Needs as many times the memory of the result as the kernel has
+    Needs as many times the memory of the result as the kernel has
     taps, so it suits few features.
     """
     del stride
@@ -176,7 +182,7 @@ def products(x: Array, kernel: Array, stride: int) -> Array:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def to_few_features(x: Array, kernel: Array, stride: int) -> Array:
+def to_few_features(x: Maps, kernel: Kernel, stride: int) -> Convolved:
     """Apply ``direct``, but compute the derivative by the kernel with ``products``.
 
     XLA's own kernel gradient is slow for few output features.
@@ -193,17 +199,17 @@ def _to_few_features_jvp(
     return to_few_features(x, kernel, stride), change
 
 
-def transposed(x: Array, kernel: Array) -> Array:
+def transposed(x: Maps, kernel: Kernel) -> Doubled:
     """Stride-2 transposed convolution, by XLA's own convolution of the dilated input.
 
-    ``b h w i`` -> ``b 2h 2w o``; equals PyTorch's with padding 1, for 4x4 kernels, and with an
+    Equals PyTorch's with padding 1, for 4x4 kernels, and with an
     output padding of 1 as well, for 3x3 kernels.
     """
     pads = (kernel.shape[0] - 2, 2)
     return lax.conv_transpose(x, kernel, (2, 2), (pads, pads), dimension_numbers=LAYOUT)
 
 
-def transposed_subpixel(x: Array, kernel: Array) -> Array:
+def transposed_subpixel(x: Maps, kernel: Kernel) -> Doubled:
     """Compute ``transposed`` as four interleaved 2x2 convolutions, one per output phase."""
 
     def convolve(x: Array, taps: Array) -> Array:
@@ -212,7 +218,7 @@ def transposed_subpixel(x: Array, kernel: Array) -> Array:
     return _by_phases(x, kernel, convolve)
 
 
-def transposed_winograd(x: Array, kernel: Array) -> Array:
+def transposed_winograd(x: Maps, kernel: Kernel) -> Doubled:
     """Compute ``transposed_subpixel`` with minimal filtering for the four convolutions."""
     return _by_phases(x, kernel, _minimal_filtering)
 
@@ -235,19 +241,18 @@ def _by_phases(x: Array, kernel: Array, convolve: Callable[[Array, Array], Array
     return jnp.stack(rows, axis=2).reshape(b, 2 * h, 2 * w, kernel.shape[-1])
 
 
-def constant_planes(values: Array, kernel: Array, height: int, width: int) -> Array:
+def constant_planes(
+    values: Float[Array, "b n"], kernel: Float[Array, "k k n o"], height: int, width: int
+) -> Float[Array, "b {height} {width} o"]:
     """Convolve images that are constant in every channel, without materialising them.
 
     Pixels differ only because of zero padding. A k x k image has one pixel of every kind (near
     each border, and one inside), so its result is expanded by repeating the inner pixel.
 
     Args:
-      values: ``b n``, the constant of each plane.
-      kernel: ``k k n o``, k odd.
+      values: the constant of each plane.
+      kernel: k is odd.
       height, width: size of the planes, at least k.
-
-    Returns:
-      ``b h w o``.
     """
     size, pad = kernel.shape[0], kernel.shape[0] // 2
     ones = jnp.ones((1, size, size, 1), kernel.dtype)

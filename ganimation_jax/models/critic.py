@@ -8,10 +8,11 @@ from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Float, Float32
 
 from ganimation_jax.models import layers
+from ganimation_jax.types import Array
 
 PUBLISHED_DEPTH = 6  # strided convolutions at 128x128; each further one doubles the width
 
@@ -57,15 +58,16 @@ class Critic(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Array) -> tuple[Array, Array]:
+    def __call__(
+        self, image: Float[Array, "b h h 3"]
+    ) -> tuple[Float32[Array, "b p p"], Float32[Array, "b n"]]:
         """Score images.
 
         Args:
-          image: ``b h h 3`` in [-1, 1].
+          image: in [-1, 1].
 
         Returns:
-          Patch scores ``b p p`` and conditions ``b n``, both unbounded float32, with
-          p = h / 2**depth.
+          Patch scores and conditions, both unbounded, with p = h / 2**depth.
         """
         conv = partial(layers.Conv, dtype=self.dtype, init_std=self.init_std, initial=self.initial)
         x = image

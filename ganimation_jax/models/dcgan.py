@@ -16,10 +16,11 @@ from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Float, Float32
 
 from ganimation_jax.models import layers
+from ganimation_jax.types import Array
 
 SMALLEST_MAP = 4  # side of the map between the vector and the first or last convolution
 MOMENTUM = 0.1  # share of the new batch in the running statistics
@@ -40,7 +41,7 @@ class BatchNorm(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:  # b ... c -> b ... c
+    def __call__(self, x: Float[Array, "b *rest c"], train: bool) -> Float[Array, "b *rest c"]:
         """Normalise; with ``train``, by this batch."""
         x, shape = x.astype(jnp.float32), x.shape[-1:]
         mean = self.variable("statistics", "mean", jnp.zeros, shape)
@@ -92,15 +93,15 @@ class Generator(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, codes: Array, train: bool) -> Array:
+    def __call__(self, codes: Float[Array, "b n"], train: bool) -> Float32[Array, "b h h 3"]:
         """Generate.
 
         Args:
-          codes: ``b n``: noise, with the conditions behind it if there are any.
+          codes: noise, with the conditions behind it if there are any.
           train: normalise by this batch.
 
         Returns:
-          ``b h h 3`` in [-1, 1], float32.
+          images in [-1, 1].
         """
         up = partial(layers.ConvTranspose, bias=self.bias, dtype=self.dtype)
 
@@ -144,16 +145,22 @@ class Critic(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Array, values: Array | None = None, *, train: bool) -> Array:
+    def __call__(
+        self,
+        image: Float[Array, "b h h 3"],
+        values: Float[Array, "b n"] | None = None,
+        *,
+        train: bool,
+    ) -> Float32[Array, " b"]:
         """Score images.
 
         Args:
-          image: ``b h h 3`` in [-1, 1].
-          values: ``b n``, conditions; they join the maps of the first convolution as planes.
+          image: in [-1, 1].
+          values: conditions; they join the maps of the first convolution as planes.
           train: normalise by this batch.
 
         Returns:
-          ``b``, unbounded float32: the logit of being real, or a Wasserstein score.
+          unbounded: the logit of being real, or a Wasserstein score.
         """
         down = partial(layers.Conv, size=4, stride=2, bias=self.bias, dtype=self.dtype)
 
@@ -196,15 +203,15 @@ class Encoder(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Array, train: bool) -> Array:
+    def __call__(self, image: Float[Array, "b h h 3"], train: bool) -> Float32[Array, "b n"]:
         """Encode.
 
         Args:
-          image: ``b h h 3`` in [-1, 1]; sides divisible by 16.
+          image: in [-1, 1]; sides divisible by 16.
           train: normalise by this batch.
 
         Returns:
-          ``b outputs``, unbounded float32.
+          ``outputs`` unbounded numbers for each image.
         """
 
         def after(name: str, x: Array) -> Array:
@@ -233,7 +240,7 @@ class DenseGenerator(nn.Module):
     width: int = 512
 
     @nn.compact
-    def __call__(self, codes: Array) -> Array:  # b n -> b h h 3
+    def __call__(self, codes: Float[Array, "b n"]) -> Float[Array, "b h h 3"]:
         """Generate."""
         x = _hidden(codes, self.width)
         x = dense(3 * self.image_size**2, self.width, "last")(x)
@@ -250,7 +257,7 @@ class DenseCritic(nn.Module):
     width: int = 512
 
     @nn.compact
-    def __call__(self, image: Array) -> Array:  # b h h 3 -> b
+    def __call__(self, image: Float[Array, "b h h 3"]) -> Float[Array, " b"]:
         """Score images."""
         return dense(1, self.width, "last")(_hidden(_flat(image), self.width))[:, 0]
 

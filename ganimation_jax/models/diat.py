@@ -7,10 +7,12 @@ from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
 from jax.typing import DTypeLike
+from jaxtyping import Float, Float32
 
 from ganimation_jax.models import layers
+from ganimation_jax.types import Array, Images, Maps
 
 MASK_SCALE = 4  # side of the square of pixels that one value of the mask stands for
 BLUR = 5, 1.0  # of the enlarged mask: size of the window and standard deviation, in pixels
@@ -35,15 +37,15 @@ class Critic(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Array) -> tuple[Array, tuple[Array, ...]]:
+    def __call__(self, image: Images) -> tuple[Float32[Array, " b"], tuple[Array, ...]]:
         """Judge images.
 
         Args:
-          image: ``b h w 3`` in [-1, 1]; sides divisible by 2 for each convolution.
+          image: in [-1, 1]; sides divisible by 2 for each convolution.
 
         Returns:
-          ``b``, unbounded float32: the logit of being real, or a Wasserstein score; and the
-          activations of each convolution, largest map first.
+          unbounded, the logit of being real or a Wasserstein score; and the activations
+          ``b h w c`` of each convolution, largest map first.
         """
         conv = partial(layers.Conv, size=4, stride=2, bias=True, init_std=self.init_std)
         x, maps = image, []
@@ -67,7 +69,7 @@ class Denoiser(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Array) -> Array:  # b h w 3 -> b h w 3
+    def __call__(self, image: Images) -> Float32[Array, "b h w 3"]:
         """Denoise."""
         conv = partial(layers.Conv, size=3, bias=True, dtype=self.dtype, initial="pytorch")
         x = nn.relu(conv(self.width, name="first")(image))
@@ -87,14 +89,14 @@ class UNet(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Array) -> Array:
+    def __call__(self, image: Images) -> Float32[Array, "b h w 3"]:
         """Transform.
 
         Args:
-          image: ``b h w 3`` in [-1, 1]; sides divisible by 2 for each width, and then at least 2.
+          image: in [-1, 1]; sides divisible by 2 for each width, and then at least 2.
 
         Returns:
-          ``b h w 3`` in [-1, 1], float32.
+          images in [-1, 1].
         """
         conv = partial(layers.Conv, bias=True, dtype=self.dtype)
 
@@ -126,8 +128,8 @@ class Mask(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Array) -> Array:  # b h w 3 -> b h/4 w/4 1
-        """The mask before it is binarised, in [0, 1], float32."""
+    def __call__(self, image: Images) -> Float32[Array, "b h//4 w//4 1"]:
+        """The mask before it is binarised, in [0, 1]."""
         conv = partial(layers.Conv, bias=True, dtype=self.dtype)
         x = image
         for i, (size, stride) in enumerate([(4, 2), (4, 2), (3, 1), (3, 1)]):
@@ -136,14 +138,14 @@ class Mask(nn.Module):
         return nn.sigmoid(conv(1, 3, name="mask")(x).astype(jnp.float32))
 
 
-def edited_share(soft: Array) -> Array:
+def edited_share(soft: Float[Array, "b h w 1"]) -> Float[Array, "b 4*h 4*w 1"]:
     """The share of the edit in every pixel: binarised, enlarged, with soft edges.
 
     Args:
-      soft: ``b h w 1`` in [0, 1].
+      soft: in [0, 1].
 
     Returns:
-      ``b 4h 4w 1`` in [0, 1]. The gradient passes the threshold of 0.5 as if it were not there
+      shares in [0, 1]. The gradient passes the threshold of 0.5 as if it were not there
       (straight through).
     """
     binary = (soft > 0.5).astype(jnp.float32) + (soft - lax.stop_gradient(soft))
@@ -151,11 +153,11 @@ def edited_share(soft: Array) -> Array:
     return blurred(large, *BLUR)
 
 
-def blurred(x: Array, size: int, std: float) -> Array:
+def blurred(x: Maps, size: int, std: float) -> Maps:
     """Blur by a Gaussian; pixels at the border are repeated outwards.
 
     Args:
-      x: ``b h w c``.
+      x: what is blurred.
       size: side of the window in pixels, odd.
       std: standard deviation in pixels.
     """

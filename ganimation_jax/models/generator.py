@@ -5,13 +5,14 @@ from typing import Literal, get_args
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Float
 
 from ganimation_jax.models import layers
 from ganimation_jax.models.transform import trunk
 from ganimation_jax.models.warp import warp
-from ganimation_jax.types import Edit
+from ganimation_jax.types import Array, Edit, Images
+from ganimation_jax.types import Conditions as Vector
 
 Condition = Literal["concat", "film", "difference"]
 Upsampling = Literal["transposed", "resize"]
@@ -66,13 +67,13 @@ class Generator(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Array, want: Array, have: Array | None = None) -> Edit:
+    def __call__(self, image: Images, want: Vector, have: Vector | None = None) -> Edit:
         """Apply.
 
         Args:
-          image: ``b h w 3`` in [-1, 1]; sides divisible by ``4 * patch``.
-          want: ``b n``, the action units that the edited face shall have, in [0, 1].
-          have: ``b n``, those the face has; only the condition "difference" looks at them.
+          image: in [-1, 1]; sides divisible by ``4 * patch``.
+          want: the action units that the edited face shall have, in [0, 1].
+          have: those the face has; only the condition "difference" looks at them.
 
         Returns:
           The edit, float32: see ``blend``. Its ``motion`` is None without that head.
@@ -106,8 +107,10 @@ class Generator(nn.Module):
         )
         return self._heads(image, x, size, strength)
 
-    def _values(self, want: Array, have: Array | None) -> tuple[Array, Array | None]:
-        """What enters the layers, ``b m``, and the strength of the edit, ``b 1 1 1``, if any."""
+    def _values(
+        self, want: Vector, have: Vector | None
+    ) -> tuple[Float[Array, "b m"], Float[Array, "b 1 1 1"] | None]:
+        """What enters the layers, and the strength of the edit, if any."""
         if self.condition != "difference":
             return want, None
         if have is None:
@@ -138,14 +141,19 @@ class Generator(nn.Module):
         return blend(image, attention, color, motion)
 
 
-def blend(image: Array, attention: Array, color: Array, motion: Array | None = None) -> Edit:
+def blend(
+    image: Images,
+    attention: Float[Array, "b h w 1"],
+    color: Images,
+    motion: Float[Array, "b h w 2"] | None = None,
+) -> Edit:
     """The edit of an image (paper, eq. 1).
 
     Args:
-      image: ``b h w 3`` in [-1, 1].
-      attention: ``b h w 1`` in [0, 1], the share of the source that is kept.
-      color: ``b h w 3`` in [-1, 1].
-      motion: ``b h w 2``, where the source is read, relative to each pixel: (down, right) in
+      image: in [-1, 1].
+      attention: in [0, 1], the share of the source that is kept.
+      color: in [-1, 1].
+      motion: where the source is read, relative to each pixel: (down, right) in
         pixels. None: where it is.
     """
     source = image if motion is None else warp(image, motion)

@@ -17,11 +17,13 @@ from typing import Literal, get_args
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
 from jax.typing import DTypeLike
+from jaxtyping import Float
 
 from ganimation_jax import backend
 from ganimation_jax.models import cpu_convolutions
+from ganimation_jax.types import Array, Conditions, Maps
 
 Initializer = nn.initializers.Initializer
 Initial = Literal["normal", "pytorch"]
@@ -70,8 +72,13 @@ def initializers(
     return uniform, uniform
 
 
-def conv(x: Array, kernel: Array, stride: int = 1, padding: Padding = "zeros") -> Array:
-    """Convolve so that ``h`` becomes ``h / stride``. b h w i -> b h/stride w/stride o.
+def conv(
+    x: Float[Array, "b h w i"],
+    kernel: Float[Array, "k k i o"],
+    stride: int = 1,
+    padding: Padding = "zeros",
+) -> Float[Array, "b h//{stride} w//{stride} o"]:
+    """Convolve so that ``h`` becomes ``h / stride``.
 
     With "reflect" (stride 1, odd kernels), pixels mirrored at the border, which is not repeated,
     take the place of the zeros.
@@ -117,8 +124,10 @@ def statement_of(
     return cpu_convolutions.direct
 
 
-def conv_transpose(x: Array, kernel: Array) -> Array:
-    """Transposed convolution at stride 2, kernel 4x4 or 3x3. b h w i -> b 2h 2w o.
+def conv_transpose(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "k k i o"]
+) -> Float[Array, "b 2*h 2*w o"]:
+    """Transposed convolution at stride 2, kernel 4x4 or 3x3.
 
     As PyTorch's with padding 1 and, for a 3x3 kernel, output padding 1.
     """
@@ -180,7 +189,7 @@ class Conv(nn.Module):
     padding: Padding = "zeros"
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:  # b h w i -> b h/stride w/stride o
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
         """Convolve."""
         shape = (self.size, self.size, x.shape[-1], self.features)
         draws = initializers(self.initial, self.size**2 * x.shape[-1], self.init_std)
@@ -199,7 +208,7 @@ class ConvTranspose(nn.Module):
     initial: Initial = "normal"
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:  # b h w i -> b 2h 2w o
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b 2*h 2*w o"]:
         """Convolve."""
         shape = (self.size, self.size, x.shape[-1], self.features)
         draws = initializers(self.initial, self.size**2 * self.features)
@@ -220,7 +229,7 @@ class ResizeConv(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:  # b h w i -> b 2h 2w o
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b 2*h 2*w o"]:
         """Convolve."""
         kernel = self.param("kernel", kernel_init, (3, 3, x.shape[-1], self.features))
         # Tap t of the 4x4 kernel is the sum of the taps k and k-1 that read the same pixel.
@@ -246,7 +255,9 @@ class ConditionedConv(nn.Module):
     initial: Initial = "normal"
 
     @nn.compact
-    def __call__(self, image: Array, values: Array) -> Array:  # b h w i, b n -> b h w o
+    def __call__(
+        self, image: Float[Array, "b h w i"], values: Conditions
+    ) -> Float[Array, "b h w o"]:
         """Convolve."""
         channels = image.shape[-1]
         shape = (self.size, self.size, channels + values.shape[-1], self.features)
@@ -266,7 +277,7 @@ class InstanceNorm(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:  # b h w c -> b h w c
+    def __call__(self, x: Maps) -> Maps:
         """Normalise."""
         x = x.astype(jnp.float32)
         x = x - x.mean(axis=(1, 2), keepdims=True)
@@ -281,28 +292,28 @@ class Film(nn.Module):
     """Scale and shift every channel by a linear function of the conditions (FiLM)."""
 
     @nn.compact
-    def __call__(self, x: Array, values: Array) -> Array:  # b h w c, b n -> b h w c
+    def __call__(self, x: Maps, values: Conditions) -> Maps:
         """Modulate."""
         scale, shift = jnp.split(nn.Dense(2 * x.shape[-1], name="dense")(values), 2, axis=-1)
         return (x * (1 + scale[:, None, None]) + shift[:, None, None]).astype(x.dtype)
 
 
-def blocks_to_channels(x: Array, side: int) -> Array:
-    """Move the pixels of each ``side`` x ``side`` block to channels. b h w c -> b h/s w/s s*s*c."""
+def blocks_to_channels(x: Maps, side: int) -> Float[Array, "b h//{side} w//{side} {side}*{side}*c"]:
+    """Move the pixels of each ``side`` x ``side`` block to channels."""
     b, height, width, c = x.shape
     x = x.reshape(b, height // side, side, width // side, side, c).swapaxes(2, 3)
     return x.reshape(b, height // side, width // side, side * side * c)
 
 
-def channels_to_blocks(x: Array, side: int) -> Array:
-    """Invert ``blocks_to_channels``. b h w s*s*c -> b h*s w*s c."""
+def channels_to_blocks(x: Maps, side: int) -> Float[Array, "b h*{side} w*{side} c//{side}**2"]:
+    """Invert ``blocks_to_channels``."""
     b, height, width, channels = x.shape
     x = x.reshape(b, height, width, side, side, channels // side**2).swapaxes(2, 3)
     return x.reshape(b, height * side, width * side, channels // side**2)
 
 
-def without_grid(x: Array, period: int) -> Array:
-    """Remove patterns that repeat every ``period`` pixels, except a constant. b h w c -> b h w c.
+def without_grid(x: Maps, period: int) -> Maps:
+    """Remove patterns that repeat every ``period`` pixels, except a constant.
 
     The average over ``period`` pixels, applied twice along each axis, so that it is centred. Its
     response is zero at the frequencies of the grid: maps drawn block by block otherwise differ

@@ -2,10 +2,11 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Float, Float32
 
 from ganimation_jax.models import layers
+from ganimation_jax.types import Array
 
 WIDEST = 16  # times the first width
 CONDITIONED = 2  # the layer after which the request is added, on maps of an eighth of the side
@@ -34,15 +35,20 @@ class PairCritic(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, source: Array, edited: Array, difference: Array) -> Array:
+    def __call__(
+        self,
+        source: Float[Array, "b h h 3"],
+        edited: Float[Array, "b h h 3"],
+        difference: Float[Array, "b n"],
+    ) -> Float32[Array, "b p q"]:
         """Score edits.
 
         Args:
-          source, edited: ``b h h 3`` in [-1, 1].
-          difference: ``b n``, the action units asked for minus those of the source.
+          source, edited: in [-1, 1].
+          difference: the action units asked for minus those of the source.
 
         Returns:
-          ``b p q``, float32, unbounded, with p = 3/4 h / 2**depth.
+          unbounded scores, with p = 3/4 h / 2**depth.
         """
         side = source.shape[1]
         rows = slice(round(TOP * side), round(BOTTOM * side))

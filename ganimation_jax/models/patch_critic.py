@@ -4,10 +4,11 @@ from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Float32
 
 from ganimation_jax.models import layers
+from ganimation_jax.types import Array, Images
 
 WIDEST = 8  # times the first width
 
@@ -34,14 +35,14 @@ class PatchCritic(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Array) -> Array:
+    def __call__(self, image: Images) -> Float32[Array, "b p q"]:
         """Score images.
 
         Args:
-          image: ``b h w 3`` in [-1, 1].
+          image: in [-1, 1].
 
         Returns:
-          ``b p q``, float32. With zeros around the image of PyTorch's padding 1, the last two
+          scores of p x q patches. With zeros around the image of PyTorch's padding 1, the last two
           convolutions, at stride 1, make the map smaller by 1 each: 128 pixels give 14x14 scores.
         """
         conv = partial(layers.Conv, bias=True, dtype=self.dtype, initial=self.initial)

@@ -10,7 +10,9 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Float
+
+from ganimation_jax.types import Array, Maps
 
 GENERATOR_WIDTHS = (8, 4, 2, 1)  # times ``width``
 CRITIC_WIDTHS = (2, 4, 8, 8)
@@ -29,7 +31,7 @@ class Norm(nn.Module):
     kind: Kind
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:  # b h w c -> b h w c
+    def __call__(self, x: Maps) -> Maps:
         """Normalise."""
         axes, shape = AXES[self.kind], x.shape[-1:]
         x = x - x.mean(axes, keepdims=True)
@@ -53,7 +55,7 @@ class Block(nn.Module):
     norm: Kind
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:  # b h w i -> b h' w' o
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
         """Apply."""
         within = self.features if self.up else x.shape[-1]
         shortcut = nn.Conv(self.features, (1, 1), kernel_init=NARROW, name="shortcut")
@@ -77,8 +79,8 @@ class Generator(nn.Module):
     width: int = 64
 
     @nn.compact
-    def __call__(self, noise: Array) -> Array:  # b n -> b 64 64 3, [-1, 1]
-        """Generate."""
+    def __call__(self, noise: Float[Array, "b n"]) -> Float[Array, "b 64 64 3"]:
+        """Generate, in [-1, 1]."""
         features = 8 * self.width
         x = nn.Dense(16 * features, kernel_init=NARROW, name="input")(noise)
         x = x.reshape(len(x), 4, 4, features)
@@ -98,7 +100,7 @@ class Critic(nn.Module):
     width: int = 64
 
     @nn.compact
-    def __call__(self, image: Array) -> Array:  # b 64 64 3 -> b
+    def __call__(self, image: Float[Array, "b 64 64 3"]) -> Float[Array, " b"]:
         """Score images."""
         x = nn.Conv(self.width, (3, 3), kernel_init=NARROW, name="input")(image)
         for i, factor in enumerate(CRITIC_WIDTHS):

@@ -6,16 +6,18 @@ with their own padding, kernels and norms; GANimation's generator has the same t
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Float32
 
 from ganimation_jax.models import layers
+from ganimation_jax.types import Array, Conditions, Images, Maps
 
 
+@runtime_checkable
 class Layer(Protocol):
     """Makes a convolution with so many output channels."""
 
@@ -25,14 +27,14 @@ class Layer(Protocol):
 
 
 def trunk(
-    x: Array,
+    x: Maps,
     residual_blocks: int,
     *,
     down: Layer,
     conv: Layer,
     up: Layer,
     norm: Callable[[str, Array], Array],
-) -> Array:
+) -> Maps:
     """From the features of the first convolution to those that the last one reads.
 
     Two convolutions halve the size and double the channels, residual blocks follow (without a
@@ -41,13 +43,10 @@ def trunk(
     ``residual0_conv0``, ``residual0_norm0``, ..., ``up0``, ``up0_norm``, ...
 
     Args:
-      x: ``b h w c``, sides divisible by 4.
+      x: sides divisible by 4.
       residual_blocks: number of blocks on the smallest map.
       down, conv, up: convolutions that halve, keep and double the size.
       norm: name and features -> normalised features.
-
-    Returns:
-      ``b h w c``.
     """
     width = x.shape[-1]
     for i, factor in enumerate((2, 4)):
@@ -90,16 +89,18 @@ class Transform(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Array, values: Array | None = None) -> Array:
+    def __call__(
+        self, image: Images, values: Conditions | None = None
+    ) -> Float32[Array, "b h w 3"]:
         """Apply.
 
         Args:
-          image: ``b h w 3`` in [-1, 1]; sides divisible by 4.
-          values: ``b n``, conditions, which enter as constant planes beside the image; None: the
+          image: in [-1, 1]; sides divisible by 4.
+          values: conditions, which enter as constant planes beside the image; None: the
             network has none.
 
         Returns:
-          ``b h w 3`` in [-1, 1], float32.
+          images in [-1, 1].
 
         Raises:
           ValueError: there are conditions and the padding is "reflect": the instance norm would

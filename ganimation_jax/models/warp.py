@@ -1,10 +1,12 @@
 """Moving an image's pixels by a field of displacements."""
 
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Float
+
+from ganimation_jax.types import Array, Maps
 
 
-def warp(image: Array, field: Array) -> Array:
+def warp(image: Maps, field: Float[Array, "b h w 2"]) -> Maps:
     """The image at ``p + field[p]`` for every pixel ``p``, interpolated bilinearly.
 
     Outside its border an image repeats its outermost pixels. A displacement of zero returns the
@@ -15,11 +17,8 @@ def warp(image: Array, field: Array) -> Array:
     as long (displacements up to 8 pixels) and over 100 times as long backwards.
 
     Args:
-      image: ``b h w c``.
-      field: ``b h w 2``, (down, right) in pixels.
-
-    Returns:
-      ``b h w c``.
+      image: whose pixels are moved.
+      field: (down, right) in pixels.
     """
     height, width = image.shape[1:3]
     columns = jnp.arange(width, dtype=field.dtype) + field[..., 1]

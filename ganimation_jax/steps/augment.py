@@ -20,34 +20,38 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Float
+from ml_collections import ConfigDict
 
-Augment = Callable[[Array, Array], Array]
-"""key, images ``b h w 3`` -> images. Each image by itself; one key is one draw for each place
+from ganimation_jax.types import Array, Images
+
+Image = Float[Array, "h w 3"]
+Augment = Callable[[Array, Images], Images]
+"""key, images -> images. Each image by itself; one key is one draw for each place
 in the batch: real images and their edits get the same."""
 
 SHIFT = 1 / 8  # of the image's side, the largest translation
 HOLE = 1 / 2  # of the image's side, the side of a cutout
 
 
-def brightness(image: Array, amount: Array | float) -> Array:
-    """Add ``amount``: h w 3 -> h w 3, like all functions below; values may leave [-1, 1]."""
+def brightness(image: Image, amount: Array | float) -> Image:
+    """Add ``amount``; values may leave [-1, 1], as in all functions below."""
     return image + amount
 
 
-def saturation(image: Array, factor: Array | float) -> Array:
+def saturation(image: Image, factor: Array | float) -> Image:
     """Scale the difference of each pixel from its grey, the mean of its channels."""
     grey = image.mean(axis=-1, keepdims=True)
     return grey + factor * (image - grey)
 
 
-def contrast(image: Array, factor: Array | float) -> Array:
+def contrast(image: Image, factor: Array | float) -> Image:
     """Scale the difference from the image's mean."""
     mean = image.mean()
     return mean + factor * (image - mean)
 
 
-def translate(image: Array, down: Array | int, right: Array | int) -> Array:
+def translate(image: Image, down: Array | int, right: Array | int) -> Image:
     """Translate by whole pixels; the uncovered border is filled with 0, middle grey."""
     # A product with shifted unit matrices, because the gradient of a gather is a scatter.
     rows, columns = (jnp.arange(side) for side in image.shape[:2])
@@ -57,7 +61,7 @@ def translate(image: Array, down: Array | int, right: Array | int) -> Array:
     return jnp.einsum("yh,xw,hwc->yxc", take_rows, take_columns, image, precision=exact)
 
 
-def cut_out(image: Array, top: Array | int, left: Array | int, side: int) -> Array:
+def cut_out(image: Image, top: Array | int, left: Array | int, side: int) -> Image:
     """Set a square to 0; it may lie partly outside the image."""
     rows, columns = (jnp.arange(length) for length in image.shape[:2])
     hole_rows = (rows >= top) & (rows < top + side)
@@ -65,20 +69,20 @@ def cut_out(image: Array, top: Array | int, left: Array | int, side: int) -> Arr
     return jnp.where((hole_rows[:, None] & hole_columns)[..., None], 0, image)
 
 
-def _random_color(key: Array, image: Array) -> Array:
+def _random_color(key: Array, image: Image) -> Image:
     draws = jax.random.uniform(key, (3,))
     image = brightness(image, draws[0] - 0.5)
     image = saturation(image, draws[1] * 2)
     return contrast(image, draws[2] + 0.5)
 
 
-def _random_translation(key: Array, image: Array) -> Array:
+def _random_translation(key: Array, image: Image) -> Image:
     most = int(image.shape[0] * SHIFT + 0.5)
     down, right = jax.random.randint(key, (2,), -most, most + 1)
     return translate(image, down, right)
 
 
-def _random_cutout(key: Array, image: Array) -> Array:
+def _random_cutout(key: Array, image: Image) -> Image:
     side = int(image.shape[0] * HOLE + 0.5)
     middle = jax.random.randint(key, (2,), 0, image.shape[0] + 1 - side % 2)
     top, left = middle - side // 2
@@ -100,20 +104,20 @@ def diff_augment(policy: Sequence[str], probability: float = 1.0) -> Augment:
       probability: probability of applying each change to an image, in [0, 1].
     """
 
-    def one(key: Array, image: Array) -> Array:
+    def one(key: Array, image: Image) -> Image:
         for i, name in enumerate(policy):
             draw_key, coin_key = jax.random.split(jax.random.fold_in(key, i))
             changed = TRANSFORMS[name](draw_key, image)
             image = jnp.where(jax.random.uniform(coin_key) < probability, changed, image)
         return image
 
-    def augment(key: Array, images: Array) -> Array:
+    def augment(key: Array, images: Images) -> Images:
         return jax.vmap(one)(jax.random.split(key, len(images)), images)
 
     return augment
 
 
-def build(options: Mapping[str, Any]) -> Augment | None:
+def build(options: Mapping[str, Any] | ConfigDict) -> Augment | None:
     """Build the augmentation from ``cfg.augment``; None if the policy is empty.
 
     Args:

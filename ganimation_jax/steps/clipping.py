@@ -7,13 +7,12 @@ published code, where the generator meets a critic whose last update is not clip
 """
 
 from collections.abc import Callable, Collection
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
-from ganimation_jax.types import Nets, Optimizer, Params
+from ganimation_jax.types import Array, Nets, Optimizer, Params
 
 WHEN = ("after", "before")
 START = 25  # generator updates until which the critic gets more updates than later
@@ -74,7 +73,7 @@ class Start(NamedTuple):
     several: int = 1  # steps to one update of the generator, in these places
 
     @classmethod
-    def of(cls, critic_updates: int, at_start: int) -> Self:
+    def of(cls, critic_updates: int, at_start: int) -> "Start":
         """With ``critic_updates`` in a step and at least ``at_start`` before these updates."""
         return cls(max(1, -(-at_start // critic_updates)))
 

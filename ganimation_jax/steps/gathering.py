@@ -9,9 +9,7 @@ activations stay where their examples are.
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from jax import Array
-
-from ganimation_jax.types import Batch, Metrics, Nets, Params, State, StepFn
+from ganimation_jax.types import Array, Batch, Metrics, Nets, Params, State, StepFn
 
 GatherFn = Callable[[Nets], Nets]
 

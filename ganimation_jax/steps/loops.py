@@ -6,9 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
-from ganimation_jax.types import Metrics, State
+from ganimation_jax.types import Array, Metrics, State
 
 
 def repeat(step: Callable[..., Any], *, unroll: bool = False) -> Callable[..., Any]:

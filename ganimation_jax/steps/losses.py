@@ -9,27 +9,27 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Bool, Float
 
-from ganimation_jax.types import Params
+from ganimation_jax.types import Array, Conditions, Maps, Params, PerExample
 
 Norm = Literal["l1", "l2"]
 CHANGED = 0.12  # mean difference of a block, of 2, from which it counts as wholly changed
 MAGNITUDES: dict[str, Callable[[Array], Array]] = {"l1": jnp.abs, "l2": jnp.square}
 
 
-def au_error(predicted: Array, target: Array) -> Array:
-    """Conditional expression loss (eq. 3): mean over AUs of the squared error. b n, b n -> b."""
+def au_error(predicted: Conditions, target: Conditions) -> PerExample:
+    """Conditional expression loss (eq. 3): mean over AUs of the squared error."""
     return jnp.square(predicted.astype(jnp.float32) - target).mean(axis=-1)
 
 
-def cycle_error(reconstructed: Array, image: Array) -> Array:
-    """Identity loss (eq. 4): mean absolute difference. b h w c, b h w c -> b."""
+def cycle_error(reconstructed: Maps, image: Maps) -> PerExample:
+    """Identity loss (eq. 4): mean absolute difference."""
     return jnp.abs(reconstructed.astype(jnp.float32) - image).mean(axis=(1, 2, 3))
 
 
-def attention_magnitude(attention: Array, norm: Norm = "l2") -> Array:
-    """Attention regulariser (eq. 2, second term), as a mean over pixels. b h w 1 -> b.
+def attention_magnitude(attention: Float[Array, "b h w 1"], norm: Norm = "l2") -> PerExample:
+    """Attention regulariser (eq. 2, second term), as a mean over pixels.
 
     The paper writes an un-normalised norm. Summed over 128x128 pixels at its weight of 0.1
     that term would outweigh all others together; the published code takes a mean too.
@@ -37,8 +37,8 @@ def attention_magnitude(attention: Array, norm: Norm = "l2") -> Array:
     return MAGNITUDES[norm](attention.astype(jnp.float32)).mean(axis=(1, 2, 3))
 
 
-def total_variation(attention: Array, norm: Norm = "l2") -> Array:
-    """Smoothness of the attention (eq. 2, first term), summed over pixels. b h w 1 -> b."""
+def total_variation(attention: Float[Array, "b h w 1"], norm: Norm = "l2") -> PerExample:
+    """Smoothness of the attention (eq. 2, first term), summed over pixels."""
     attention = attention.astype(jnp.float32)
     down = MAGNITUDES[norm](attention[:, 1:] - attention[:, :-1])
     right = MAGNITUDES[norm](attention[:, :, 1:] - attention[:, :, :-1])
@@ -46,16 +46,16 @@ def total_variation(attention: Array, norm: Norm = "l2") -> Array:
 
 
 def true_edit_error(
-    edited: Array, truth: Array, source: Array | None = None, emphasis: float = 0.0
-) -> Array:
-    """Mean absolute difference from the true edit, averaged over scales. b h w c, b h w c -> b.
+    edited: Maps, truth: Maps, source: Maps | None = None, emphasis: float = 0.0
+) -> PerExample:
+    """Mean absolute difference from the true edit, averaged over scales.
 
     Besides the pixels themselves, means over 2x2 and 4x4 blocks are compared, so that a lip a
     pixel off costs less than one that is missing.
 
     Args:
-      edited, truth: ``b h w c``; sides must be divisible by 4.
-      source: ``b h w c``, the face before the edit; needed for ``emphasis`` only.
+      edited, truth: sides must be divisible by 4.
+      source: the face before the edit; needed for ``emphasis`` only.
       emphasis: errors in the 4x4 blocks that the true edit changes weigh up to
         ``1 + emphasis`` times as much, because most of a face does not change, and copying it
         would otherwise be nearly right.
@@ -72,15 +72,15 @@ def true_edit_error(
     return sum(errors[1:], errors[0]) / len(errors)
 
 
-def _blocks(image: Array, side: int) -> Array:
-    """Means over blocks of pixels: b h w c -> b h/side w/side c."""
+def _blocks(image: Maps, side: int) -> Float[Array, "b h//{side} w//{side} c"]:
+    """Means over blocks of pixels."""
     b, height, width, c = image.shape
     blocks = image.reshape(b, height // side, side, width // side, side, c)
     return blocks.mean(axis=(2, 4))
 
 
-def motion_variation(motion: Array) -> Array:
-    """Mean absolute difference between neighbours, in pixels. b h w 2 -> b.
+def motion_variation(motion: Float[Array, "b h w 2"]) -> PerExample:
+    """Mean absolute difference between neighbours, in pixels.
 
     With it a field that moves skin moves all of it together.
     """
@@ -89,26 +89,26 @@ def motion_variation(motion: Array) -> Array:
     return down + jnp.abs(motion[:, :, 1:] - motion[:, :, :-1]).mean(axis=(1, 2, 3))
 
 
-def mean_where(values: Array, chosen: Array) -> Array:
-    """Mean over the chosen examples, 0 if there are none. b, b bool -> scalar."""
+def mean_where(values: PerExample, chosen: Bool[Array, " b"]) -> Float[Array, ""]:
+    """Mean over the chosen examples, 0 if there are none."""
     return jnp.where(chosen, values, 0).sum() / jnp.maximum(chosen.sum(), 1)
 
 
-def interpolate(real: Array, edited: Array, share: Array) -> Array:
-    """Points between real and edited images; ``share`` (b) is the weight of the real one."""
+def interpolate(real: Maps, edited: Maps, share: PerExample) -> Maps:
+    """Points between real and edited images; ``share`` is the weight of the real one."""
     share = share.reshape(-1, 1, 1, 1)
     return share * real + (1 - share) * edited
 
 
 def gradient_penalty(
-    score: Callable[[Params, Array], Array], params: Params, mixed: Array
-) -> tuple[Array, Array]:
+    score: Callable[[Params, Array], Array], params: Params, mixed: Maps
+) -> tuple[PerExample, PerExample]:
     """Penalty on the norm of the critic's input gradient (Gulrajani et al. 2017, eq. 3).
 
     Args:
       score: params, images ``b h w c`` -> ``b``; no example may depend on another.
       params: the critic's parameters.
-      mixed: images ``b h w c`` between real and edited ones.
+      mixed: images between real and edited ones.
 
     Returns:
       ``(|grad| - 1)^2`` and ``|grad|``, one float32 each per example. Both can be differentiated
@@ -118,8 +118,8 @@ def gradient_penalty(
     return jnp.square(norm - 1), norm
 
 
-def relativistic(better: Array, worse: Array) -> Array:
-    """How far one score is from being above the other (Jolicoeur-Martineau, ICLR 2019). b, b -> b.
+def relativistic(better: PerExample, worse: PerExample) -> PerExample:
+    """How far one score is from being above the other (Jolicoeur-Martineau, ICLR 2019).
 
     The critic is given a real image's score and a fake's, and the generator the same two the
     other way round. R3GAN (Huang et al., NeurIPS 2024, eq. 2) trains with nothing but this and
@@ -129,8 +129,8 @@ def relativistic(better: Array, worse: Array) -> Array:
 
 
 def zero_centred_penalty(
-    score: Callable[[Params, Array], Array], params: Params, images: Array
-) -> tuple[Array, Array]:
+    score: Callable[[Params, Array], Array], params: Params, images: Maps
+) -> tuple[PerExample, PerExample]:
     """Half the squared norm of the input gradient: R1 and R2 (Mescheder et al., ICML 2018).
 
     Args:
@@ -143,8 +143,10 @@ def zero_centred_penalty(
     return jnp.square(norm) / 2, norm
 
 
-def gradient_norm(score: Callable[[Params, Array], Array], params: Params, images: Array) -> Array:
-    """Norm of the gradient of ``score`` with respect to each image. -> b.
+def gradient_norm(
+    score: Callable[[Params, Array], Array], params: Params, images: Maps
+) -> PerExample:
+    """Norm of the gradient of ``score`` with respect to each image.
 
     Its gradient is computed forward over reverse. With g the input gradient and v its
     cotangent, the gradient of the norm is that of the directional derivative of the score
@@ -153,7 +155,7 @@ def gradient_norm(score: Callable[[Params, Array], Array], params: Params, image
 
     Args:
       score, params: as for ``gradient_penalty``.
-      images: ``b h w c``.
+      images: at which the gradient is taken.
     """
 
     def value(params: Params, images: Array) -> tuple[Array, Array]:

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Int
+
+from ganimation_jax.types import Array, Images, PerExample
 
 
 class Pool(NamedTuple):
@@ -19,13 +21,15 @@ def empty(size: int, shape: tuple[int, ...]) -> Pool:
     return Pool(jnp.zeros((size, *shape)), jnp.zeros((), jnp.int32))
 
 
-def draw(key: Array, size: int, batch: int) -> tuple[Array, Array]:
+def draw(key: Array, size: int, batch: int) -> tuple[PerExample, Int[Array, " b"]]:
     """What ``exchange`` needs to be random: U(0, 1) and a place, for each of a batch's images."""
     coin_key, place_key = jax.random.split(key)
     return jax.random.uniform(coin_key, (batch,)), jax.random.randint(place_key, (batch,), 0, size)
 
 
-def exchange(pool: Pool, images: Array, coins: Array, places: Array) -> tuple[Pool, Array]:
+def exchange(
+    pool: Pool, images: Images, coins: PerExample, places: Int[Array, " b"]
+) -> tuple[Pool, Images]:
     """Offer images to the pool, one after the other, and get as many back.
 
     While the pool is not full, it keeps an image and returns it. Later, if its coin is above 0.5,
@@ -33,12 +37,12 @@ def exchange(pool: Pool, images: Array, coins: Array, places: Array) -> tuple[Po
 
     Args:
       pool: so far.
-      images: ``b h w 3``.
-      coins: ``b``; not read while the pool is not full.
-      places: ``b``, int32, the image to swap with; only read if the coin is above 0.5.
+      images: offered.
+      coins: not read while the pool is not full.
+      places: the image to swap with; only read if the coin is above 0.5.
 
     Returns:
-      the new pool, and ``b h w 3``.
+      the new pool, and the images that it gives back.
     """
 
     def one(pool: Pool, offered: tuple[Array, Array, Array]) -> tuple[Pool, Array]:

@@ -11,12 +11,12 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
 
 from ganimation_jax.steps.gathering import whole
 from ganimation_jax.steps.loops import scan
 from ganimation_jax.steps.optimizers import choose
 from ganimation_jax.types import (
+    Array,
     Batch,
     Metrics,
     Model,
