@@ -136,7 +136,7 @@ def test_few_faces_have_no_error():
 
 def test_attention_of_known_masks():
     def health(mask):
-        return {score.name: score.value for score in attention_mask.health(mask)}
+        return {score.name: score.value for score in attention_mask.health(mask.astype(float))}
 
     mask = np.zeros((1, 2, 2, 1))
     mask[0, 0] = 1

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import nn
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
 from ganimation_jax.features.layers import (
@@ -26,7 +26,7 @@ from ganimation_jax.features.layers import (
     need,
 )
 from ganimation_jax.files.assets import Asset, locate
-from ganimation_jax.types import Array, RawImages, to_float
+from ganimation_jax.types import Array, to_float
 
 ASSET = Asset(
     name="face_resnet",
@@ -81,11 +81,11 @@ def load(path: Path | str | None = None, eyes: Eyes = CANONICAL_EYES) -> Callabl
     return partial(embed, params)
 
 
-def to_chip(images: RawImages, eyes: Eyes = CANONICAL_EYES) -> Chips:
+def to_chip(images: Num[Array, "..."], eyes: Eyes = CANONICAL_EYES) -> Chips:
     """Zoom and shift images so that the eyes match dlib's chips; differentiable.
 
     Args:
-      images: uint8 or in [-1, 1], upright faces.
+      images: ``b h w 3``, uint8 or in [-1, 1], upright faces.
       eyes: positions of the eyes, as fractions of the sides.
 
     Returns:
