@@ -12,7 +12,7 @@ import functools
 import operator
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Literal, get_args
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -42,7 +42,6 @@ GPU_SMALL_MAP = 8
 
 INIT_STD = 0.02  # published: all kernels N(0, 0.02), biases 0
 kernel_init = nn.initializers.normal(INIT_STD)
-INITIAL: tuple[Initial, ...] = get_args(Initial)
 
 # Implementations that override the fastest; set by ``stated_by``.
 _given: ContextVar[tuple[cpu_convolutions.Statement, cpu_convolutions.Transposed] | None] = (

@@ -22,7 +22,6 @@ INSTALL = "pip install 'ganimation-jax[people]'"
 STYLE = 512  # numbers in a style
 ROWS = 23  # modulated layers
 EXPRESSION_ROWS = slice(4, 10)
-DRAWN = 1024  # pixels a side
 SHA256 = {
     "MappingNetwork.xml": "73e2096cad6e696e4af47df2477e048ab4c42c0e0dec83c7c66604822689e55b",
     "MappingNetwork.bin": "212dd716bdb556e18db603ea97300d4fa3c872b878c726b2402fea80820e7305",
