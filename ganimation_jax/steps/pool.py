@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from ganimation_jax.types import Array, Images, PerExample
+from ganimation_jax.types import Array, Maps, PerExample
 
 
 class Pool(NamedTuple):
@@ -28,8 +28,8 @@ def draw(key: Array, size: int, batch: int) -> tuple[PerExample, Int[Array, " b"
 
 
 def exchange(
-    pool: Pool, images: Images, coins: PerExample, places: Int[Array, " b"]
-) -> tuple[Pool, Images]:
+    pool: Pool, images: Maps, coins: PerExample, places: Int[Array, " b"]
+) -> tuple[Pool, Maps]:
     """Offer images to the pool, one after the other, and get as many back.
 
     While the pool is not full, it keeps an image and returns it. Later, if its coin is above 0.5,
