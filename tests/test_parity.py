@@ -264,7 +264,7 @@ def test_official_training_update_by_update(sequence):
         @jax.jit
         def run(nets, opt, batch, shares):
             others = {other: params for other, params in nets.items() if other != name}
-            given = Given(others, batch, aims.fakes(nets, batch, None), shares, (), ())
+            given = Given(others, batch, aims.fakes(nets, batch, jax.random.key(0)), shares, (), ())
             steps = [Update(name, loss) for loss in losses]
             moving, opts = {name: nets[name]}, {name: opt[name]}
             moving, opts, _, metrics = updates.run_updates(optimizers, steps, moving, opts, given)

@@ -175,7 +175,7 @@ def test_training_update_by_update(recorded):
         @jax.jit
         def run(nets, opt, batch, shares):
             others = {other: params for other, params in nets.items() if other != name}
-            given = Given(others, batch, aims.fakes(nets, batch, None), shares, (), ())
+            given = Given(others, batch, aims.fakes(nets, batch, jax.random.key(0)), shares, (), ())
             moving, opts = {name: nets[name]}, {name: opt[name]}
             moving, opts, _, metrics = updates.run_updates(
                 by_name, [Update(name, loss)], moving, opts, given
