@@ -21,6 +21,9 @@ def main() -> None:
     parser.add_argument("--gain", type=float, required=True)
     parser.add_argument("--about", type=Path, required=True, help="a JSON object for the card")
     parser.add_argument("--report", type=Path, help="the report.json of its evaluation")
+    parser.add_argument(
+        "--last", action="store_true", help="the last weights instead of their moving average"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     run = load_run(args.run)
@@ -31,7 +34,8 @@ def main() -> None:
     kept = {*run.model.edits_with, *run.model.averaged, *run.model.reads_with}
     for name in card["config"].keys() & (run.nets.keys() - kept):
         card["config"][name] = {**card["config"][name], "width": 0}
-    nets = {name: weights for name, weights in run.used.items() if name in kept}
+    nets = run.nets if args.last else run.used
+    nets = {name: weights for name, weights in nets.items() if name in kept}
     model_files.write(args.out, nets, card)
 
 
