@@ -44,7 +44,7 @@ def checked_program(path: Path) -> Path:
 
 
 def read_pictures(
-    program: Path, images: Sequence[np.ndarray], action_units: Sequence[str]
+    program: Path, images: Sequence[np.ndarray] | np.ndarray, action_units: Sequence[str]
 ) -> np.ndarray:
     """Run OpenFace on pictures; returns intensities in [0, 1], float32 ``b n``.
 
@@ -68,7 +68,7 @@ def read_pictures(
         return read_csvs(out, len(images), action_units)
 
 
-def write_pictures(folder: Path, images: Sequence[np.ndarray]) -> None:
+def write_pictures(folder: Path, images: Sequence[np.ndarray] | np.ndarray) -> None:
     """Write uint8 images ``h w 3`` as ``00000.png``, ..., at least 256 pixels wide."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(images):
