@@ -25,7 +25,7 @@ from typing import Any
 METHODS = ("ganimation", "stargan", "cyclegan", "diat", "diat2018", "icgan")
 
 
-def load(name: str) -> Any:
+def load(name: object) -> Any:
     """The module of a method.
 
     Raises:
