@@ -1,5 +1,6 @@
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
@@ -122,7 +123,7 @@ SCHEDULES = {
 def test_schedule(preset):
     cfg = emotionet.get_config(preset)
     epochs = np.arange(1, 31)
-    got = decay_factor(epochs - 0.5, cfg.epochs, cfg.decay_epochs, cfg.decay)
+    got = decay_factor(jnp.asarray(epochs - 0.5), cfg.epochs, cfg.decay_epochs, cfg.decay)
     np.testing.assert_allclose(got, [SCHEDULES[preset](e) for e in epochs], atol=1e-6)
 
 
