@@ -267,7 +267,7 @@ def objectives(
     return Objectives(fakes, critic_losses, generator_loss, pairs_loss, reading_loss, judging_loss)
 
 
-def _counts(weight: float) -> bool:
+def _counts(weight: float | Array) -> bool:
     """Whether a term is computed: unless its weight is the number 0. A traced weight counts."""
     return not (isinstance(weight, int | float) and weight == 0)
 
