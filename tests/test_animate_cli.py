@@ -406,7 +406,7 @@ def test_two_programs_are_compiled_and_nothing_else():
         "class Names(logging.Handler):\n"
         "    def emit(self, record):\n"
         "        text = record.getMessage()\n"
-        "        if text.startswith('Compiling '): names.append(text.split()[1])\n"
+        "        if text.startswith('Finished XLA compilation'): names.append(text)\n"
         "logging.getLogger('jax').addHandler(Names())\n"
         "jax.config.update('jax_log_compiles', True)\n"
         "animator = Animator.load('lfw-64')\n"

@@ -93,6 +93,8 @@ def test_fish_completes_commands_flags_values_and_files(shell):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+# A terminal needs a fork, of which JAX warns if a test before has used it; zsh replaces the child.
+@pytest.mark.filterwarnings("ignore:os.fork")
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [
