@@ -50,7 +50,8 @@ def local(tmp_path):
         fixed = {"COMMAND": str(stub), "LOG": str(log), "PORT": "12345", "STUBBORN": ""}
         started.append(
             subprocess.Popen(
-                [LAUNCH / "local.sh", "2", "--workdir=RUN"],
+                # Where the tests run in the background, bash would ignore the signal.
+                ["env", "--default-signal=INT", LAUNCH / "local.sh", "2", "--workdir=RUN"],
                 env=os.environ | {"CUDA_VISIBLE_DEVICES": ""} | fixed | env,
                 stderr=subprocess.PIPE,
                 text=True,
