@@ -19,7 +19,6 @@ test: $(VENV)/installed-test lint
 test-all: test test-rest
 
 # What `make test` leaves out: slow tests, and those that compare with PyTorch.
-test-rest: export ANNOTATIONS_UNCHECKED = 1
 test-rest: $(VENV)/installed-test-all
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "slow or torch" --ignore=tests/test_distributed.py
 	@# Alone, because its processes wait for one another.

@@ -28,10 +28,9 @@ if "GANIMATION_JAX_CACHE" not in os.environ:
 from jaxtyping import install_import_hook
 
 # Rooms whose annotations, shapes included, are checked at each call in tests. Before anything
-# imports them. `make test-rest` leaves the checks to `make test`.
+# imports them.
 ROOMS = ("bench", "evaluation", "features", "interop", "methods", "models", "steps")
-if "ANNOTATIONS_UNCHECKED" not in os.environ:
-    install_import_hook([f"ganimation_jax.{room}" for room in ROOMS], "typechecker.check")
+install_import_hook([f"ganimation_jax.{room}" for room in ROOMS], "typechecker.check")
 
 import jax
 import numpy as np

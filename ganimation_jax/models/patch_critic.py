@@ -5,7 +5,7 @@ from functools import partial
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Float32
+from jaxtyping import Float
 
 from ganimation_jax.models import layers
 from ganimation_jax.types import Array, Images
@@ -35,7 +35,7 @@ class PatchCritic(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Images) -> Float32[Array, "b p q"]:
+    def __call__(self, image: Images) -> Float[Array, "b p q"]:
         """Score images.
 
         Args:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Float32
+from jaxtyping import Float
 
 from ganimation_jax.models import layers
 from ganimation_jax.types import Array, Conditions, Images, Maps
@@ -89,9 +89,7 @@ class Transform(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, image: Images, values: Conditions | None = None
-    ) -> Float32[Array, "b h w 3"]:
+    def __call__(self, image: Images, values: Conditions | None = None) -> Float[Array, "b h w 3"]:
         """Apply.
 
         Args:
@@ -100,7 +98,7 @@ class Transform(nn.Module):
             network has none.
 
         Returns:
-          images in [-1, 1].
+          images in [-1, 1], float32.
 
         Raises:
           ValueError: there are conditions and the padding is "reflect": the instance norm would
