@@ -1,4 +1,4 @@
-"""Faces are cut as dlib's chips, and real people are told apart."""
+"""Faces are cropped as dlib crops its chips, and embeddings of different people lie apart."""
 
 from pathlib import Path
 

@@ -140,18 +140,19 @@ def frechet_bias(features_a: np.ndarray, features_b: np.ndarray, rng: np.random.
 
 
 def _mmd2(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"]) -> float:
-    """Unbiased estimate: no sample is compared with itself."""
-    a, b, size = a.astype(np.float64), b.astype(np.float64), len(a)
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return _among(a) + _among(b) - 2 * float(_kernel(a, b).mean())
 
-    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        base = x @ y.T / x.shape[1] + 1
-        return base * base * base  # much faster than ** 3
 
-    def among(x: np.ndarray) -> float:
-        k = kernel(x, x)
-        return (k.sum() - np.trace(k)) / (size * (size - 1))
+def _among(x: Float[np.ndarray, "n d"]) -> float:
+    """Unbiased mean over pairs: no sample is compared with itself."""
+    k = _kernel(x, x)
+    return float(k.sum() - np.trace(k)) / (len(x) * (len(x) - 1))
 
-    return among(a) + among(b) - 2 * kernel(a, b).mean()
+
+def _kernel(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
+    base = x @ y.T / x.shape[1] + 1
+    return base * base * base  # much faster than ** 3
 
 
 def _frechet(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
