@@ -44,6 +44,7 @@ from tiny_runs import tiny_config
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.methods import ganimation
+from ganimation_jax.models import cpu_convolutions, layers
 from ganimation_jax.models.critic import Critic
 from ganimation_jax.models.generator import Generator
 from ganimation_jax.steps import updates
@@ -111,6 +112,13 @@ def trained_run(tmp_path_factory) -> Path:
             loop.train(tiny_config(), workdir)
             whole.touch()
     return workdir
+
+
+@pytest.fixture(scope="module")
+def plain_convolutions():
+    """XLA's convolutions: a step compiles in half the time that the CPU's implementations take."""
+    with layers.stated_by(cpu_convolutions.direct, cpu_convolutions.transposed):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -67,13 +67,15 @@ def test_a_run_is_a_model(run, animator):
     assert model.about == {"method": "ganimation", "step": 0}
     image, aus = RNG.uniform(-1, 1, (1, SIZE, SIZE, 3)), RNG.random((1, 17))
     image, aus = image.astype(np.float32), aus.astype(np.float32)
-    want, got = run.model.edit(run.used, image, aus, aus), model.edit(image, aus, aus)
+    want, got = jax.jit(run.model.edit)(run.used, image, aus, aus), model.edit(image, aus, aus)
     for name in ("image", "attention", "color"):
         np.testing.assert_allclose(getattr(got, name), getattr(want, name), atol=1e-5)
     assert got.motion is None
-    raw = run.model.edit(run.nets, image, aus, aus).image
+    raw = jax.jit(run.model.edit)(run.nets, image, aus, aus).image
     assert np.abs(raw - want.image).max() > 0.01
-    np.testing.assert_allclose(model.read_aus(image), run.model.read(run.nets, image), atol=1e-5)
+    np.testing.assert_allclose(
+        model.read_aus(image), jax.jit(run.model.read)(run.nets, image), atol=1e-5
+    )
 
 
 def test_its_file_is_the_same_model_without_a_critic(workdir, animator, tmp_path):
@@ -217,7 +219,7 @@ def test_a_target_is_completed_by_what_the_face_shows():
 
 def test_a_crop_of_the_models_size_is_edited_as_the_network_does(animator, run, face_crop):
     target = RNG.random(17).astype(np.float32)
-    want = run.model.edit(run.used, to_float(face_crop[None]), target[None], target[None])
+    want = jax.jit(run.model.edit)(run.used, to_float(face_crop[None]), target[None], target[None])
     got = animator.edit(face_crop, target, aligned=True)
     assert np.abs(got.astype(int) - np.asarray(to_uint8(want.image))[0]).max() <= 1
     assert np.abs(got.astype(int) - face_crop).mean() > 3
@@ -232,7 +234,7 @@ def test_a_crop_of_the_models_size_is_edited_as_the_network_does(animator, run, 
 
 
 def test_named_units_change_and_others_stay_the_faces_own(animator, run, face_crop):
-    own = np.asarray(run.model.read(run.nets, to_float(face_crop[None])))[0].clip(0, 1)
+    own = np.asarray(jax.jit(run.model.read)(run.nets, to_float(face_crop[None])))[0].clip(0, 1)
     read = animator.read(face_crop, aligned=True)
     assert tuple(read) == ACTION_UNITS
     np.testing.assert_allclose(list(read.values()), own, atol=1e-5)

@@ -48,9 +48,9 @@ def test_an_edit_is_what_one_of_the_generators_makes():
         want = jnp.array([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
         generator, _ = cyclegan.networks(cfg)
         shown = functools.partial(cyclegan.translate, generator)
-        params = [generator.init(jax.random.key(i), image)["params"] for i in range(2)]
+        params = [jax.jit(generator.init)(jax.random.key(i), image)["params"] for i in range(2)]
         nets = dict(zip(cyclegan.GENERATORS, params, strict=True))
-        edited = model.edit(nets, image, want, want).image
+        edited = jax.jit(model.edit)(nets, image, want, want).image
         np.testing.assert_allclose(edited[0], shown(params[0], image)[0], atol=1e-6)
         np.testing.assert_allclose(edited[1], shown(params[1], image)[1], atol=1e-6)
         np.testing.assert_array_equal(edited[2], image[2])

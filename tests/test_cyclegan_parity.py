@@ -70,7 +70,7 @@ def test_networks(name):
     sized.pop("output")
     generator, critic, params = networks_of({"generator_ab": sized} | {net: state})
     network = generator if net == "generator_ab" else critic
-    got = network.apply({"params": params[net]}, golden.image("image"))
+    got = jax.jit(network.apply)({"params": params[net]}, golden.image("image"))
     want = np.moveaxis(want, 1, -1)
     np.testing.assert_allclose(got, want if net == "generator_ab" else want[..., 0], atol=1e-5)
     if name == "critic_3":
@@ -126,9 +126,9 @@ def start():
 
 def test_forward(start):
     golden, generator, critic, nets = start
-    made = generator.apply({"params": nets["generator_ab"]}, golden.image("images_A")[0])
+    made = jax.jit(generator.apply)({"params": nets["generator_ab"]}, golden.image("images_A")[0])
     np.testing.assert_allclose(made, golden.image("forward/G_A"), atol=1e-5)
-    scores = critic.apply({"params": nets["critic_b"]}, golden.image("images_B")[0])
+    scores = jax.jit(critic.apply)({"params": nets["critic_b"]}, golden.image("images_B")[0])
     np.testing.assert_allclose(scores, golden["forward/D_A"][:, 0], atol=1e-5)
 
 

@@ -19,6 +19,8 @@ from ganimation_jax.steps import updates
 from ganimation_jax.training.loop import train
 from ganimation_jax.types import Batch, DataFacts, parameter_count
 
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
 RNG = np.random.default_rng(0)
 FACTS = DataFacts(64, 0.1, {"happy": 8, "neutral": 8, "Smiling": 30})
 
@@ -81,11 +83,11 @@ def test_the_unet_reaches_from_every_pixel_to_every_pixel():
     """Its smallest map sees all of the image, and skips keep what is in place."""
     net = UNet((4, 8, 8))
     image = RNG.uniform(-1, 1, (1, 16, 16, 3)).astype(np.float32)
-    made, params = net.init_with_output(jax.random.key(0), image)
+    made, params = jax.jit(net.init_with_output)(jax.random.key(0), image)
     assert made.shape == image.shape
     changed = image.copy()
     changed[0, 0, 0] += 1
-    difference = np.abs(net.apply(params, changed) - made).sum(-1)[0]
+    difference = np.abs(jax.jit(net.apply)(params, changed) - made).sum(-1)[0]
     assert (difference > 0).all()
 
 

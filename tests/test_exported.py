@@ -222,7 +222,7 @@ def test_onnx_of_motion_and_difference_equals_the_model(tmp_path):
     rng = np.random.default_rng(0)
     image = rng.uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
     want, have = rng.random((2, 2, 17), np.float32)
-    nets = model.init(jax.random.key(0), Batch(image, have, want))
+    nets = jax.jit(model.init)(jax.random.key(0), Batch(image, have, want))
     nets = jax.tree.map(lambda x: 0.3 * rng.standard_normal(x.shape, np.float32), nets)
     save_onnx(tmp_path / "model.onnx", model, nets)
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -231,6 +231,6 @@ def test_onnx_of_motion_and_difference_equals_the_model(tmp_path):
     )
     names = ["edited", "attention", "color", "motion"]
     edit = session.run(names, {"image": image, "aus": want, "have": have})
-    for got, value in zip(edit, model.edit(nets, image, want, have), strict=True):
+    for got, value in zip(edit, jax.jit(model.edit)(nets, image, want, have), strict=True):
         np.testing.assert_allclose(got, value, atol=1e-3)
     assert np.abs(edit[3]).max() > 1

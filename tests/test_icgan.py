@@ -1,5 +1,7 @@
 """IcGAN: against recorded numbers, its statistics, its phases, and a whole run."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,8 @@ from ganimation_jax.steps import updates
 from ganimation_jax.training.loop import train
 from ganimation_jax.training.preflight import check
 from ganimation_jax.types import Batch, DataFacts, parameter_count
+
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 KEY = jax.random.key(0)
 
@@ -51,7 +55,7 @@ def tiny(**changes):
 
 
 @pytest.fixture(scope="module")
-def tiny_nets():
+def tiny_nets(plain_convolutions):
     cfg = tiny()
     return cfg, jax.jit(icgan.model(cfg).init)(KEY, shapes(cfg))
 
@@ -78,10 +82,9 @@ def test_reading_knows_the_kinds(tiny_nets):
     cfg, nets = tiny_nets
     model = icgan.model(cfg)
     image = np.random.default_rng(0).normal(size=(9, 16, 16, 3)).astype(np.float32)
-    codes = np.asarray(
-        icgan_losses.normed(icgan.networks(cfg).encoder_y, nets, "encoder_y", image, train=False)[0]
-    )
-    got = np.asarray(model.read(nets, image))
+    normed = functools.partial(icgan_losses.normed, icgan.networks(cfg).encoder_y, train=False)
+    codes = np.asarray(jax.jit(normed, static_argnums=1)(nets, "encoder_y", image)[0])
+    got = np.asarray(jax.jit(model.read)(nets, image))
     np.testing.assert_allclose(got[:, 0], (codes[:, 0] + 1) / 2, rtol=1e-6)
     np.testing.assert_array_equal(got[:, 1], codes[:, 1] > 0)
     for group in (slice(2, 4), slice(4, 6)):
@@ -96,8 +99,8 @@ def test_pictures_depend_on_their_own_face_alone(tiny_nets):
     rng = np.random.default_rng(1)
     image = rng.normal(size=(4, 16, 16, 3)).astype(np.float32)
     want = rng.random((4, 6), np.float32)
-    together = model.edit(nets, image, want, want).image
-    alone = model.edit(nets, image[:1], want[:1], want[:1]).image
+    together = jax.jit(model.edit)(nets, image, want, want).image
+    alone = jax.jit(model.edit)(nets, image[:1], want[:1], want[:1]).image
     np.testing.assert_allclose(together[:1], alone, atol=1e-6)
 
 
@@ -202,7 +205,7 @@ def test_a_run_resumes_bit_for_bit_across_phases(tmp_path, monkeypatch):
     assert run.nets["generator_statistics"]["first_norm"]["mean"].any()
     image = np.zeros((1, 16, 16, 3), np.float32)
     want = np.eye(8, dtype=np.float32)[:1]
-    edited = run.model.edit(run.used, image, want, want).image
+    edited = jax.jit(run.model.edit)(run.used, image, want, want).image
     save_exported(tmp_path / "icgan.ganimation", run.model, run.used, {})
     exported = load_exported(tmp_path / "icgan.ganimation")
     np.testing.assert_allclose(exported(image, want).image, edited, atol=1e-5)

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,8 @@ from ganimation_jax.models.generator import Generator
 from ganimation_jax.steps import losses
 from ganimation_jax.steps.updates import Given
 from ganimation_jax.types import Batch
+
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(-1, 1, (3, SIZE, SIZE, 3)).astype(np.float32)
@@ -36,12 +40,12 @@ def test_penalty_gradient_of_a_linear_critic_is_closed_form():
 
     norm = np.linalg.norm(weights)
     expected = 2 * (norm - 1) / norm * weights
-    np.testing.assert_allclose(jax.grad(mean_penalty)(weights), expected, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(jax.grad(mean_penalty))(weights), expected, rtol=1e-5)
 
 
 def test_penalty_gradient_equals_reverse_over_reverse():
     critic = Critic(UNITS, width=4)
-    params = critic.init(jax.random.key(0), IMAGES)["params"]
+    params = jax.jit(critic.init)(jax.random.key(0), IMAGES)["params"]
     params = jax.tree.map(lambda x: x * 20, params)  # input gradients of order 1, not 0.01
 
     def score(params, x):
@@ -68,7 +72,7 @@ def test_penalty_of_a_constant_critic_has_finite_gradient():
     def mean_penalty(w):
         return losses.gradient_penalty(score, w, jnp.asarray(IMAGES))[0].mean()
 
-    value, grad = jax.value_and_grad(mean_penalty)(jnp.ones(IMAGES.shape[1:]))
+    value, grad = jax.jit(jax.value_and_grad(mean_penalty))(jnp.ones(IMAGES.shape[1:]))
     np.testing.assert_allclose(value, 1, rtol=1e-5)
     assert np.isfinite(grad).all()
 
@@ -189,13 +193,19 @@ PAIRED = Batch(
 GENERATOR = Generator(width=4, residual_blocks=1, condition="difference", motion=3.0, patch=2)
 
 
+@functools.cache
+def generator_params():
+    init = jax.jit(GENERATOR.init)
+    return init(jax.random.key(0), PAIRED.image, PAIRED.want, PAIRED.have)["params"]
+
+
 def test_only_pairs_teach_by_their_true_edit():
-    params = GENERATOR.init(jax.random.key(0), PAIRED.image, PAIRED.want, PAIRED.have)["params"]
+    params = generator_params()
     weights = ganimation.LossWeights(paired=10.0, motion=2.0)
     aims = ganimation.objectives(GENERATOR, Critic(UNITS, width=4), weights)
     given = Given({}, PAIRED, (), jax.random.key(1), (), ())
-    loss, aux = aims.pairs({"generator": params}, given)
-    edit = GENERATOR.apply({"params": params}, PAIRED.image, PAIRED.want, PAIRED.have)
+    loss, aux = jax.jit(aims.pairs)({"generator": params}, given)
+    edit = jax.jit(GENERATOR.apply)({"params": params}, PAIRED.image, PAIRED.want, PAIRED.have)
     paired = 10 * losses.true_edit_error(edit.image[:1], PAIRED.other[:1])[0]
     motion = 2 * losses.motion_variation(edit.motion).mean()
     np.testing.assert_allclose(aux.metrics["generator/paired"], paired, rtol=1e-5)
@@ -208,20 +218,20 @@ def test_only_pairs_teach_by_their_true_edit():
 def test_without_a_cycle_the_way_back_is_not_computed():
     critic = Critic(UNITS, width=4)
     nets = {
-        "generator": GENERATOR.init(jax.random.key(0), PAIRED.image, PAIRED.want, PAIRED.have)[
-            "params"
-        ],
-        "critic": critic.init(jax.random.key(1), PAIRED.image)["params"],
+        "generator": generator_params(),
+        "critic": jax.jit(critic.init)(jax.random.key(1), PAIRED.image)["params"],
     }
     weights = ganimation.LossWeights(
         cycle=0.0, attention=0.0, total_variation=0.0, adversarial=0.5, aus=3.0
     )
     aims = ganimation.objectives(GENERATOR, critic, weights)
     given = Given(nets, PAIRED, (), jax.random.key(2), (), ())
-    loss, aux = aims.generator(nets, given)
+    loss, aux = jax.jit(aims.generator)(nets, given)
     assert "generator/cycle" not in aux.metrics
-    edit = GENERATOR.apply({"params": nets["generator"]}, PAIRED.image, PAIRED.want, PAIRED.have)
-    score, read = critic.apply({"params": nets["critic"]}, edit.image)
+    edit = jax.jit(GENERATOR.apply)(
+        {"params": nets["generator"]}, PAIRED.image, PAIRED.want, PAIRED.have
+    )
+    score, read = jax.jit(critic.apply)({"params": nets["critic"]}, edit.image)
     want = -0.5 * score.mean() + 3 * jnp.square(read - PAIRED.want).mean()
     np.testing.assert_allclose(loss, want, rtol=1e-4)
 
@@ -234,15 +244,14 @@ def squares(frozen, a, b):
 def test_distances_of_features_join_those_of_pixels():
     critic = Critic(UNITS, width=4)
     nets = {
-        "generator": GENERATOR.init(jax.random.key(0), PAIRED.image, PAIRED.want, PAIRED.have)[
-            "params"
-        ],
-        "critic": critic.init(jax.random.key(1), PAIRED.image)["params"],
+        "generator": generator_params(),
+        "critic": jax.jit(critic.init)(jax.random.key(1), PAIRED.image)["params"],
     }
     frozen = jnp.float32(3)
     given = Given(nets, PAIRED, (), jax.random.key(2), frozen, ())
-    there = ganimation.edit(GENERATOR, nets, PAIRED.image, PAIRED.want, PAIRED.have)
-    back = ganimation.edit(GENERATOR, nets, there.image, PAIRED.have, PAIRED.want)
+    edit = jax.jit(ganimation.edit, static_argnums=0)
+    there = edit(GENERATOR, nets, PAIRED.image, PAIRED.want, PAIRED.have)
+    back = edit(GENERATOR, nets, there.image, PAIRED.have, PAIRED.want)
     cycle = 5 * squares(frozen, back.image, PAIRED.image).mean()
     paired = 7 * squares(frozen, there.image, PAIRED.other)[0]  # the other is no pair
     for pixels in (0.0, 10.0):
@@ -251,12 +260,12 @@ def test_distances_of_features_join_those_of_pixels():
             ganimation.objectives(GENERATOR, critic, weights, perceptual=terms)
             for terms in (ganimation.ONLY_PIXELS, ganimation.Perceptual(squares, 5.0, 7.0))
         )
-        loss, aux = with_features.generator(nets, given)
+        loss, aux = jax.jit(with_features.generator)(nets, given)
         np.testing.assert_allclose(aux.metrics["generator/perceptual_cycle"], cycle, rtol=1e-5)
         np.testing.assert_allclose(aux.metrics["generator/perceptual_paired"], paired, rtol=1e-5)
         assert ("generator/cycle" in aux.metrics) == bool(pixels)
         if pixels:  # the attention of the way back is in both
-            plain, _ = alone.generator(nets, given)
+            plain, _ = jax.jit(alone.generator)(nets, given)
             np.testing.assert_allclose(loss, plain + cycle + paired, rtol=1e-5)
 
 

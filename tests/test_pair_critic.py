@@ -16,6 +16,8 @@ from ganimation_jax.steps import losses
 from ganimation_jax.steps.updates import Given, make_init
 from ganimation_jax.types import Batch, DataFacts
 
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
 RNG = np.random.default_rng(0)
 GENERATOR = Generator(width=4, residual_blocks=1, condition="difference", patch=2)
 CRITIC = PairCritic(width=4, depth=2)
@@ -30,7 +32,7 @@ def batch_of(count, side=16):
 
 
 PAIRS = batch_of(2)
-PARAMS = CRITIC.init(jax.random.key(0), PAIRS.image, PAIRS.other, PAIRS.want)["params"]
+PARAMS = jax.jit(CRITIC.init)(jax.random.key(0), PAIRS.image, PAIRS.other, PAIRS.want)["params"]
 
 
 def test_the_relativistic_loss_is_the_logistic_of_the_difference():
@@ -55,7 +57,9 @@ def test_the_zero_centred_penalty_of_a_linear_critic_is_closed_form():
 def test_the_pair_critic_sees_both_pictures_and_the_request_but_not_the_surroundings():
     def scores(**changes):
         seen = PAIRS._replace(**changes)
-        return np.asarray(CRITIC.apply({"params": PARAMS}, seen.image, seen.other, seen.want))
+        return np.asarray(
+            jax.jit(CRITIC.apply)({"params": PARAMS}, seen.image, seen.other, seen.want)
+        )
 
     plain = scores()
     assert plain.shape == (2, 3, 3)
@@ -70,37 +74,41 @@ def test_the_pair_critic_sees_both_pictures_and_the_request_but_not_the_surround
 def test_its_signal_keeps_its_size_through_the_layers():
     batch = batch_of(8, 128)
     critic = PairCritic()
-    params = critic.init(jax.random.key(1), batch.image, batch.other, batch.want)["params"]
-    scores = critic.apply({"params": params}, batch.image, batch.other, batch.want)
+    params = jax.jit(critic.init)(jax.random.key(1), batch.image, batch.other, batch.want)["params"]
+    scores = jax.jit(critic.apply)({"params": params}, batch.image, batch.other, batch.want)
     assert scores.shape == (8, 6, 6)
     assert 0.1 < np.std(np.asarray(scores)) < 10
 
 
 def test_both_sides_compare_an_edit_with_the_true_one():
-    generator = GENERATOR.init(jax.random.key(2), PAIRS.image, PAIRS.want, PAIRS.have)["params"]
+    generator = jax.jit(GENERATOR.init)(jax.random.key(2), PAIRS.image, PAIRS.want, PAIRS.have)[
+        "params"
+    ]
     weights = ganimation.LossWeights(paired=10.0)
     critic = Critic(UNITS, width=4)
     pairs = objectives(GENERATOR, critic, weights).pairs
     weights = weights._replace(pair_critic=0.5, pair_penalty=2.0)
     against = objectives(GENERATOR, critic, weights, pair_critic=CRITIC)
     nets = {"generator": generator, "pair_critic": PARAMS}
-    edited = edit(GENERATOR, nets, PAIRS.image, PAIRS.want, PAIRS.have).image
+    edited = jax.jit(edit, static_argnums=0)(
+        GENERATOR, nets, PAIRS.image, PAIRS.want, PAIRS.have
+    ).image
     given = Given(nets, PAIRS, edited, jax.random.key(3), (), ())
 
     def score(images):
         difference = PAIRS.want - PAIRS.have
-        patches = CRITIC.apply({"params": PARAMS}, PAIRS.image, images, difference)
+        patches = jax.jit(CRITIC.apply)({"params": PARAMS}, PAIRS.image, images, difference)
         return np.asarray(patches, np.float64).mean(axis=(1, 2))
 
     made, true = score(edited), score(PAIRS.other)
-    loss, aux = against.pairs({"generator": generator}, given)
+    loss, aux = jax.jit(against.pairs)({"generator": generator}, given)
     adversarial = 0.5 * np.log1p(np.exp(true - made)).mean()
     np.testing.assert_allclose(
-        loss, pairs({"generator": generator}, given)[0] + adversarial, rtol=1e-5
+        loss, jax.jit(pairs)({"generator": generator}, given)[0] + adversarial, rtol=1e-5
     )
     np.testing.assert_allclose(aux.metrics["generator/pair_critic"], adversarial, rtol=1e-5)
 
-    loss, aux = against.judging({"pair_critic": PARAMS}, given)
+    loss, aux = jax.jit(against.judging)({"pair_critic": PARAMS}, given)
     expected = np.log1p(np.exp(made - true)).mean()
     np.testing.assert_allclose(aux.metrics["pair_critic/relativistic"], expected, rtol=1e-5)
     # The penalty from the plain gradient, of true and of made edits.
@@ -111,7 +119,7 @@ def test_both_sides_compare_an_edit_with_the_true_one():
             patches = CRITIC.apply({"params": PARAMS}, PAIRS.image, images, PAIRS.want - PAIRS.have)
             return patches.mean(axis=(1, 2)).sum()
 
-        squares += np.square(jax.grad(total)(images)).sum(axis=(1, 2, 3)).mean()
+        squares += np.square(jax.jit(jax.grad(total))(images)).sum(axis=(1, 2, 3)).mean()
     np.testing.assert_allclose(aux.metrics["pair_critic/penalty"], 2 * squares / 2, rtol=1e-4)
     np.testing.assert_allclose(loss, expected + 2 * squares / 2, rtol=1e-4)
 
@@ -133,7 +141,7 @@ def test_a_step_trains_all_three_networks():
     model = ganimation.model(cfg)
     training = ganimation.training(cfg, DataFacts(examples=8, variance=0.1))
     assert set(training.optimizers) == {"generator", "critic", "pair_critic"}
-    state = make_init(model, training.optimizers)(jax.random.key(0))
+    state = jax.jit(make_init(model, training.optimizers))(jax.random.key(0))
     batches = jax.tree.map(lambda x: x[None], PAIRS)
     (phase,) = training.phases
     new, metrics = jax.jit(phase.step)(state, batches, jax.random.key(1))

@@ -34,6 +34,8 @@ from ganimation_jax.types import (
     Training,
 )
 
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
 GENERATORS, CRITICS = ("there", "back"), ("critic_there", "critic_back")
 
 

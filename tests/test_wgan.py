@@ -27,6 +27,8 @@ from ganimation_jax.steps.optimizers import early_adam, rmsprop
 from ganimation_jax.steps.updates import Aux, Given, Update
 from ganimation_jax.types import Optimizer
 
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
 KEY = jax.random.key(0)
 
 
