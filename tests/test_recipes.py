@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_animator import calculable
+from calculable import calculable
 
 from ganimation_jax.animation.animator import Animator, Face
 from ganimation_jax.animation.editing import HALF, edit_halves

@@ -1,8 +1,7 @@
-"""Videos: faces edited frame by frame, and a video that drives a photo."""
+"""Videos: faces edited frame by frame."""
 
 import os
 import tracemalloc
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,108 +9,18 @@ import numpy as np
 import pytest
 from films import mean_difference, sound_of, write_film
 from helpers import needs_mediapipe, portrait
+from painter import HEIGHT, SIZE, UNITS, WIDTH, Painter, av, drawn, read_back, shown
 from PIL import Image, ImageSequence
 
-from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation import tracking
-from ganimation_jax.animation.animator import Animator, Face, NoFaceError
-from ganimation_jax.animation.clips import drive, edit_video, expressions
+from ganimation_jax.animation.animator import Animator, NoFaceError
+from ganimation_jax.animation.clips import drive, edit_video
 from ganimation_jax.animation.loading import LoadedModel
 from ganimation_jax.animation.watching import watch
-from ganimation_jax.faces.alignment import similarity
 from ganimation_jax.faces.crops import CANONICAL_EYES
 from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.video import moments
 from ganimation_jax.types import Condition, Edit
-
-av = pytest.importorskip("av", reason="PyAV is not installed (extra video)")
-
-SIZE = 64
-RATE = 25
-
-# Whole videos, of faces that are plain: a red square whose green and blue are its action units
-
-
-UNITS = ("AU12", "AU25")
-HEIGHT, WIDTH = 120, 240
-
-
-def drawn(*squares):
-    """A frame with squares (left, side, aus) in it, all from row 30 on."""
-    image = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
-    for left, side, aus in squares:
-        image[30 : 30 + side, left : left + side] = (220, *np.multiply(aus, 255).round())
-    return image
-
-
-def shown(image, left, side):
-    """The action units in the middle of a square."""
-    middle = image[30 + side // 2, left + side // 2]
-    return np.asarray(middle, float)[1:] / 255
-
-
-class Painter:
-    """Finds red squares, and repaints them in the colours of the action units asked for."""
-
-    action_units, image_size = UNITS, SIZE
-
-    def __init__(self, blind=(), critic=True):
-        self.model = SimpleNamespace(
-            name="painter",
-            read_aus=critic or None,
-            conditions=tuple(Condition(unit) for unit in ACTION_UNITS),
-        )
-        self.looks = []  # (width, tiles) of every look for faces
-        self.blind = set(blind)  # looks at which nothing is seen
-
-    def find(self, image, faces="largest", *, tiles=None):
-        self.looks.append((image.shape[1], tiles))
-        red = (image[..., 0] > 140).sum(axis=0) > 8
-        edges = np.flatnonzero(np.diff(np.pad(red, 1).astype(int)))
-        spans = [(left, right) for left, right in edges.reshape(-1, 2) if right - left > 30]
-        found = [self.face(image, left, right) for left, right in spans]
-        if not found or len(self.looks) - 1 in self.blind:
-            raise NoFaceError("no square")
-        found.sort(key=lambda face: -np.ptp(face.box[::2]))
-        return found[: {"largest": 1, "all": None}.get(faces, faces)]
-
-    def face(self, image, left, right):
-        rows = np.flatnonzero((image[:, left:right, 0] > 140).sum(axis=1) > 8)
-        top, bottom = rows[0], rows[-1] + 1
-        corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], float)
-        crop_corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * SIZE
-        part = image[top + 8 : bottom - 8, left + 8 : right - 8]
-        aus = np.median(part, axis=(0, 1))[1:] / 255
-        box = (float(left), float(top), float(right), float(bottom))
-        return Face(None, similarity(corners, crop_corners), box, aus.astype(np.float32))
-
-    def read(self, image, by):
-        assert by == "annotator"
-        return {"AU12": float(self.find(image)[0].aus[0])}
-
-    def with_faces(self, image, faces, targets):
-        assert len(faces) == len(targets)
-        assert len({round(face.box[0]) for face in faces}) == len(faces)  # none twice
-        image = image.copy()
-        for face, aus in zip(faces, targets, strict=True):
-            (left, top), (right, bottom) = corners_of(face.transform)
-            colour = (220, *np.multiply(aus, 255).round())
-            image[round(top) : round(bottom), round(left) : round(right)] = colour
-        return image
-
-    def run(self, image, faces, targets):
-        for target in targets:
-            yield self.with_faces(image, faces, target)
-
-
-def corners_of(transform):
-    back = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))
-    return (back @ (0, 0, 1))[:2], (back @ (SIZE, SIZE, 1))[:2]
-
-
-def read_back(path):
-    with av.open(str(path)) as container:
-        return [frame.to_image(interpolation=0x46004) for frame in container.decode(video=0)]
 
 
 def more_smile(own):
@@ -289,101 +198,6 @@ def test_a_longer_video_takes_no_more_memory(tmp_path, make):
         tracemalloc.stop()
     # Of 36 frames more, less than one: a frame has 86,400 bytes, what is kept of a driver's 1,100.
     assert peaks[1] - peaks[0] < 86_400
-
-
-# A video drives a photo
-
-
-RISE = [(0.3, 0.5)] * 10 + [(0.9, 0.5)] * 10  # AU12 goes up, AU25 does not move
-
-
-def driven(tmp_path, frames, photo_aus=(0.1, 0.2), name="out.mp4", painter=None, **options):
-    """What the photo shows in each frame."""
-    source = write_film(tmp_path / "in.mp4", frames, sound="aac")
-    photo = drawn((100, 60, photo_aus))
-    count = drive(painter or Painter(), photo, source, tmp_path / name, **options)
-    assert count == len(frames)
-    images = [np.asarray(image) for image in read_back(tmp_path / name)]
-    for image in images:
-        assert np.abs(image[:, :90].astype(float) - 60).max() < 20  # the photo, not the driver
-    return np.stack([shown(image, 100, 60) for image in images])
-
-
-def of_squares(expressions):
-    return [drawn((20, 60, aus)) for aus in expressions]
-
-
-def test_relative_adds_what_differs_from_neutral(tmp_path):
-    got = driven(tmp_path, of_squares(RISE))
-    np.testing.assert_allclose(got[:6], [(0.1, 0.2)] * 6, atol=0.03)
-    np.testing.assert_allclose(got[14:], [(0.7, 0.2)] * 6, atol=0.03)
-    assert sound_of(tmp_path / "out.mp4")[1] == sound_of(tmp_path / "in.mp4")[1]
-    assert (np.diff(got[:, 0]) > -0.02).all()
-
-
-def test_absolute_shows_the_drivers(tmp_path):
-    got = driven(tmp_path, of_squares(RISE), relative=False)
-    np.testing.assert_allclose(got[:6], RISE[:6], atol=0.03)
-    np.testing.assert_allclose(got[14:], RISE[14:], atol=0.03)
-
-
-def test_the_sum_stays_in_range(tmp_path):
-    got = driven(tmp_path, of_squares(RISE), photo_aus=(0.8, 0.2))
-    np.testing.assert_allclose(got[14:], [(1.0, 0.2)] * 6, atol=0.03)
-
-
-def test_while_the_driver_is_away_the_last_expression_stays(tmp_path):
-    frames = of_squares(RISE)
-    frames = [drawn()] * 4 + frames + [drawn()] * 10 + frames[:3]
-    got = driven(tmp_path, frames)
-    np.testing.assert_allclose(got[:4], [(0.1, 0.2)] * 4, atol=0.03)
-    np.testing.assert_allclose(got[20:33], [(0.7, 0.2)] * 13, atol=0.04)
-    assert got[-1, 0] < 0.3
-
-
-def test_the_annotator_leaves_to_the_photo_what_it_does_not_read(tmp_path):
-    """Painter's reads AU12 only."""
-    got = driven(tmp_path, of_squares([(0.9, 0.9)] * 5), relative=False, by="annotator")
-    np.testing.assert_allclose(got, [(0.9, 0.2)] * 5, atol=0.03)
-    got = driven(tmp_path, of_squares([(0.9, 0.9)] * 5), by="annotator", painter=Painter((), False))
-    np.testing.assert_allclose(got, [(0.1, 0.2)] * 5, atol=0.03)
-
-
-def test_what_cannot_read(tmp_path):
-    source = write_film(tmp_path / "in.mp4", of_squares(RISE))
-    photo, out = drawn((60, 60, (0.2, 0.6))), tmp_path / "out.mp4"
-    with pytest.raises(ValueError, match="painter has no critic"):
-        drive(Painter(critic=False), photo, source, out)
-    with pytest.raises(ValueError, match="'guess'"):
-        drive(Painter(), photo, source, out, by="guess")
-    with pytest.raises(NoFaceError, match="no square"):
-        drive(Painter(), drawn(), source, out)
-
-
-def test_a_driven_gif_keeps_the_drivers_time(tmp_path):
-    source = write_film(tmp_path / "in.mp4", of_squares(RISE))
-    drive(Painter(), drawn((100, 60, (0.1, 0.2))), source, tmp_path / "out.gif")
-    with Image.open(tmp_path / "out.gif") as picture:
-        durations = [frame.info["duration"] for frame in ImageSequence.Iterator(picture)]
-    assert sum(durations) == 20 * 40  # frames that are equal have become one
-
-
-def test_neutral_is_where_an_action_unit_is_at_rest():
-    """Whatever it does at first, and each apart from the others."""
-    times = [number / RATE for number in range(200)]
-    smile = np.where(np.arange(200) < 60, 0.8, 0.1)
-    brows = np.where(np.arange(200) < 150, 0.2, 0.7)
-    got = np.stack(expressions(list(np.stack([smile, brows], axis=1)), times, relative=True))
-    np.testing.assert_allclose(got[30], (0.7, 0.0), atol=0.01)
-    np.testing.assert_allclose(got[100], (0.0, 0.0), atol=0.01)
-    np.testing.assert_allclose(got[-1], (0.0, 0.5), atol=0.01)
-
-
-def test_at_rest_noise_adds_little():
-    rng = np.random.default_rng(0)
-    noise = np.clip(0.3 + 0.05 * rng.normal(size=(500, 3)), 0, 1)
-    got = np.stack(expressions(list(noise), [n / RATE for n in range(500)], relative=True))
-    assert 0 < got.mean() < 0.03  # the 10th percentile of the noise itself is at -0.064
 
 
 # Real faces
