@@ -29,10 +29,13 @@ if "GANIMATION_JAX_CACHE" not in os.environ:
 
 from jaxtyping import install_import_hook
 
-# Rooms whose annotations, shapes included, are checked at each call in tests. Before anything
-# imports them.
+# Rooms and files whose annotations, shapes included, are checked at each call in tests. Before
+# anything imports them. The rest of `animation` is given stand-ins of an Animator.
 ROOMS = ("bench", "evaluation", "features", "interop", "methods", "models", "steps")
-install_import_hook([f"ganimation_jax.{room}" for room in ROOMS], "typechecker.check")
+FILES = ("animator", "editing", "loading", "pasting", "photo_like", "recipes")
+FILES += ("splines", "targets", "tracking")
+CHECKED = [*ROOMS, *(f"animation.{file}" for file in FILES)]
+install_import_hook([f"ganimation_jax.{name}" for name in CHECKED], "typechecker.check")
 
 import jax
 import numpy as np

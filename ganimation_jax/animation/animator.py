@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float32
+from numpy.typing import ArrayLike
 
 from ganimation_jax.animation.editing import (
     Aimed,
@@ -18,7 +20,7 @@ from ganimation_jax.animation.editing import (
 from ganimation_jax.animation.finding import Face, Finder, NoFaceError, Reading, Seen, check_reader
 from ganimation_jax.animation.labels import decided, spelled_out
 from ganimation_jax.animation.loading import LoadedModel, load_model
-from ganimation_jax.animation.photo_like import PhotoLike, pixels_of
+from ganimation_jax.animation.photo_like import PhotoLike, Pixels, pixels_of
 from ganimation_jax.animation.targets import Aus, check_array, resolve
 from ganimation_jax.faces.landmarker import Landmarker
 
@@ -73,7 +75,7 @@ class Animator:
         self._model, self._finder = model, Finder(model, landmarker)
 
     @classmethod
-    def load(cls, model: str | Path, *, landmarker: Path | None = None) -> Self:
+    def load(cls, model: str | Path, *, landmarker: Path | None = None) -> "Animator":
         """Load a run's workdir or a named model such as ``"lfw-64"``; see ``load_model``."""
         return cls(load_model(model), landmarker)
 
@@ -109,7 +111,7 @@ class Animator:
         """Free the landmarker; it is opened again when it is needed again."""
         self._finder.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Animator":
         return self
 
     def __exit__(
@@ -177,7 +179,7 @@ class Animator:
         relative: bool = False,
         faces: str | int = "largest",
         aligned: bool = False,
-    ) -> np.ndarray:
+    ) -> Pixels:
         """The photo with another expression: uint8 ``h w 3``, sRGB."""
         image = pixels_of(photo)
         return self.with_faces(image, *self._aim(image, aus, relative, faces, aligned))
@@ -190,7 +192,7 @@ class Animator:
         relative: bool = False,
         faces: str | int = "largest",
         aligned: bool = False,
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[Pixels]:
         """``edit`` of one photo after the other, with their faces edited in batches.
 
         Photos are taken one by one, as they are needed.
@@ -211,7 +213,7 @@ class Animator:
         *,
         faces: str | int = "largest",
         aligned: bool = False,
-    ) -> np.ndarray:
+    ) -> Pixels:
         """The photo with the expression of the largest face in another; ``by`` as in ``read``."""
         read = decided(self.read(reference, by, aligned), self._model.conditions)
         return self.edit(photo, read, faces=faces, aligned=aligned)
@@ -230,14 +232,12 @@ class Animator:
 
         return widget(self, pixels_of(photo))
 
-    def attention(self, face: Face, aus: np.ndarray) -> np.ndarray:
+    def attention(self, face: Face, aus: ArrayLike) -> Float32[np.ndarray, "s s"]:
         """The share of a face's crop that an edit keeps: float32 ``s s``, [0, 1]."""
         targets = check_array(aus, (len(self.action_units),))[None]
         return share_kept(edit_faces(self._model, [face], targets))
 
-    def with_faces(
-        self, image: np.ndarray, faces: Sequence[Face], targets: np.ndarray | Sequence[np.ndarray]
-    ) -> np.ndarray:
+    def with_faces(self, image: np.ndarray, faces: Sequence[Face], targets: ArrayLike) -> Pixels:
         """The photo with each of some faces given its own expression.
 
         Args:
@@ -252,11 +252,11 @@ class Animator:
     def frames(
         self,
         photo: PhotoLike,
-        targets: np.ndarray,
+        targets: ArrayLike,
         *,
         faces: str | int = "largest",
         aligned: bool = False,
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[Pixels]:
         """The photo with one expression after the other, the same for all its faces.
 
         Faces are searched for at once; edits are made in batches, as they are taken.
@@ -273,11 +273,11 @@ class Animator:
         self,
         photo: PhotoLike,
         unit: str,
-        intensities: Sequence[float],
+        intensities: np.ndarray | Sequence[float],
         *,
         faces: str | int = "largest",
         aligned: bool = False,
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[Pixels]:
         """One action unit at several intensities, while all others keep the face's own."""
         image = pixels_of(photo)
         found = self.find(image, faces, aligned=aligned)
@@ -292,7 +292,7 @@ class Animator:
         *,
         faces: str | int = "largest",
         aligned: bool = False,
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[Pixels]:
         """From one expression to another in equal steps, both of them among the ``frames``.
 
         ``{}`` is the face's own expression.
@@ -307,25 +307,23 @@ class Animator:
 
     def targets(
         self, faces: Sequence[Face], wanted: Sequence[Aus], relative: bool = False
-    ) -> np.ndarray:
+    ) -> Float32[np.ndarray, "f k n"]:
         """Each of f expressions as each of k faces has to show it: float32 ``f k n``."""
         units = self.action_units
         whole = [spelled_out(aus, self._model.conditions) for aus in wanted]
         rows = [resolve(aus, face.aus, units, relative) for aus in whole for face in faces]
-        return np.reshape(rows, (len(wanted), len(faces), len(units)))
+        return np.array(rows, np.float32).reshape(len(wanted), len(faces), len(units))
 
-    def run(
-        self, image: np.ndarray, faces: Sequence[Face], targets: np.ndarray
-    ) -> Iterator[np.ndarray]:
+    def run(self, image: np.ndarray, faces: Sequence[Face], targets: ArrayLike) -> Iterator[Pixels]:
         """``with_faces`` for one set of targets after the other, ``f k n`` or ``f k 2 n``."""
-        image = pixels_of(image)
-        halves = (2,) if np.ndim(targets) == 4 else ()
-        wanted = check_array(targets, (len(targets), len(faces), *halves, len(self.action_units)))
+        image, rows = pixels_of(image), np.asarray(targets, np.float32)
+        halves = (2,) if rows.ndim == 4 else ()
+        wanted = check_array(rows, (len(rows), len(faces), *halves, len(self.action_units)))
         return edit_photos(self._model, (Aimed(image, faces, row) for row in wanted))
 
     def _aim(
         self, image: np.ndarray, aus: Aus, relative: bool, faces: str | int, aligned: bool
-    ) -> tuple[list[Face], np.ndarray]:
+    ) -> tuple[list[Face], Float32[np.ndarray, "k n"]]:
         """The faces, and what each has to show: float32 ``k n``."""
         found = self._found(image, faces, aligned, relative or isinstance(aus, Mapping))
         return found, self.targets(found, [aus], relative)[0]

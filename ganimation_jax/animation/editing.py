@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float, Float32, Num, UInt8
 
 from ganimation_jax.animation.finding import Face, as_input
 from ganimation_jax.animation.loading import LoadedModel
 from ganimation_jax.animation.pasting import paste, spread
+from ganimation_jax.animation.photo_like import Pixels
 from ganimation_jax.edits import Edit
 
 HALF = 0.16  # of the crop's side, the width over which one half of a face fades into the other
@@ -26,21 +28,21 @@ def batch_size() -> int:
 class Aimed(NamedTuple):
     """A photo, and what its faces have to show."""
 
-    image: np.ndarray  # uint8 h w 3
+    image: Pixels
     faces: Sequence[Face]  # k
-    targets: np.ndarray  # float32 k n, or k 2 n for the left and the right half of each; [0, 1]
+    targets: Float32[np.ndarray, "k *half n"]  # [0, 1]; half: 2, left and right, or nothing
 
 
 class Explanation(NamedTuple):
     """An edit of a photo's largest face, and what it consists of. It shows itself in Jupyter."""
 
-    photo: np.ndarray  # uint8 h w 3
-    edited: np.ndarray  # uint8 h w 3, the photo
-    attention: np.ndarray  # float32 h w, [0, 1]: the share of the photo that is kept
-    color: np.ndarray  # uint8 s s 3, what is painted
-    crop: np.ndarray  # uint8 s s 3, the face as the model sees it
-    own: np.ndarray  # float32 n, [0, 1], what the face shows; NaN where not measured
-    aus: np.ndarray  # float32 n, [0, 1], the expression it was given
+    photo: Pixels
+    edited: Pixels  # the photo
+    attention: Float32[np.ndarray, "h w"]  # [0, 1]: the share of the photo that is kept
+    color: UInt8[np.ndarray, "s s 3"]  # what is painted
+    crop: UInt8[np.ndarray, "s s 3"]  # the face as the model sees it
+    own: Float32[np.ndarray, " n"]  # [0, 1], what the face shows; NaN where not measured
+    aus: Float32[np.ndarray, " n"]  # [0, 1], the expression it was given
     action_units: tuple[str, ...]  # n names
 
     def _repr_html_(self) -> str:
@@ -49,7 +51,9 @@ class Explanation(NamedTuple):
         return result_html(self)
 
 
-def edit_faces(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) -> Edit:
+def edit_faces(
+    model: LoadedModel, faces: Sequence[Face], targets: Float32[np.ndarray, "k n"]
+) -> Edit:
     """Edits of k faces, at least one, to targets ``k n``; NumPy arrays.
 
     Crops are edited ``batch_size()`` at once, because JAX compiles each batch size.
@@ -65,7 +69,9 @@ def edit_faces(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) -
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
-def edit_halves(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) -> Edit:
+def edit_halves(
+    model: LoadedModel, faces: Sequence[Face], targets: Float32[np.ndarray, "k *half n"]
+) -> Edit:
     """Edits of k faces: images, and motion if the model moves pixels; NumPy arrays.
 
     Args:
@@ -100,7 +106,7 @@ def edit_halves(model: LoadedModel, faces: Sequence[Face], targets: np.ndarray) 
     return Edit(blended(crops, edits.image), motion=motion)
 
 
-def share_kept(edit: Edit) -> np.ndarray:
+def share_kept(edit: Edit) -> Float32[np.ndarray, "s s"]:
     """The share of the source that the first edit keeps, ``s s``: 0 if the model has no mask."""
     if edit.attention is None:
         return np.zeros(edit.image.shape[1:3], np.float32)
@@ -108,7 +114,10 @@ def share_kept(edit: Edit) -> np.ndarray:
 
 
 def explain_edit(
-    model: LoadedModel, image: np.ndarray, face: Face, target: np.ndarray
+    model: LoadedModel,
+    image: Pixels,
+    face: Face,
+    target: Float32[np.ndarray, " n"],
 ) -> Explanation:
     """The edit of one face of a photo, uint8 ``h w 3``, to a target, ``n``, with its parts."""
     edit = edit_faces(model, [face], target[None])
@@ -125,7 +134,7 @@ def explain_edit(
     )
 
 
-def edit_photos(model: LoadedModel, wanted: Iterable[Aimed]) -> Iterator[np.ndarray]:
+def edit_photos(model: LoadedModel, wanted: Iterable[Aimed]) -> Iterator[Pixels]:
     """Photos with edited faces, in the order given, each uint8 ``h w 3``.
 
     Faces of several photos are edited together; photos are taken when their turn comes.
@@ -150,12 +159,12 @@ def _together(model: LoadedModel, wanted: Sequence[Aimed]) -> Iterator[np.ndarra
         yield pasted(one.image, one.faces, jax.tree.map(lambda x, i=places: x[i], edits))
 
 
-def levels(image: np.ndarray) -> np.ndarray:
+def levels(image: Float[np.ndarray, "*b h w 3"]) -> Float[np.ndarray, "*b h w 3"]:
     """[-1, 1] to [0, 255], not rounded."""
     return (image + 1) * 127.5
 
 
-def pasted(image: np.ndarray, faces: Sequence[Face], edits: Edit) -> np.ndarray:
+def pasted(image: Pixels, faces: Sequence[Face], edits: Edit) -> Pixels:
     """A photo with the edits of its k faces.
 
     An edit shows as far as ``Face.reach`` lets it.
@@ -171,7 +180,9 @@ def pasted(image: np.ndarray, faces: Sequence[Face], edits: Edit) -> np.ndarray:
     return image
 
 
-def read_at(crop: np.ndarray, motion: np.ndarray) -> np.ndarray:
+def read_at(
+    crop: Num[np.ndarray, "s s 3"], motion: Float[np.ndarray, "s s 2"]
+) -> Float32[np.ndarray, "s s 3"]:
     """A crop read where the motion says, as ``models.warp`` does: float32 ``s s 3``."""
     places = motion + np.moveaxis(np.indices(crop.shape[:2], np.float32), 0, -1)
     corner = np.floor(places)

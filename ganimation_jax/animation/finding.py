@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 
 from ganimation_jax.action_units import ACTION_UNITS
 from ganimation_jax.animation.loading import LoadedModel
+from ganimation_jax.animation.photo_like import Pixels
 from ganimation_jax.faces import blendshapes
 from ganimation_jax.faces.alignment import align, apply, crop, similarity
 from ganimation_jax.faces.crops import CANONICAL_EYES
@@ -30,10 +32,10 @@ class NoFaceError(ValueError):
 class Face(NamedTuple):
     """A face in a photo, cropped for a model."""
 
-    crop: np.ndarray  # uint8 s s 3
-    transform: np.ndarray  # float64 2 3, from photo pixels to crop pixels
+    crop: UInt8[np.ndarray, "s s 3"]
+    transform: Float[np.ndarray, "2 3"]  # from photo pixels to crop pixels
     box: tuple[float, float, float, float]  # left, top, right, bottom in the photo
-    aus: np.ndarray  # float32 n, [0, 1]; NaN where not measured
+    aus: Float32[np.ndarray, " n"]  # [0, 1]; NaN where not measured
     reach: Reach | None = None  # where edits may show; None: everywhere in the crop
 
 
@@ -41,8 +43,8 @@ class Seen(NamedTuple):
     """A detected face whose action units have not been read yet."""
 
     face: Face
-    image: np.ndarray  # the photo
-    blendshapes: np.ndarray | None  # 52; None if landmarks were not detected
+    image: Pixels  # the photo
+    blendshapes: Float[np.ndarray, "52"] | None  # None if landmarks were not detected
 
 
 class Reading(NamedTuple):
@@ -114,7 +116,7 @@ class Finder:
             seen.append(Seen(face, image, detected.blendshapes))
         return seen
 
-    def whole(self, image: np.ndarray) -> Seen:
+    def whole(self, image: Pixels) -> Seen:
         """Treat a photo that is already an aligned face crop as one face.
 
         Raises:
@@ -150,7 +152,7 @@ class Finder:
             self._warned = True
         return seen.face._replace(aus=np.nan_to_num(aus))
 
-    def by_critic(self, face: Face) -> np.ndarray:
+    def by_critic(self, face: Face) -> Float32[np.ndarray, " n"]:
         """Action units of a face from the critic: float32 ``n``, [0, 1].
 
         Raises:
@@ -161,7 +163,7 @@ class Finder:
         (aus,) = np.asarray(self._model.read_aus(as_input(face.crop[None])))
         return aus.clip(0, 1).astype(np.float32)
 
-    def by_annotator(self, seen: Seen) -> np.ndarray:
+    def by_annotator(self, seen: Seen) -> Float32[np.ndarray, " n"]:
         """Action units from MediaPipe: float32 ``n``, [0, 1]; NaN for units it does not measure.
 
         Raises:
@@ -181,7 +183,7 @@ class Finder:
         return np.full(len(self._model.action_units), np.nan, np.float32)
 
 
-def as_input(crops: np.ndarray) -> np.ndarray:
+def as_input(crops: UInt8[np.ndarray, "*b s s 3"]) -> Float32[np.ndarray, "*b s s 3"]:
     """Crops as networks take them: uint8 to float32 in [-1, 1].
 
     By NumPy, because each of the two operations would be a program for JAX to compile.

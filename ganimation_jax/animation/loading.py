@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from ganimation_jax.animation import programs
 from ganimation_jax.animation.programs import Programs, Weights
@@ -113,8 +114,8 @@ def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def luminance(image: Array) -> Array:
-    """Colours ``... 3`` as three equal channels of their brightness."""
+def luminance(image: Float[Given, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
+    """Colours as three equal channels of their brightness."""
     grey = sum(image[..., channel] * weight for channel, weight in enumerate(LUMINANCE))
     return jnp.stack([jnp.asarray(grey)] * 3, axis=-1)
 

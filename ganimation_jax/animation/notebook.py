@@ -116,7 +116,7 @@ def _units_html(units: Sequence[str], own: np.ndarray, asked: np.ndarray) -> str
     rows = "".join(
         f"<tr><td>{escape(units[i])}</td><td>{escape(NAMES.get(units[i], ''))}</td>"
         f"<td>{'-' if np.isnan(own[i]) else format(own[i], '.2f')}</td><td>{asked[i]:.2f}</td>"
-        f"<td>{_bar(start[i], asked[i])}</td></tr>"
+        f"<td>{_bar(float(start[i]), float(asked[i]))}</td></tr>"
         for i in np.argsort(-change, kind="stable").tolist()
         if change[i] >= LEAST
     )

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from jaxtyping import Float, Float32
 from PIL import Image
 
+from ganimation_jax.animation.photo_like import Pixels
 from ganimation_jax.animation.splines import BLOCK, ROOM, displaced
 from ganimation_jax.faces.alignment import apply, invert
 
@@ -31,11 +33,11 @@ Window = tuple[slice, slice]  # rows and columns
 
 
 def paste(
-    photo: np.ndarray,
-    change: np.ndarray,
-    transform: np.ndarray,
-    motion: np.ndarray | None = None,
-) -> np.ndarray:
+    photo: Pixels,
+    change: Float[np.ndarray, "..."],
+    transform: Float[np.ndarray, "2 3"],
+    motion: Float[np.ndarray, "s s 2"] | None = None,
+) -> Pixels:
     """Move the photo's own pixels, then add the change of a crop to them.
 
     Motion and change fade to 0 towards the border of the crop, unless the crop covers the
@@ -89,8 +91,11 @@ def paste(
 
 
 def spread(
-    mask: np.ndarray, transform: np.ndarray, shape: tuple[int, int], outside: float
-) -> np.ndarray:
+    mask: Float[np.ndarray, "s s"],
+    transform: Float[np.ndarray, "2 3"],
+    shape: tuple[int, int],
+    outside: float,
+) -> Float32[np.ndarray, "h w"]:
     """Turn a mask of a crop into a mask of the photo, faded at the border as in ``paste``.
 
     Args:

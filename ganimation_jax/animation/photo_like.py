@@ -3,16 +3,19 @@
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from ganimation_jax.files.unusable import UnusableFile
 from ganimation_jax.media.pictures import read_picture, upright_srgb
 
+Pixels = UInt8[np.ndarray, "h w 3"]
+"""A photo, in sRGB."""
 PhotoLike = np.ndarray | Image.Image | str | Path
 """A photo: uint8 ``h w 3`` in sRGB, a Pillow image, or the path of a file."""
 
 
-def pixels_of(photo: PhotoLike) -> np.ndarray:
+def pixels_of(photo: PhotoLike) -> Pixels:
     """A photo as uint8 ``h w 3``: upright, sRGB, transparency on white.
 
     Raises:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Float32
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
 VERSION = 1
@@ -32,7 +33,9 @@ class Recipe(NamedTuple):
         asked = {unit: self.strength * value for unit, value in self.target.items()}
         return asked | {unit: asked.get(unit, 0.0) + by for unit, by in self.moved.items()}
 
-    def values(self, own: np.ndarray, units: Sequence[str]) -> np.ndarray:
+    def values(
+        self, own: Float[np.ndarray, " n"], units: Sequence[str]
+    ) -> Float32[np.ndarray, " n"]:
         """The action units of the result.
 
         Args:
@@ -58,12 +61,14 @@ class Look(NamedTuple):
         """Whether it changes anything."""
         return self.left.asks() or self.right.asks()
 
-    def values(self, own: np.ndarray, units: Sequence[str]) -> np.ndarray:
+    def values(
+        self, own: Float[np.ndarray, " n"], units: Sequence[str]
+    ) -> Float32[np.ndarray, "2 n"]:
         """The action units of the left and the right half: float32 ``2 n``."""
         return np.stack([self.left.values(own, units), self.right.values(own, units)])
 
 
-def as_json(halves: np.ndarray, units: Sequence[str]) -> str:
+def as_json(halves: Float[np.ndarray, "2 n"], units: Sequence[str]) -> str:
     """An expression as a small JSON file.
 
     Args:

@@ -9,6 +9,7 @@ import operator
 import jax
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Float32, UInt8
 
 BLOCK = 256  # pixels, side of the block that is read at once
 PART = 384  # pixels, side of the part of the picture that a block may read
@@ -23,7 +24,9 @@ _EACH_CHANNEL = lax.GatherDimensionNumbers(
 )
 
 
-def displaced(picture: np.ndarray, field: np.ndarray, top: int, left: int) -> np.ndarray:
+def displaced(
+    picture: UInt8[np.ndarray, "H W 3"], field: Float32[np.ndarray, "2 h w"], top: int, left: int
+) -> Float32[np.ndarray, "h w 3"]:
     """The pixels of a block, each read elsewhere. Beyond its edges the picture is mirrored.
 
     Args:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float, Float32, Num
+from numpy.typing import ArrayLike
 
 from ganimation_jax.action_units import ACTION_UNITS, ANATOMY, positions
 
@@ -24,7 +26,7 @@ PRESETS: dict[str, dict[str, float]] = {
 }
 ROUNDING = 1e-5  # tolerance by which a computed intensity may exceed its range
 
-Aus = str | Mapping[str, float] | np.ndarray
+Aus = str | Mapping[str, float] | np.ndarray | Sequence[float]
 """An expression by name, some action units by name, or all of them, ``n``."""
 # Other words for the expressions, used to suggest the right name.
 SYNONYMS = {
@@ -155,7 +157,9 @@ def checked(
     return result
 
 
-def resolve(aus: Aus, own: np.ndarray, units: Sequence[str], relative: bool = False) -> np.ndarray:
+def resolve(
+    aus: Aus, own: Num[np.ndarray, " n"], units: Sequence[str], relative: bool = False
+) -> Float32[np.ndarray, " n"]:
     """The target action units of a face.
 
     Args:
@@ -186,7 +190,9 @@ def resolve(aus: Aus, own: np.ndarray, units: Sequence[str], relative: bool = Fa
     return (own + whole if relative else whole).clip(0, 1).astype(np.float32)
 
 
-def on_half(half: str | None, targets: np.ndarray, own: np.ndarray) -> np.ndarray:
+def on_half(
+    half: str | None, targets: Float[np.ndarray, "*b n"], own: Float[np.ndarray, "..."]
+) -> Float[np.ndarray, "..."]:
     """Targets of one half of each face, while the other half keeps the face's own expression.
 
     Args:
@@ -203,7 +209,9 @@ def on_half(half: str | None, targets: np.ndarray, own: np.ndarray) -> np.ndarra
     return np.stack([targets, kept] if half == "left" else [kept, targets], axis=-2)
 
 
-def check_array(aus: np.ndarray, shape: tuple[int, ...], lowest: float = 0.0) -> np.ndarray:
+def check_array(
+    aus: ArrayLike, shape: tuple[int, ...], lowest: float = 0.0
+) -> Float32[np.ndarray, "..."]:
     """Check that intensities have this shape and are in [lowest, 1]; return them as float32.
 
     Raises:

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
+
+from ganimation_jax.animation.photo_like import Pixels
 
 SPEED_CUTOFF = 1.0  # Hz, cutoff of the speed estimate, as in the paper
 # At rest, a fifth of the noise variance remains (noise of 1% of the side, 25 frames a second).
@@ -27,16 +30,16 @@ GLANCE = 16  # pixels, the side of the thumbnails that are compared
 class Filtered(NamedTuple):
     """State of a one-euro filter after a measurement."""
 
-    value: np.ndarray  # n, smoothed
-    speed: np.ndarray  # n, smoothed change per second
+    value: Float[np.ndarray, " n"]  # smoothed
+    speed: Float[np.ndarray, " n"]  # smoothed change per second
     time: float  # seconds
 
 
 class Sighting(NamedTuple):
     """A face detected in one frame."""
 
-    transform: np.ndarray  # 2 3, similarity from frame pixels to crop pixels
-    aus: np.ndarray  # n, [0, 1]
+    transform: Float[np.ndarray, "2 3"]  # similarity from frame pixels to crop pixels
+    aus: Float[np.ndarray, " n"]  # [0, 1]
 
 
 class Track(NamedTuple):
@@ -48,7 +51,7 @@ class Track(NamedTuple):
     seen: int | None  # index among the frame's sightings; None if the face was not found
     missed: int = 0  # consecutive frames in which the face was not found, including this one
 
-    def transform(self, size: int) -> np.ndarray:
+    def transform(self, size: int) -> Float[np.ndarray, "2 3"]:
         """Transform from frame pixels to pixels of a crop with side ``size``, float64 ``2 3``."""
         return _transform(self.place.value, size)
 
@@ -94,7 +97,9 @@ def _share(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
     return 1 / (1 + 1 / (2 * np.pi * cutoff * step))
 
 
-def smooth_both_ways(values: np.ndarray, times: Sequence[float]) -> np.ndarray:
+def smooth_both_ways(
+    values: Float[np.ndarray, "frames n"], times: Sequence[float]
+) -> Float[np.ndarray, "frames n"]:
     """Smooth action units forwards and backwards in time and average the two, to avoid lag.
 
     Args:
@@ -146,13 +151,13 @@ def follow(tracks: Tracks, sightings: Sequence[Sighting], time: float, size: int
     return Tracks(tuple(faces), tracks.born + len(left))
 
 
-def distance(one: np.ndarray, other: np.ndarray) -> float:
+def distance(one: Float[np.ndarray, "4"], other: Float[np.ndarray, "4"]) -> float:
     """Distance between two places in sides; a factor of 2 in size counts as 0.7 of a side."""
     side = np.exp((one[2] + other[2]) / 2)
     return float(np.hypot(*(one[:2] - other[:2])) / side + abs(one[2] - other[2]))
 
 
-def place_of(transform: np.ndarray, size: int) -> np.ndarray:
+def place_of(transform: Float[np.ndarray, "2 3"], size: int) -> Float[np.ndarray, "4"]:
     """Centre, log of the side and angle of a crop in the frame, ``4``; see ``Track.place``."""
     matrix = transform[:, :2]
     centre = np.linalg.solve(matrix, np.full(2, size / 2) - transform[:, 2])
@@ -161,13 +166,13 @@ def place_of(transform: np.ndarray, size: int) -> np.ndarray:
     return np.array([*centre, np.log(size / scale), angle])
 
 
-def glance(image: np.ndarray) -> np.ndarray:
+def glance(image: Pixels) -> Float[np.ndarray, "16 16"]:
     """Grey thumbnail of a picture, uint8 ``h w 3``, for ``is_cut``: float ``16 16``, [0, 1]."""
     grey = Image.fromarray(image).convert("L")
     return np.asarray(grey.resize((GLANCE, GLANCE), Image.Resampling.BOX)) / 255
 
 
-def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
+def is_cut(before: Float[np.ndarray, "16 16"], after: Float[np.ndarray, "16 16"]) -> bool:
     """Whether there is a cut between two successive frames, given as thumbnails (``glance``)."""
     return bool(np.abs(after - before).mean() > CUT)
 
