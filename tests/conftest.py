@@ -53,7 +53,7 @@ from ganimation_jax.models.generator import Generator
 from ganimation_jax.steps import updates
 from ganimation_jax.types import Batch, Model, Optimizer, State
 
-pytest_plugins = ("edit_command",)  # fixtures
+pytest_plugins = ("browser_page", "edit_command")  # fixtures
 
 NETWORKS = Generator(width=4, residual_blocks=1), Critic(UNITS, width=4)
 
