@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import absl.logging
 from absl import app, flags
@@ -158,9 +158,12 @@ def _parse(argv: list[str]) -> list[str]:
         _refuse(config_words.explain(error))
 
 
-def _keep_compiled(jax: object) -> None:
+def _keep_compiled(jax: Any) -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := writable_cache_folder("xla")):
-        jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        # A run has many small programs, which together take seconds to compile.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _show_progress(all_of_it: bool = True) -> None:

@@ -115,24 +115,29 @@ def agree(value: int) -> int:
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
-def compiled_by_all(step_fn: Any) -> Callable[..., Any]:
-    """Delay the first call of ``step_fn``, a ``jax.jit``, until every process has compiled it.
+def prepared_by_all(
+    prepare: Callable[..., None], step_fn: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Delay the first call of ``step_fn`` until every process has run ``prepare``.
 
     Each process compiles on its own, and the first collective operation waits only half a minute
     for the others (gloo on CPUs). The barrier used here is the runtime's own: if a process dies
     meanwhile, JAX stops the others within ``peer_timeout``.
+
+    Args:
+      prepare: compiles; takes the arguments of the first call.
+      step_fn: what is called then, and later.
     """
-    if jax.process_count() == 1:
-        return step_fn
-    met = False
+    prepared = False
 
     def call(*args: Any) -> Any:
-        nonlocal met
-        if not met:
-            step_fn.lower(*args).compile()
-            meet = ocp.multihost.get_barrier_sync_fn()
-            meet(key="compiled", timeout_ms=COMPILING * 1000)
-            met = True
+        nonlocal prepared
+        if not prepared:
+            prepare(*args)
+            if jax.process_count() > 1:
+                meet = ocp.multihost.get_barrier_sync_fn()
+                meet(key="compiled", timeout_ms=COMPILING * 1000)
+            prepared = True
         return step_fn(*args)
 
     return call

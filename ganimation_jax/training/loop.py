@@ -13,7 +13,8 @@ from ganimation_jax.evaluation import held_out, suite
 from ganimation_jax.parallel import processes, sharding
 from ganimation_jax.reports import samples
 from ganimation_jax.training.guard import Guard
-from ganimation_jax.training.setup import Parts, batch_kind, setup, stream
+from ganimation_jax.training.programs import batch_kind
+from ganimation_jax.training.setup import Parts, setup, stream
 from ganimation_jax.types import State
 
 log = logging.getLogger(__name__)

@@ -28,19 +28,16 @@ from ganimation_jax.logs.writer import Writer
 from ganimation_jax.parallel import processes, sharding
 from ganimation_jax.runs import warm_start
 from ganimation_jax.runs.checkpoint import Checkpoints, any_checkpoint
-from ganimation_jax.runs.load import load_run
-from ganimation_jax.steps import gathering, loops, updates
-from ganimation_jax.training import preflight, resident, variation
+from ganimation_jax.runs.load import Run, load_run
+from ganimation_jax.steps import updates
+from ganimation_jax.training import preflight, programs, resident
 from ganimation_jax.training.guard import Guard
 from ganimation_jax.training.monitors import Monitors
 from ganimation_jax.training.records import Records
 from ganimation_jax.training.schedule import Schedule
 from ganimation_jax.types import (
-    Batch,
     DataFacts,
-    Metrics,
     Model,
-    ResidentBatch,
     Sampling,
     State,
     Training,
@@ -48,8 +45,6 @@ from ganimation_jax.types import (
 )
 
 log = logging.getLogger(__name__)
-
-CompiledStep = Callable[..., tuple[State, Metrics]]
 
 
 class Position(NamedTuple):
@@ -67,7 +62,7 @@ class Parts(NamedTuple):
     model: Model
     sampling: Sampling
     schedule: Schedule
-    steps: tuple[CompiledStep, ...]  # one for each phase
+    steps: tuple[programs.CompiledStep, ...]  # one for each phase
     constants: tuple[Any, ...]  # run key, frozen networks, resident faces: the same in all steps
     target: State  # shapes and shardings, to restore to
     checkpoints: Checkpoints
@@ -114,8 +109,18 @@ def setup(cfg: ConfigDict, workdir: Path, stack: contextlib.ExitStack) -> tuple[
     trained_on = fingerprint(faces)
     position = resume(checkpoints, target, config, trained_on, workdir)
     resumed = position is not None
+    initial = None if resumed else initial_weights(cfg, workdir, model, shapes)
+    constants = constants_of(cfg, mesh, training, faces)
+    steps = programs.start_compiling(
+        programs.build_steps(cfg, mesh, training, shardings),
+        programs.argument_shapes(
+            cfg, mesh, training.sampling, len(model.conditions), target, constants
+        ),
+        schedule.phase(position.step if position else 0),
+        stack,
+    )
     if position is None:
-        position = Position(fresh_state(cfg, workdir, model, init, shapes, shardings), 0, 0)
+        position = Position(fresh_state(cfg, init, initial, shardings), 0, 0)
     announce(cfg, mesh, faces, schedule, position, resumed)
 
     writer = Writer(
@@ -143,8 +148,8 @@ def setup(cfg: ConfigDict, workdir: Path, stack: contextlib.ExitStack) -> tuple[
         model=model,
         sampling=training.sampling,
         schedule=schedule,
-        steps=compile_steps(cfg, mesh, training, shardings),
-        constants=constants_of(cfg, mesh, training, faces),
+        steps=steps,
+        constants=constants,
         target=target,
         checkpoints=checkpoints,
         note={"config": config, "faces": trained_on},
@@ -161,29 +166,6 @@ def facts_of(faces: Source, model: Model) -> DataFacts:
     """What a method may know of the training faces."""
     table = table_of(faces, model.names)
     return DataFacts(len(faces), float(table.var(axis=0).mean()), shown(faces))
-
-
-def compile_steps(
-    cfg: ConfigDict, mesh: Mesh, training: Training, shardings: Any
-) -> tuple[CompiledStep, ...]:
-    """The step of each phase under ``jit``: compiled at its first call."""
-    unroll = jax.default_backend() == "cpu"
-    changes = variation.Variation.of(cfg.augment)
-
-    def build(step: Any) -> CompiledStep:
-        step = gathering.make_whole_step(step, sharding.gather(mesh))
-        step = variation.make_varied_step(step, changes)
-        if cfg.data.resident:
-            step = resident.make_resident_step(step)
-        return processes.compiled_by_all(
-            jax.jit(
-                loops.repeat(step, unroll=unroll),
-                donate_argnums=() if cfg.debug_nans else 0,  # it repeats the step to find them
-                out_shardings=(shardings, sharding.replicated(mesh)),
-            )
-        )
-
-    return tuple(build(phase.step) for phase in training.phases)
 
 
 def constants_of(cfg: ConfigDict, mesh: Mesh, training: Training, faces: Source) -> tuple[Any, ...]:
@@ -221,23 +203,23 @@ def resume(
     return Position(state, int(note["step"]), int(note["drawn"]))
 
 
-def fresh_state(
-    cfg: ConfigDict,
-    workdir: Path,
-    model: Model,
-    init: Callable[[Array], State],
-    shapes: State,
-    shardings: Any,
-) -> State:
-    """The state that a new run begins with: random, or with the weights of ``cfg.init_from``.
+def initial_weights(cfg: ConfigDict, workdir: Path, model: Model, shapes: State) -> Run | None:
+    """The weights of ``cfg.init_from``, if a new run begins with some.
 
     Raises:
       ValueError, FileNotFoundError: those weights do not fit, or are not to be found.
     """
-    initial = None
-    if cfg.init_from and not any_checkpoint(workdir / "checkpoints"):
-        initial = load_run(cfg.init_from)
-        warm_start.check_fits(initial, shapes, model.names, cfg.init_from)
+    if not cfg.init_from or any_checkpoint(workdir / "checkpoints"):
+        return None
+    initial = load_run(cfg.init_from)
+    warm_start.check_fits(initial, shapes, model.names, cfg.init_from)
+    return initial
+
+
+def fresh_state(
+    cfg: ConfigDict, init: Callable[[Array], State], initial: Run | None, shardings: Any
+) -> State:
+    """The state that a new run begins with: random, or with these weights."""
     # XLA compiles the initial draws several times faster with its own generator.
     state = jax.jit(init)(jax.random.key(cfg.seed, impl="rbg"))
     if initial:
@@ -286,8 +268,3 @@ def announce(
         f"{schedule.steps:,}",
         schedule.images_per_step,
     )
-
-
-def batch_kind(cfg: ConfigDict) -> type[Batch] | type[ResidentBatch]:
-    """What the loader's arrays make."""
-    return ResidentBatch if cfg.data.resident else Batch
