@@ -10,6 +10,7 @@ from ganimation_jax.conditions import Domain, Sampling
 from ganimation_jax.data.pipeline import build_source, resolve_conditions, training_batches
 from ganimation_jax.parallel import sharding
 from ganimation_jax.training import loop, programs
+from ganimation_jax.training.schedule import Schedule
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -84,3 +85,9 @@ def test_a_second_run_compiles_nothing(tmp_path):
     assert any(name.startswith("jit_steps") for name in kept)
     run(tmp_path / "second", *flags, **settings)
     assert {path.name for path in cache.glob("*-cache")} == kept
+
+
+def test_a_finished_run_has_no_program_to_compile():
+    schedule = Schedule(images_per_step=8, steps_per_call=1, ends=(0, 4, 10))
+    assert [schedule.phases_ended(step) for step in (0, 3, 4, 9, 10)] == [1, 1, 2, 2, 3]
+    assert [schedule.phase(step) for step in (0, 3, 4, 9, 10)] == [1, 1, 2, 2, 2]

@@ -35,7 +35,11 @@ class Schedule(NamedTuple):
 
     def phase(self, step: int) -> int:
         """The phase, by number, that the step after ``step`` belongs to."""
-        return next((i for i, end in enumerate(self.ends) if step < end), len(self.ends) - 1)
+        return min(self.phases_ended(step), len(self.ends) - 1)
+
+    def phases_ended(self, step: int) -> int:
+        """The number of phases that have no step after ``step``; all if the run is finished."""
+        return sum(end <= step for end in self.ends)
 
     def due(self, interval: int, images: int) -> bool:
         """Whether something done every ``interval`` images is due after the call ending here."""

@@ -116,7 +116,7 @@ def setup(cfg: ConfigDict, workdir: Path, stack: contextlib.ExitStack) -> tuple[
         programs.argument_shapes(
             cfg, mesh, training.sampling, len(model.conditions), target, constants
         ),
-        schedule.phase(position.step if position else 0),
+        schedule.phases_ended(position.step if position else 0),
         stack,
     )
     if position is None:
