@@ -106,7 +106,12 @@ def random_batch(sizes: Sizes) -> dict[str, Any]:
 
 
 def lower_step(sizes: Sizes, mesh: Mesh) -> jax.stages.Lowered:
-    """The training step, ready to compile; needs no arrays.
+    """The training step, ready to compile; see ``trace_step``."""
+    return trace_step(sizes, mesh).lower()
+
+
+def trace_step(sizes: Sizes, mesh: Mesh) -> jax.stages.Traced:
+    """The training step, ready to lower; needs no arrays.
 
     Raises:
       ValueError: the batch is not divisible by the number of devices.
@@ -122,7 +127,7 @@ def lower_step(sizes: Sizes, mesh: Mesh) -> jax.stages.Lowered:
         out_shardings=(state_sharding, replicated),
     )
     batch = jax.eval_shape(lambda: Batch(**random_batch(sizes)))
-    return step.lower(shapes, batch, KEY)
+    return step.trace(shapes, batch, KEY)
 
 
 def stepper(sizes: Sizes, mesh: Mesh, step: Callable[..., Any]) -> Callable[[], Metrics]:
