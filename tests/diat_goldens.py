@@ -5,28 +5,22 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import neighbour_goldens
 import numpy as np
-from helpers import GOLDENS
 
 from ganimation_jax.features.layers import convolve, make_layer, max_pool
 from ganimation_jax.models.diat import Critic
 from ganimation_jax.types import State
 
-FOLDER = GOLDENS / "neighbours"
+FOLDER = neighbour_goldens.FOLDER
 NO_KEY = jax.random.key(0)
 
 
-class Golden:
+class Golden(neighbour_goldens.Golden):
     """One file, in this library's layouts."""
 
-    def __init__(self, name):
-        self.arrays = np.load(FOLDER / f"{name}.npz")
-
-    def __getitem__(self, name):
-        return self.arrays[name]
-
-    def image(self, name):  # ... c h w -> ... h w c
-        return jnp.asarray(np.moveaxis(self.arrays[name], -3, -1))
+    def image(self, name):
+        return jnp.asarray(super().image(name))
 
     def layer(self, name):
         kernel = self.arrays[f"{name}.weight"].transpose(2, 3, 1, 0)

@@ -29,10 +29,13 @@ from ganimation_jax.steps.optimizers import early_adam
 from ganimation_jax.steps.updates import Given, Update, alternating, supervised
 from ganimation_jax.types import Batch, Optimizer
 
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "diat2016_independent.npz").exists(),
-    reason=f"no golden arrays in {FOLDER}: set GANIMATION_GOLDENS",
-)
+pytestmark = [
+    pytest.mark.usefixtures("plain_convolutions"),
+    pytest.mark.skipif(
+        not (FOLDER / "diat2016_independent.npz").exists(),
+        reason=f"no golden arrays in {FOLDER}: set GANIMATION_GOLDENS",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,22 @@
 """Pairs: which faces are drawn together, and that the stream is as exact as without them."""
 
 import hashlib
-import itertools
 from collections import Counter
 
 import jax
+import labelled_faces
 import numpy as np
 import pytest
 from absl import flags
+from labelled_faces import assert_same
 
 from configs import synthetic
-from ganimation_jax.conditions import Condition, Sampling
+from ganimation_jax.conditions import Condition
 from ganimation_jax.data.dataset import FaceDataset, pack
 from ganimation_jax.data.pairs import ALONE, Pairs, has_pairs
 from ganimation_jax.data.pipeline import (
     evaluation_batches,
     held_out_batches,
-    training_batches,
 )
 from ganimation_jax.parallel import sharding
 from ganimation_jax.synthetic.drawn_face import render
@@ -56,21 +56,8 @@ class Faces:
 
 
 def stream(count, source=None, **options):
-    options = {"image_size": 8, "conditions": UNITS, "batch_size": 4} | options
-    fields = {key: options.pop(key) for key in Sampling._fields if key in options}
-    sampling = Sampling(**{"batches": 2, "noise": 0.1} | fields)
-    batches = training_batches(
-        source or Faces(), seed=options.pop("seed", 3), sampling=sampling, **options
-    )
-    taken = list(itertools.islice(batches, count))
-    batches.close()
-    return {name: np.concatenate([batch[name] for batch in taken]) for name in taken[0]}
-
-
-def assert_same(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    options = {"conditions": UNITS, "noise": 0.1} | options
+    return labelled_faces.stream(count, source or Faces(), **options)
 
 
 def number_of(images):

@@ -83,14 +83,14 @@ def relative_l2(got, want):
 
 def test_generator(networks):
     golden, (generator, params), _ = networks
-    edit = generator.apply({"params": params}, golden.image("image"), golden["aus"])
+    edit = jax.jit(generator.apply)({"params": params}, golden.image("image"), golden["aus"])
     assert greatest_error(edit.attention, golden.image("attention")) < 1e-5
     assert greatest_error(edit.color, golden.image("color")) < COLOR_ERROR
 
 
 def test_critic(networks):
     golden, _, (critic, params) = networks
-    score, aus = critic.apply({"params": params}, golden.image("image"))
+    score, aus = jax.jit(critic.apply)({"params": params}, golden.image("image"))
     assert greatest_error(score, golden["patch"]) < 1e-5
     assert greatest_error(aus, golden["predicted_aus"]) < 1e-5
 

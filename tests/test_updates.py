@@ -124,7 +124,7 @@ def scalar_parts(generator=generator_c, transform=None, **options):
         generator=[Update("generator", generator)],
         **options,
     )
-    return updates.make_init(scalar_model(), optimizers)(KEY), step
+    return jax.jit(updates.make_init(scalar_model(), optimizers))(KEY), jax.jit(step)
 
 
 def scalar_batch(*values):
@@ -180,7 +180,7 @@ def test_critics_see_recalled_fakes_and_the_memory_moves_on():
         unroll=True,
     )
     init = updates.make_init(scalar_model(), optimizers, lambda nets: jnp.full((1, 1), 9.0))
-    state, _ = step(init(KEY), scalar_batch(1, 2), KEY)
+    state, _ = jax.jit(step)(init(KEY), scalar_batch(1, 2), KEY)
     assert state.nets["critic"] == -(9 + 1)
     assert state.nets["generator"] == -2
     assert state.memory == 2
@@ -194,7 +194,7 @@ def test_one_optimiser_moves_several_networks_and_losses_can_change_the_memory()
     both = {"both": Optimizer(("generator", "critic"), guarded(optax.sgd(1.0)))}
     step = updates.supervised(both, [Update("both", loss)])
     state = updates.make_init(scalar_model(), both, lambda nets: jnp.zeros(()))(KEY)
-    state, metrics = step(state, scalar_batch(1, 2, 4), KEY)
+    state, metrics = jax.jit(step)(state, scalar_batch(1, 2, 4), KEY)
     assert state.nets == {"generator": -6, "critic": -7}
     assert state.memory == 3
     assert metrics["both/skipped"] == 0

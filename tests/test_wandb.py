@@ -48,6 +48,14 @@ def fake_wandb(monkeypatch):
     return runs
 
 
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / "checkpoints" / "7"
+    folder.mkdir(parents=True)
+    (folder / "data").write_text("weights")
+    return folder
+
+
 def test_a_continued_run_is_the_same_run_in_wandb(tmp_path, fake_wandb, monkeypatch):
     online = WANDB | {"mode": "online", "group": "g", "tags": ("a", "b")}
     Writer(tmp_path, {"lr": 1e-4}, wandb=online)
@@ -68,10 +76,7 @@ def test_a_continued_run_is_the_same_run_in_wandb(tmp_path, fake_wandb, monkeypa
     assert fake_wandb[-1].settings["resume"] is None
 
 
-def test_alerts_and_artifacts_go_to_wandb(tmp_path, fake_wandb):
-    checkpoint = tmp_path / "checkpoints" / "7"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "data").write_text("weights")
+def test_alerts_and_artifacts_go_to_wandb(tmp_path, fake_wandb, checkpoint):
     online = WANDB | {"mode": "online"}
     writer = Writer(tmp_path, {}, wandb=online)
     writer.artifact(checkpoint, 7)  # off by default
@@ -90,12 +95,9 @@ def test_alerts_and_artifacts_go_to_wandb(tmp_path, fake_wandb):
     assert list(artifact.manifest.entries) == ["data"]
 
 
-def test_everything_goes_through_wandb_offline(tmp_path, monkeypatch):
+def test_everything_goes_through_wandb_offline(tmp_path, monkeypatch, checkpoint):
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.delenv("WANDB_RUN_ID", raising=False)
-    checkpoint = tmp_path / "checkpoints" / "7"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "data").write_text("weights")
     offline = WANDB | {"mode": "offline", "artifacts": True, "tags": ("a",)}
     for start in (0, 20):
         writer = Writer(tmp_path, {"lr": 1e-4}, start=start, wandb=offline)
@@ -142,6 +144,17 @@ def test_an_unknown_mode_is_refused(monkeypatch):
         weights_and_biases.mode_of("on")
 
 
+def in_a_process(program, workdir):
+    return subprocess.run(
+        [sys.executable, "-c", program, str(workdir)],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
 @pytest.fixture
 def silent_server():
     """An address that accepts connections and never says a word."""
@@ -169,14 +182,7 @@ def test_online_without_a_server_goes_offline_within_seconds(
         "writer.metrics(10, {'a/loss': 1.0})\n"
         "writer.close()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    done = in_a_process(program, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "server does not answer: logging offline" in done.stderr
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
@@ -203,14 +209,7 @@ def test_training_outlives_the_service_of_wandb(tmp_path):
         "writer.close()\n"
         "print('still here')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    done = in_a_process(program, tmp_path)
     assert "still here" in done.stdout, done.stderr
     assert done.stderr.count("training continues without it") == 1
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
