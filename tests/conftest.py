@@ -126,9 +126,9 @@ def plain_convolutions():
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def train_step(objectives, optimizers):
-    """Compiled once for one device."""
+    """Compiled for one device; with the convolutions that the module uses."""
     return jax.jit(ganimation.step(objectives, optimizers))
 
 

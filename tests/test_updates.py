@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from helpers import N_CRITIC, UNITS, assert_trees_close
 
 from ganimation_jax.methods import ganimation
@@ -15,6 +16,8 @@ from ganimation_jax.steps import loops, updates
 from ganimation_jax.steps.optimizers import decay_factor, guarded
 from ganimation_jax.steps.updates import Aux, Given, Update
 from ganimation_jax.types import Batch, Condition, Model, Optimizer, to_float, to_uint8
+
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 KEY = jax.random.key(7)
 
