@@ -97,7 +97,7 @@ def argument_shapes(
 
     values = of("float32", conditions)
     image = of("int32") if cfg.data.resident else of("uint8", cfg.image_size, cfg.image_size, 3)
-    fields = {"have": values, "want": values}
+    fields: dict[str, Any] = {"have": values, "want": values}
     fields |= {"face": image, "flip": of("bool")} if cfg.data.resident else {"image": image}
     if sampling.paired or sampling.domains:
         fields["other"] = image
