@@ -7,8 +7,8 @@
 
 A sheet is a picture of many faces whose rows are groups, named from the top. These two are
 github.com/SelfishGene/SFHQ-dataset's (MIT licence): generated faces, of nobody. Expressions are
-drawn from the held-out faces of ``DATA``, which is prepared as configs/lfw_openface.py says.
-Needs the extras `annotate`, `evaluate` and `figures`.
+drawn from the held-out faces of ``DATA``, a dataset with the model's action units. The results
+are named after the model. Needs the extras `annotate`, `evaluate` and `figures`.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from ganimation_jax.evaluation import judges
 from ganimation_jax.evaluation.agreement import correlation
 from ganimation_jax.features import face_resnet
 from ganimation_jax.features.batches import in_batches
+from ganimation_jax.runs.pretrained import DEFAULT
 from ganimation_jax.types import to_float
 
 matplotlib.use("agg")
@@ -103,7 +104,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="lfw-64")
+    parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--faces", type=Path, required=True)
     parser.add_argument("--sheet", nargs=2, action="append", required=True)
     parser.add_argument("--expressions", type=int, default=16)
@@ -134,8 +135,9 @@ def main():
                     scores = measure(animator, face, targets, readers, embed)
                     rows[-1] |= {name: f"{value:.4f}" for name, value in scores.items()}
                 print(group, len(faces), flush=True)
-    write_rows(args.out / "results.csv", rows)
-    plot(args.out / "results.png", rows)
+    name = Path(args.model).stem
+    write_rows(args.out / f"{name}.csv", rows)
+    plot(args.out / f"{name}.png", rows)
     print(table(rows))
 
 
