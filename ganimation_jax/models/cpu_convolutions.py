@@ -104,6 +104,8 @@ def _blocks_to_channels(x: Array) -> Array:
     return x.reshape(b, height // 2, width // 2, 4 * rest[0], *rest[1:])
 
 
+# Not for speed, which XLA's inlining makes the same: layers of equal shapes are traced once.
+@jax.jit
 def _minimal_filtering(x: Array, kernel: Array) -> Array:
     """Correlate without padding with r x r kernels, ``b h w i`` -> ``b h-r+1 w-r+1 o``."""
     taps, _, channels, features = kernel.shape
