@@ -9,14 +9,14 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
 from ganimation_jax import config_words
-from ganimation_jax.files.caches import writable_cache_folder
+from ganimation_jax.files.caches import keep_compiled
 from ganimation_jax.parallel.large_pages import restart_with_large_pages
 from ganimation_jax.version import PROGRAM
 
@@ -129,7 +129,7 @@ def run(argv: list[str]) -> None:
             )
             processes.check_devices()
             _show_progress(processes.is_first())
-            _keep_compiled(jax)
+            keep_compiled(jax.config)
             with processes.LeaveAtOnce(*BAD_INPUT):
                 finished = loop.train(CONFIG.value, workdir)
             if not finished:
@@ -137,7 +137,7 @@ def run(argv: list[str]) -> None:
         else:
             processes.check_devices()
             _show_progress()
-            _keep_compiled(jax)
+            keep_compiled(jax.config)
             lines = command.evaluate(
                 CONFIG.value,
                 workdir,
@@ -156,14 +156,6 @@ def _parse(argv: list[str]) -> list[str]:
         return flags.FLAGS(argv)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         _refuse(config_words.explain(error))
-
-
-def _keep_compiled(jax: Any) -> None:
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := writable_cache_folder("xla")):
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        # A run has many small programs, which together take seconds to compile.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _show_progress(all_of_it: bool = True) -> None:

@@ -26,7 +26,7 @@ def animator(workdir):
 def animate(workdir, animator, monkeypatch, tmp_path):
     """Run the command in a folder with some photos; the model is loaded once for all tests."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ganimation_jax.animation.starting.keep_compiled", lambda: None)
+    monkeypatch.setattr("ganimation_jax.animation.starting.keep_compiled", lambda config: None)
     monkeypatch.setattr("ganimation_jax.animation.starting.block_reports", lambda: None)
     monkeypatch.setattr(console, "PATIENCE", 1000.0)
     load = Animator.load

@@ -62,7 +62,7 @@ def test_the_labels_of_another_photo_are_decided():
 @pytest.fixture
 def command(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ganimation_jax.animation.starting.keep_compiled", lambda: None)
+    monkeypatch.setattr("ganimation_jax.animation.starting.keep_compiled", lambda config: None)
     monkeypatch.setattr("ganimation_jax.animation.starting.block_reports", lambda: None)
     Image.fromarray(GREY).save("a.png")
 

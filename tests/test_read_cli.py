@@ -43,7 +43,7 @@ class Reader:
 def read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Animator, "load", lambda *_, **__: Reader())
-    monkeypatch.setattr("ganimation_jax.animation.starting.keep_compiled", lambda: None)
+    monkeypatch.setattr("ganimation_jax.animation.starting.keep_compiled", lambda config: None)
     monkeypatch.setattr("ganimation_jax.animation.starting.block_reports", lambda: None)
     monkeypatch.setattr("ganimation_jax.animation.starting.warm_up", lambda animator: None)
     (tmp_path / "in").mkdir()

@@ -14,9 +14,10 @@ from helpers import ROOT, SIZE, tiny_config
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull
 
-from ganimation_jax.animation import loading, programs
+from ganimation_jax.animation import programs
 from ganimation_jax.animation.loading import load_model
 from ganimation_jax.faces.regions import blurred, hull
+from ganimation_jax.files import caches
 from ganimation_jax.runs import cards, load, model_files
 
 pytest.importorskip("flatbuffers", reason="flatbuffers is not installed")
@@ -183,11 +184,16 @@ def test_a_later_start_imports_no_training_library(model_file, folder):
 
 
 def test_commands_keep_programs_in_the_cache_folder(folder, tmp_path, monkeypatch):
+    least = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     before = jax.config.jax_persistent_cache_min_compile_time_secs
-    loading.keep_compiled()
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
+    caches.keep_compiled(jax.config)
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == before > 0  # as the user set it
+    monkeypatch.delenv(least)
+    caches.keep_compiled(jax.config)
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 0
+    jax.config.update(least.lower(), before)
     file = programs.file_of({})
     assert file.parent == tmp_path / "cache" / "ganimation_jax" / "xla"
 

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +18,6 @@ from ganimation_jax.animation.programs import Programs, Weights
 from ganimation_jax.conditions import Condition
 from ganimation_jax.edits import Edit
 from ganimation_jax.faces.crops import CANONICAL_EYES, Eyes
-from ganimation_jax.files.caches import writable_cache_folder
 from ganimation_jax.runs import cards, pretrained
 
 Given = Array | np.ndarray
@@ -89,20 +87,6 @@ def load_model(source: Path | str) -> LoadedModel:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is no model; a model is {ACCEPTED}")
     return _from_export(path)
-
-
-def keep_compiled() -> None:
-    """Keep what JAX compiles for later processes, in the cache folder that training uses too.
-
-    For commands. Does nothing where the user has set ``JAX_COMPILATION_CACHE_DIR``, or where no
-    cache folder can be written.
-    """
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
-    if (folder := writable_cache_folder("xla")) is not None:
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        # Also what compiles in half a second, as the reading of action units does.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:

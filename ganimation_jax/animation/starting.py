@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import absl.logging
+import jax
 
 from ganimation_jax.animation import console
 from ganimation_jax.animation.animator import Animator
-from ganimation_jax.animation.loading import keep_compiled
 from ganimation_jax.faces.offline import block_reports
+from ganimation_jax.files.caches import keep_compiled
 
 
 @contextlib.contextmanager
@@ -21,7 +22,7 @@ def started(model: str, landmarker: Path | None) -> Iterator[Animator]:
       FileNotFoundError, ValueError, ImportError: see ``load_model``.
     """
     absl.logging.set_verbosity(absl.logging.WARNING)
-    keep_compiled()
+    keep_compiled(jax.config)
     with Animator.load(model, landmarker=landmarker) as animator:
         block_reports()
         yield animator

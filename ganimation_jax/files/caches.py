@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -48,3 +49,18 @@ def writable_cache_folder(kind: str) -> Path | None:
 @functools.cache
 def _report_once(message: str) -> None:
     log.warning("%s", message)
+
+
+def keep_compiled(config: Any) -> None:
+    """Keep what JAX compiles for later processes, programs that compile at once included.
+
+    A run and a command have many small programs, which together take seconds. What the user has
+    set by ``JAX_COMPILATION_CACHE_DIR`` and ``JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS`` stays.
+
+    Args:
+      config: ``jax.config``.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := writable_cache_folder("xla")):
+        config.update("jax_compilation_cache_dir", str(folder))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
+import jax
+
 from ganimation_jax.animation.animator import Animator
 from ganimation_jax.animation.inputs import MODEL_HELP
-from ganimation_jax.animation.loading import keep_compiled
 from ganimation_jax.faces.landmarker import FACE_LANDMARKER
 from ganimation_jax.faces.offline import block_reports
 from ganimation_jax.files.assets import locate
+from ganimation_jax.files.caches import keep_compiled
 from ganimation_jax.runs.pretrained import DEFAULT
 from ganimation_jax.web.desk import Desk
 from ganimation_jax.web.folder import server_folder
@@ -40,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(ending, signal.default_int_handler)
     try:
         _modules()
-        keep_compiled()
+        keep_compiled(jax.config)
         # Both may be downloaded: before nothing gets out any more.
         landmarker = locate(FACE_LANDMARKER, args.landmarker)
         with contextlib.ExitStack() as stack:
