@@ -146,6 +146,11 @@ def everything(*, image_size, patches, constant_error):
     )
 
 
+def test_where_pixels_move_a_mask_near_1_is_no_fault():
+    names = [[one.name for one in monitors.of_attention(moves=moves)] for moves in (False, True)]
+    assert names == [["attention_near_1", "attention_near_0"], ["attention_near_0"]]
+
+
 class Laboratory:
     """Small runs with any weights and rates: those are arguments of one compiled step."""
 

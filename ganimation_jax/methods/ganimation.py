@@ -172,7 +172,7 @@ def training(cfg: ConfigDict, facts: DataFacts) -> Training:
         optimizers=by_name,
         load_frozen=load_frozen,
         monitors=(
-            *monitors.of_attention(),
+            *monitors.of_attention(moves=cfg.generator.get("motion", 0.0) > 0),
             *monitors.of_edits(),
             *of_critic(cfg),
             *monitors.of_regression(constant_error=cfg.loss.aus * facts.variance),

@@ -11,33 +11,36 @@ from ganimation_jax.types import Monitor
 EVALUATIONS = 2  # records of held-out scores, which are far apart and steady
 
 
-def of_attention() -> tuple[Monitor, ...]:
-    """The attention mask leaves nothing, or everything, as it was."""
-    return (
-        Monitor(
-            name="attention_near_1",
-            reads=("generator/attention_mean",),
-            measure=float,
-            # True edits of drawn faces change 7% of the pixels: at 0.99 a seventh of what is new
-            # there shows. Sound runs on real faces have 0.85 to 0.95.
-            limit=0.99,
-            above=True,
-            symptom="the source is kept nearly everywhere, edits will have no visible effect",
-            advice="Raise loss.aus or lower loss.cycle; a higher loss.attention pulls the other "
-            "way, with care. If critic_aus_flat is reported too, fix that first, because the "
-            "generator gains nothing by editing",
-        ),
-        Monitor(
-            name="attention_near_0",
-            reads=("generator/attention_mean",),
-            measure=float,
-            # Nine tenths of every pixel painted anew: the generator copies the face itself.
-            limit=0.1,
-            above=False,
-            symptom="the source is ignored, the whole picture is painted anew",
-            advice="Lower loss.attention, or raise loss.cycle",
-        ),
+def of_attention(*, moves: bool = False) -> tuple[Monitor, ...]:
+    """The attention mask leaves nothing, or everything, as it was.
+
+    Args:
+      moves: edits also move pixels, so that a mask near 1 does not mean that nothing changes.
+    """
+    near_1 = Monitor(
+        name="attention_near_1",
+        reads=("generator/attention_mean",),
+        measure=float,
+        # True edits of drawn faces change 7% of the pixels: at 0.99 a seventh of what is new
+        # there shows. Sound runs on real faces have 0.85 to 0.95.
+        limit=0.99,
+        above=True,
+        symptom="the source is kept nearly everywhere, edits will have no visible effect",
+        advice="Raise loss.aus or lower loss.cycle; a higher loss.attention pulls the other "
+        "way, with care. If critic_aus_flat is reported too, fix that first, because the "
+        "generator gains nothing by editing",
     )
+    near_0 = Monitor(
+        name="attention_near_0",
+        reads=("generator/attention_mean",),
+        measure=float,
+        # Nine tenths of every pixel painted anew: the generator copies the face itself.
+        limit=0.1,
+        above=False,
+        symptom="the source is ignored, the whole picture is painted anew",
+        advice="Lower loss.attention, or raise loss.cycle",
+    )
+    return (near_0,) if moves else (near_1, near_0)
 
 
 def of_edited_share(*, metric: str) -> tuple[Monitor, ...]:
