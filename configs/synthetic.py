@@ -38,12 +38,15 @@ def get_config(preset: str = "demo") -> ConfigDict:
     cfg.data.resident = preset != "smoke"  # draw each face only once, not every time it is used
     if preset == "demo":
         cfg.generator.update(condition="difference", motion=4.0, upsample="resize")
-        cfg.data.update(paired=0.7, target_noise=0.0)
-        cfg.pairs_first = 0.6
+        cfg.data.update(paired=1.0, target_noise=0.0)
+        # A second part with the critic's losses painted white streaks beside mouths.
+        cfg.pairs_first = 1.0
+        cfg.epochs = 2.0
+        cfg.decay_epochs = 0.8
         cfg.n_critic = 1
         cfg.lr = 1e-3
         cfg.clip_norm = 1.0
-        cfg.loss.update(paired=10.0, paired_emphasis=4.0, motion=0.05, adversarial=0.1, aus=30.0)
+        cfg.loss.update(paired=10.0, paired_emphasis=4.0, motion=0.05, aus=30.0)
         cfg.loss.update(cycle=0.0, attention=0.0, total_variation=0.0)
         cfg.augment.few_units = 0.5
     if preset == "smoke":
