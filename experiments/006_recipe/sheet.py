@@ -5,7 +5,11 @@
 
 Takes the largest face of each picture in DIR, or with ``--all-faces`` all of them, ``--faces`` in
 total, and shows the photo around it as ``ganimation edit`` would change it. ``--drawn`` draws
-people of a seed in place of photos (extra `people`).
+people of a seed in place of photos (extra `people`). ``--rows`` keeps some rows of the sheet:
+
+    --drawn 2026 --side 128 --rows 7 20 6 17 1 36 --out docs/people.jpg
+    --drawn 2026 --side 128 --rows 4 14 15 22 23 34 --out docs/models/people-128_worst.jpg
+    --photos ganimation_jax/web/static/portrait.jpg --side 152 --rows 1 --out docs/portrait.jpg
 """
 
 import argparse
@@ -67,6 +71,7 @@ def main() -> None:
     parser.add_argument("--all-faces", action="store_true", help="of each picture")
     parser.add_argument("--faces", type=int, default=40, help="in total (%(default)s)")
     parser.add_argument("--side", type=int, default=160, help="of a cell (%(default)s)")
+    parser.add_argument("--rows", type=int, nargs="+", help="only these, without numbers")
     args = parser.parse_args()
     pictures = drawn(args.drawn) if args.drawn is not None else photos(args.photos)
     rows = []
@@ -83,6 +88,8 @@ def main() -> None:
                     print(f"row {len(rows) + 1}, {name}: {note}")
                 rows.append(cells_of(animator, image, face, list(LOOKS), args.side))
     names = [str(number) for number in range(1, len(rows) + 1)]
+    if args.rows:
+        rows, names = [rows[number - 1] for number in args.rows], []
     Image.fromarray(grid(rows, names, ("photo", *LOOKS))).save(args.out, quality=88)
     print(f"{len(rows)} faces in {args.out}")
 
